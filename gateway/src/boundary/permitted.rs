@@ -1,0 +1,23 @@
+//! `Permitted<T>`: the type that carries the permission. Only this room can make one; the plugin
+//! host, delivery and return take nothing else.
+
+/// A value that the policy has allowed to go where it is going. There is no public constructor.
+#[derive(Debug)]
+pub struct Permitted<T>(T);
+
+impl<T> Permitted<T> {
+    /// Invariant: called only in this room, after a decision that allows `value` as a whole.
+    pub(super) fn grant(value: T) -> Self {
+        Self(value)
+    }
+
+    /// Looks at the value without moving it on.
+    pub fn get(&self) -> &T {
+        &self.0
+    }
+
+    /// Gives the value to the one who carries it over the boundary.
+    pub fn release(self) -> T {
+        self.0
+    }
+}

@@ -1,0 +1,1 @@
+//! Placing fields into requests (design: "Placing a field").

@@ -1,0 +1,58 @@
+//! What crosses the boundary, as the host sees it. Nothing in here decides.
+
+use serde::{Deserialize, Serialize};
+
+/// The argument of a hook: the record `event` of `wit/`.
+#[derive(Clone, Debug)]
+pub struct PluginInput {
+    /// Keyed per connection; the same through retries.
+    pub id: String,
+    pub kind: String,
+    /// RFC 3339.
+    pub time: String,
+    pub consumer: Option<String>,
+    /// JSON object in the shape of the event's `data`: readable fields only.
+    pub fields: String,
+    /// Concrete paths of sealed fields that are present, as declared (patterns keep their `*`).
+    pub sealed: Vec<String>,
+    /// JSON object.
+    pub settings: String,
+}
+
+/// A piece of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    Text(String),
+    /// A declared path.
+    Field(String),
+}
+
+/// A request as the plugin asked for it: untrusted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginRequest {
+    pub endpoint: String,
+    pub path: Vec<(String, Vec<Part>)>,
+    pub headers: Vec<(String, Vec<Part>)>,
+    pub body: Vec<Part>,
+}
+
+/// What a `share` call gave back: untrusted until `from_plugin` has checked it.
+#[derive(Clone, Debug)]
+pub struct PluginOutcome {
+    pub deliveries: Vec<PluginRequest>,
+    /// JSON text.
+    pub returns: String,
+}
+
+/// A request ready to be authenticated and sent.
+#[derive(Clone, Debug)]
+pub struct OutboundRequest {
+    pub method: http::Method,
+    pub url: url::Url,
+    pub media_type: Option<String>,
+    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    pub body: Vec<u8>,
+    /// Standard Webhooks `webhook-id`; the same through all tries.
+    pub webhook_id: String,
+}

@@ -1,0 +1,190 @@
+//! `plugin.toml`: what a plugin declares. This room reads and checks it; it runs nothing and opens no socket.
+
+use serde::{Deserialize, Serialize};
+
+/// The manifest of one release (design: "The manifest"). Unknown keys are refused.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Manifest {
+    pub plugin: PluginSection,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub share: Vec<ShareHook>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decide: Vec<DecideHook>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub receive: Vec<ReceiveHook>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rights: Vec<RightsHook>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub combine: Vec<Combine>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoint: Vec<Endpoint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
+}
+
+/// `[plugin]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PluginSection {
+    /// `[a-z][a-z0-9-]{0,62}`.
+    pub name: String,
+    pub version: semver::Version,
+    /// Must be the publishing key's partner.
+    pub partner: String,
+    /// Version of the interface package, `MAJOR.MINOR`.
+    pub api: String,
+    pub summary: String,
+    /// https link; clause integrations.no-control.
+    pub privacy_policy: String,
+    /// A fideslang data use.
+    pub purpose: String,
+}
+
+/// How a plugin gets a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// The value enters the sandbox.
+    Read,
+    /// Only the path enters; the host fills the value in outside.
+    Sealed,
+}
+
+/// One declared field: an entry of `receives`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ReceivedField {
+    /// JSON Pointer into the event's `data`, `*` for any array index; the special name `consumer`
+    /// asks for the pseudonym (category user.unique_id.pseudonymous).
+    pub field: String,
+    pub access: Access,
+    /// Withheld or absent: the call does not happen.
+    #[serde(default)]
+    pub required: bool,
+    /// In the partner's words; shown to the brand.
+    pub why: String,
+}
+
+/// A JSON Schema: a path beside `plugin.toml` in the source, the document itself once embedded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SchemaSource {
+    Path(String),
+    Inline(serde_json::Map<String, serde_json::Value>),
+}
+
+/// `[[share]]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ShareHook {
+    /// CloudEvents `type`.
+    pub event: String,
+    #[serde(default)]
+    pub receives: Vec<ReceivedField>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returns: Option<SchemaSource>,
+}
+
+/// `[[decide]]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DecideHook {
+    pub slot: String,
+    pub event: String,
+    /// Milliseconds that the brand waits, 1 to 2000; 100 where not given.
+    #[serde(default = "default_deadline_ms")]
+    pub deadline_ms: u32,
+    #[serde(default)]
+    pub receives: Vec<ReceivedField>,
+    pub returns: SchemaSource,
+}
+
+fn default_deadline_ms() -> u32 {
+    100
+}
+
+/// `[[receive]]`; not served yet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ReceiveHook {
+    pub consumer: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returns: Option<SchemaSource>,
+}
+
+/// `[[rights]]`; not served yet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RightsHook {
+    pub kinds: Vec<String>,
+}
+
+/// `[[combine]]`: first-party fields may meet the partner's; not served yet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Combine {
+    pub of: Vec<String>,
+    pub into: String,
+    pub why: String,
+}
+
+/// By what means the consumer is reached through an endpoint, if at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Channel {
+    Web,
+    Email,
+    Sms,
+    Phone,
+}
+
+/// `[[endpoint]]`: where requests may go.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Endpoint {
+    pub name: String,
+    /// `POST`, `PUT`, `PATCH`, `GET` or `DELETE`.
+    pub method: String,
+    /// https template. `{slot}` in the host comes from settings, `{slot}` in the path from the plugin
+    /// (or from settings where the plugin leaves it out).
+    pub url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    #[serde(default)]
+    pub auth: Auth,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Channel>,
+    /// Header names that the plugin may set; never Host, Content-*, Authorization, webhook-*.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<String>,
+}
+
+/// How the host authenticates to an endpoint. Each string names a secret of `[settings] secrets`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Auth {
+    /// `auth` left out: only the Standard Webhooks signature, keyed by the connection.
+    #[default]
+    None,
+    /// `{ bearer = "secret" }`: RFC 6750.
+    Bearer(String),
+    /// `{ basic = { username = "secret", password = "secret" } }`: RFC 7617.
+    Basic { username: String, password: String },
+    /// `{ header = { name = "x-api-key", value = "secret" } }`.
+    Header { name: String, value: String },
+    /// `{ hmac = "secret" }`: the Standard Webhooks signature with this secret.
+    Hmac(String),
+    /// Not served yet.
+    Oauth2ClientCredentials { token_url: String, client_id: String, client_secret: String },
+}
+
+/// `[settings]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaSource>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
+}
