@@ -1,1 +1,28 @@
-//! Placeholder.
+//! The privacy policy as data: labels, facts, rules and verdicts. Pure: this crate performs no I/O,
+//! knows no clock, no database, no network and no sandbox.
+//!
+//! The way of a decision:
+//! 1. [`Policy::parse`] reads a rule file and refuses what it does not know.
+//! 2. [`Policy::compile`] reduces the rules, once for each (flow, recipient, purpose, category), to masks.
+//! 3. [`CompiledDecision::decide`] holds the masks against the [`Facts`] of one moment: a few integer
+//!    operations, and a [`Verdict`] with its reason.
+
+mod choices;
+mod clause;
+mod compile;
+mod conditions;
+mod facts;
+mod label;
+mod policy;
+mod taxonomy;
+mod verdict;
+
+pub use choices::{Choices, OptOuts, Permission, PermissionScope};
+pub use clause::Clause;
+pub use compile::{CompiledDecision, Explanation, Matched};
+pub use conditions::{Conditions, CookieClass, Region};
+pub use facts::{Fact, Facts};
+pub use label::{Label, LabelSet, Origin};
+pub use policy::{Effect, Flow, Policy, PolicyError, PolicySet, Recipient, Rule};
+pub use taxonomy::{Category, Purpose, UnknownKey};
+pub use verdict::{Decision, Reason, Verdict};

@@ -1,1 +1,123 @@
-//! store
+//! The store, in domain words. The only room with sqlx; it knows the policy's types and nothing else
+//! of this project. Whoever holds a [`Store`] cannot tell SQLite from PostgreSQL.
+
+pub mod crypto;
+mod records;
+mod sqlite;
+
+use async_trait::async_trait;
+
+pub use records::*;
+pub use sqlite::SqliteStore;
+
+/// What can go wrong in a store. The database's own errors stay inside; their text goes to the log.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Full, closed, or out of reach: nothing was written, nothing may be released.
+    #[error("the store cannot take anything now; nothing was written")]
+    Unavailable,
+    /// Something with that name is there already.
+    #[error("{0} exists already")]
+    Exists(String),
+    /// What is stored does not read as what it should be.
+    #[error("the stored {0} is damaged")]
+    Damaged(&'static str),
+    /// A store that this version may not use.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+/// Everything that must outlive the process. Each method is one transaction: all of it or nothing.
+/// A method that writes returns only once the write is durable.
+#[async_trait]
+pub trait Store: Send + Sync {
+    // ---- what there is: brands, partners, contracts, connections, releases, keys ----
+
+    /// Every document of the control plane.
+    async fn documents(&self) -> Result<Vec<Document>, StoreError>;
+    /// Writes a document and its entry in the record of changes.
+    async fn put_document(&self, document: Document, change: Change) -> Result<(), StoreError>;
+    /// Deletes a document and records the change; `false` where there was none.
+    async fn delete_document(&self, kind: DocumentKind, scope: &str, name: &str, change: Change) -> Result<bool, StoreError>;
+    /// Grows with every change of documents, releases and keys, by any process.
+    async fn control_version(&self) -> Result<i64, StoreError>;
+    /// Stores a release; [`StoreError::Exists`] where its version number is taken by other bytes.
+    async fn put_release(&self, release: ReleaseRecord, change: Change) -> Result<(), StoreError>;
+    /// Every release, without its bytes.
+    async fn releases(&self) -> Result<Vec<ReleaseMeta>, StoreError>;
+    /// The component's bytes.
+    async fn release_bytes(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Stores an API key by the digest of its secret.
+    async fn put_key(&self, key: ApiKeyRecord, change: Change) -> Result<(), StoreError>;
+    /// Revokes a key; `false` where there is none with this id that is not revoked.
+    async fn revoke_key(&self, id: &str, change: Change) -> Result<bool, StoreError>;
+    /// Every key that is not revoked.
+    async fn keys(&self) -> Result<Vec<ApiKeyRecord>, StoreError>;
+
+    // ---- consumers ----
+
+    /// Finds the consumer, or stores the one offered.
+    async fn ensure_consumer(&self, offered: ConsumerRecord) -> Result<ConsumerRecord, StoreError>;
+    /// Finds the consumer.
+    async fn consumer(&self, brand: &str, subject: &Digest) -> Result<Option<ConsumerRecord>, StoreError>;
+    /// Finds the consumer by row.
+    async fn consumer_by_id(&self, id: i64) -> Result<Option<ConsumerRecord>, StoreError>;
+    /// What the consumer chose: a JSON document. Kept by the keyed digest of the subject, so that it
+    /// survives the consumer's deletion.
+    async fn choices(&self, brand: &str, subject: &Digest) -> Result<Option<String>, StoreError>;
+    /// Replaces what the consumer chose.
+    async fn put_choices(&self, brand: &str, subject: &Digest, choices: &str, change: Change) -> Result<(), StoreError>;
+
+    // ---- events and work ----
+
+    /// Stores new events with their work, all of them or, where one conflicts, none.
+    async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Acceptance>, StoreError>;
+    /// Work that is not done and is due, oldest first.
+    async fn due_work(&self, now_ms: i64, limit: u32) -> Result<Vec<WorkRecord>, StoreError>;
+    /// When the next work that is not yet due will be; none where there is none.
+    async fn next_due_ms(&self) -> Result<Option<i64>, StoreError>;
+    /// Puts work off, with the flow that says why.
+    async fn defer_work(&self, work: i64, attempt: u32, due_ms: i64, flows: Vec<FlowRecord>) -> Result<(), StoreError>;
+    /// One event.
+    async fn event(&self, uid: &Uid) -> Result<Option<EventRecord>, StoreError>;
+    /// The newest events of these types, newest first.
+    async fn recent_events(&self, brand: &str, kinds: &[String], limit: u32) -> Result<Vec<EventRecord>, StoreError>;
+    /// The newest events of one consumer, newest first.
+    async fn consumer_events(&self, consumer: i64, limit: u32) -> Result<Vec<EventRecord>, StoreError>;
+
+    // ---- outcomes and the ledger ----
+
+    /// Commits flows, outcome, outbox and decision, and marks the work done: in one transaction, before
+    /// anything is released. `false`, and nothing written, where the work was done already or the
+    /// event's decision for that slot is recorded already.
+    async fn record_call(&self, call: CallRecord) -> Result<bool, StoreError>;
+    /// The recorded answer for an event and a slot.
+    async fn decision(&self, event_key: &Digest, slot: &str) -> Result<Option<DecisionRecord>, StoreError>;
+    /// Deliveries that are due, oldest first.
+    async fn due_deliveries(&self, now_ms: i64, limit: u32) -> Result<Vec<DeliveryRecord>, StoreError>;
+    /// One delivery.
+    async fn delivery(&self, id: &Uid) -> Result<Option<DeliveryRecord>, StoreError>;
+    /// Writes the row of an attempt; only then may it be sent.
+    async fn record_attempt(&self, delivery: &Uid, attempt: u32, flow: FlowRecord) -> Result<(), StoreError>;
+    /// Writes what came of an attempt, and what the delivery becomes.
+    async fn record_result(&self, result: AttemptResult) -> Result<(), StoreError>;
+    /// Drops a delivery that may no longer be sent, with the flow that says why.
+    async fn drop_delivery(&self, delivery: &Uid, attempt: u32, flow: FlowRecord) -> Result<(), StoreError>;
+    /// Deliveries that are dead or dropped, newest first, before the cursor.
+    async fn dead_letters(&self, brand: &str, before: Option<Uid>, limit: u32) -> Result<Vec<DeliveryRecord>, StoreError>;
+    /// Makes a dead letter due again; `false` where there is none such.
+    async fn resend(&self, brand: &str, id: &Uid, now_ms: i64, change: Change) -> Result<bool, StoreError>;
+    /// Rows of the ledger, newest first, with the results of attempts.
+    async fn flows(&self, query: &FlowQuery) -> Result<Vec<FlowRecord>, StoreError>;
+    /// One row of the ledger.
+    async fn flow(&self, id: &Uid) -> Result<Option<FlowRecord>, StoreError>;
+    /// Returned fields of a brand after a position, oldest first.
+    async fn returns(&self, brand: &str, after: i64, limit: u32) -> Result<Vec<ReturnRecord>, StoreError>;
+    /// Returned fields of one consumer, newest first.
+    async fn consumer_returns(&self, consumer: i64, limit: u32) -> Result<Vec<ReturnRecord>, StoreError>;
+
+    /// Whether the store answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+    /// Finishes what is under way and closes.
+    async fn close(&self);
+}

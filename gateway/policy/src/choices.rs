@@ -1,0 +1,126 @@
+//! A consumer's choices: what they opted out of, and what they permitted.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+/// What a consumer chose at one brand. The default is: nothing refused, nothing permitted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Choices {
+    /// Refusals.
+    #[serde(default)]
+    pub opt_out: OptOuts,
+    /// Permissions; each needs its wording and who recorded it.
+    #[serde(default)]
+    pub permissions: Vec<Permission>,
+    /// A request to limit awaits the brand's word (clause rights.limit).
+    #[serde(default)]
+    pub limit_pending: bool,
+    /// A request to delete awaits the brand's word (clause rights.delete).
+    #[serde(default)]
+    pub deletion_pending: bool,
+}
+
+/// Refusals (clauses Choices and integrations.opt-out).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct OptOuts {
+    /// Every integration, later ones included.
+    #[serde(default)]
+    pub all_integrations: bool,
+    /// Integrations by plugin name.
+    #[serde(default)]
+    pub integrations: BTreeSet<String>,
+    /// Clause choice.marketing.
+    #[serde(default)]
+    pub marketing: bool,
+    /// Clause choice.sms.
+    #[serde(default)]
+    pub sms: bool,
+    /// Sale or anything like it.
+    #[serde(default)]
+    pub sale: bool,
+    /// Clause choice.cookies.
+    #[serde(default)]
+    pub cookies: bool,
+    /// Clause choice.location.
+    #[serde(default)]
+    pub location: bool,
+}
+
+/// What a permission covers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PermissionScope {
+    /// One integration, by plugin name.
+    Integration(String),
+    /// One data use.
+    Purpose(String),
+}
+
+/// A consumer's permission and its evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Permission {
+    /// What it covers.
+    #[serde(rename = "for")]
+    pub scope: PermissionScope,
+    /// The words that the consumer saw.
+    pub wording: String,
+    /// Who recorded it.
+    pub actor: String,
+    /// When, RFC 3339; set by the gateway.
+    #[serde(default)]
+    pub at: String,
+}
+
+impl Choices {
+    /// Whether `next` only tightens: refuses at least as much and permits no more. What a source may do.
+    pub fn tightens_to(&self, next: &Self) -> bool {
+        let kept = |was: bool, is: bool| !was || is;
+        let (was, is) = (&self.opt_out, &next.opt_out);
+        kept(was.all_integrations, is.all_integrations)
+            && was.integrations.is_subset(&is.integrations)
+            && kept(was.marketing, is.marketing)
+            && kept(was.sms, is.sms)
+            && kept(was.sale, is.sale)
+            && kept(was.cookies, is.cookies)
+            && kept(was.location, is.location)
+            && kept(self.limit_pending, next.limit_pending)
+            && kept(self.deletion_pending, next.deletion_pending)
+            && next.permissions.iter().all(|permission| self.permissions.contains(permission))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_may_refuse_more_and_permit_less_but_not_the_reverse() {
+        let open = Choices::default();
+        let shut = Choices {
+            opt_out: OptOuts { all_integrations: true, ..OptOuts::default() },
+            ..Choices::default()
+        };
+        let permitted = Choices {
+            permissions: vec![Permission {
+                scope: PermissionScope::Integration("adf-lead".into()),
+                wording: "w".into(),
+                actor: "a".into(),
+                at: String::new(),
+            }],
+            ..Choices::default()
+        };
+        for (from, to, expected) in [
+            (&open, &shut, true),
+            (&shut, &open, false),
+            (&open, &permitted, false),
+            (&permitted, &open, true),
+            (&shut, &shut, true),
+        ] {
+            assert_eq!(from.tightens_to(to), expected);
+        }
+    }
+}

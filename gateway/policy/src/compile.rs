@@ -1,0 +1,247 @@
+//! Rules reduced to masks: once for each (flow, recipient, purpose, category), so that a decision at
+//! run time is a few integer operations.
+
+use crate::facts::Facts;
+use crate::policy::{Effect, Flow, Policy, Recipient, Rule};
+use crate::{Category, Clause, Fact, Purpose, Reason, Verdict};
+
+/// What is left of a rule once flow, recipient, purpose and category are fixed: it matches where the
+/// facts under `mask` are exactly `value`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Residual {
+    mask: u64,
+    value: u64,
+    clause: Clause,
+    rule: u16,
+}
+
+impl Residual {
+    fn of(rule: &Rule) -> Self {
+        let value = rule.when.iter().fold(0, |bits, fact| bits | fact.bit());
+        let mask = rule.unless.iter().fold(value, |bits, fact| bits | fact.bit());
+        Self { mask, value, clause: rule.clause, rule: u16::try_from(rule.number).unwrap_or(u16::MAX) }
+    }
+
+    fn matches(&self, facts: Facts) -> bool {
+        facts.set & self.mask == self.value && facts.unknown & self.mask == 0
+    }
+
+    /// Whether it would match, were the unknown facts as the rule wants them.
+    fn may_match(&self, facts: Facts) -> bool {
+        let known = self.mask & !facts.unknown;
+        facts.set & known == self.value & known
+    }
+}
+
+/// The decision for one (flow, recipient, purpose, category), waiting for facts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompiledDecision {
+    forbids: Box<[Residual]>,
+    permits: Box<[Residual]>,
+}
+
+/// A rule that an explanation speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matched {
+    /// The rule's number in its file, from 1.
+    pub rule: usize,
+    /// What it does.
+    pub effect: Effect,
+    /// Its clause.
+    pub clause: Clause,
+    /// Facts that are not as the rule needs them; empty: it matched.
+    pub lacking: Vec<Fact>,
+}
+
+/// What decided, and what nearly did.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Rules whose flow, recipient, purpose and category fit, those that matched first, then by how little they lack.
+    pub rules: Vec<Matched>,
+}
+
+impl Policy {
+    /// Reduces the rules to those that speak of this flow, recipient, purpose and category.
+    pub fn compile(
+        &self,
+        flow: Flow,
+        recipient: Recipient,
+        purpose: Purpose,
+        category: Category,
+    ) -> CompiledDecision {
+        let relevant = |effect| {
+            self.rules()
+                .iter()
+                .filter(|rule| rule.effect == effect && speaks_of(rule, flow, recipient, purpose, category))
+                .map(Residual::of)
+                .collect()
+        };
+        CompiledDecision { forbids: relevant(Effect::Forbid), permits: relevant(Effect::Permit) }
+    }
+}
+
+fn speaks_of(rule: &Rule, flow: Flow, recipient: Recipient, purpose: Purpose, category: Category) -> bool {
+    rule.flow.contains(&flow)
+        && rule.recipient.contains(&recipient)
+        && (rule.category.is_empty() || rule.category.iter().any(|above| category.is_under(*above)))
+        && (rule.purpose.is_empty() || rule.purpose.iter().any(|above| purpose.is_under(*above)))
+        && !rule.except_purpose.iter().any(|above| purpose.is_under(*above))
+}
+
+impl CompiledDecision {
+    /// Decides. `forbid` wins; a forbid that hangs on an unknown fact withholds; nothing matches: withheld.
+    pub fn decide(&self, facts: Facts) -> Verdict {
+        let mut in_doubt = false;
+        for rule in &self.forbids {
+            if rule.matches(facts) {
+                return Verdict::withhold(Reason::Clause(rule.clause));
+            }
+            in_doubt |= facts.unknown & rule.mask != 0 && rule.may_match(facts);
+        }
+        if in_doubt {
+            return Verdict::withhold(Reason::MissingFact);
+        }
+        match self.permits.iter().find(|rule| rule.matches(facts)) {
+            Some(rule) => Verdict::allow(rule.clause),
+            None => Verdict::withhold(Reason::NoPermit),
+        }
+    }
+
+    /// Decides and says what decided and what nearly did.
+    pub fn explain(&self, facts: Facts) -> Explanation {
+        let matched = |rule: &Residual, effect| Matched {
+            rule: usize::from(rule.rule),
+            effect,
+            clause: rule.clause,
+            lacking: Fact::ALL
+                .iter()
+                .copied()
+                .filter(|fact| {
+                    let bit = fact.bit();
+                    rule.mask & bit != 0 && (facts.unknown & bit != 0 || facts.set & bit != rule.value & bit)
+                })
+                .collect(),
+        };
+        let mut rules: Vec<Matched> = self.forbids.iter().map(|rule| matched(rule, Effect::Forbid)).collect();
+        rules.extend(self.permits.iter().map(|rule| matched(rule, Effect::Permit)));
+        rules.sort_by_key(|rule| rule.lacking.len());
+        Explanation { verdict: self.decide(facts), rules }
+    }
+
+    /// The clauses that could forbid under some facts; what a brand reads before it switches on.
+    pub fn forbidding_clauses(&self) -> impl Iterator<Item = Clause> + '_ {
+        self.forbids.iter().map(|rule| rule.clause)
+    }
+
+    /// The clauses that could permit.
+    pub fn permitting_clauses(&self) -> impl Iterator<Item = Clause> + '_ {
+        self.permits.iter().map(|rule| rule.clause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Decision;
+
+    const RULES: &str = r#"
+        name = "test"
+        effective = "2020-01-01"
+        [readings]
+        engaged = "strict"
+        [categories]
+        content = ["user.content.private"]
+        [[rule]]
+        effect = "permit"
+        flow = ["share"]
+        recipient = ["third-party"]
+        when = ["brand-directed"]
+        clause = "integrations.share"
+        [[rule]]
+        effect = "forbid"
+        flow = ["share"]
+        recipient = ["third-party"]
+        category = ["@content"]
+        unless = ["permission.integration"]
+        clause = "share.content"
+        [[rule]]
+        effect = "forbid"
+        flow = ["share"]
+        recipient = ["third-party"]
+        unless = ["engaged"]
+        reading = "engaged"
+        clause = "integrations.share"
+    "#;
+
+    fn decide(rules: &str, category: &str, facts: Facts) -> Verdict {
+        Policy::parse(rules)
+            .unwrap()
+            .compile(
+                Flow::Share,
+                Recipient::ThirdParty,
+                Purpose::parse("essential").unwrap(),
+                Category::parse(category).unwrap(),
+            )
+            .decide(facts)
+    }
+
+    fn directed() -> Facts {
+        Facts::none().with(Fact::BrandDirected, true).with(Fact::Engaged, true)
+    }
+
+    #[test]
+    fn a_forbid_wins_over_a_permit_and_names_its_clause() {
+        let verdict = decide(RULES, "user.content.private.transcript", directed());
+        assert_eq!(verdict, Verdict::withhold(Reason::Clause(Clause::parse("share.content").unwrap())));
+    }
+
+    #[test]
+    fn a_forbid_gives_way_to_its_exception() {
+        let facts = directed().with(Fact::PermissionIntegration, true);
+        assert_eq!(decide(RULES, "user.content.private.transcript", facts).decision, Decision::Allow);
+    }
+
+    #[test]
+    fn what_no_rule_permits_is_withheld() {
+        let facts = Facts::none().with(Fact::Engaged, true);
+        assert_eq!(decide(RULES, "user.name.first", facts), Verdict::withhold(Reason::NoPermit));
+    }
+
+    #[test]
+    fn a_fact_that_a_forbid_hangs_on_and_nobody_knows_withholds() {
+        let facts = directed().without_knowing(Fact::Engaged);
+        assert_eq!(decide(RULES, "user.name.first", facts), Verdict::withhold(Reason::MissingFact));
+    }
+
+    #[test]
+    fn an_unknown_fact_that_no_rule_hangs_on_changes_nothing() {
+        let facts = directed().without_knowing(Fact::Dnt);
+        assert_eq!(decide(RULES, "user.name.first", facts).decision, Decision::Allow);
+    }
+
+    #[test]
+    fn the_loose_reading_is_one_line() {
+        let facts = Facts::none().with(Fact::BrandDirected, true);
+        assert_eq!(decide(RULES, "user.name.first", facts).decision, Decision::Withhold);
+        let loose = RULES.replace(r#"engaged = "strict""#, r#"engaged = "loose""#);
+        assert_eq!(decide(&loose, "user.name.first", facts).decision, Decision::Allow);
+    }
+
+    #[test]
+    fn a_policy_that_says_what_it_may_not_is_refused_with_the_rule_and_the_remedy() {
+        for (from, to, says) in [
+            ("brand-directed", "brand-direct", "unknown fact \"brand-direct\"; known: opt-out.integration"),
+            ("@content", "@contents", "group @contents is not defined"),
+            ("user.content.private", "user.content.secret", "unknown data category"),
+            ("reading = \"engaged\"", "reading = \"other\"", "is not among [readings]"),
+            ("clause = \"share.content\"", "clause = \"share.contents\"", "unknown clause"),
+            ("2020-01-01", "soon", "is not YYYY-MM-DD"),
+            ("effect = \"permit\"", "effect = \"permit\"\npriority = 1", "unknown field"),
+        ] {
+            let error = Policy::parse(&RULES.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(error.contains(says), "{to}: {error}");
+        }
+    }
+}

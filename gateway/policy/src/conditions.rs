@@ -1,0 +1,163 @@
+//! Collection conditions: what held when a value was collected. They travel with it.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Purpose;
+
+/// Where a consumer or a partner is, as far as the policy cares (clause transfer.onward).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Region {
+    /// The United States.
+    Us,
+    /// Switzerland.
+    Ch,
+    /// The United Kingdom.
+    Gb,
+    /// The European Economic Area.
+    Eu,
+    /// Not given, or a country that the policy does not name.
+    #[default]
+    Unknown,
+}
+
+/// ISO 3166-1 alpha-2 codes of the European Economic Area.
+const EEA: [&str; 30] = [
+    "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IS", "IT",
+    "LI", "LT", "LU", "LV", "MT", "NL", "NO", "PL", "PT", "RO", "SE", "SI", "SK",
+];
+
+impl Region {
+    /// Reads `US`, `CH`, `GB`, `EU` or an ISO 3166-1 alpha-2 country code. A country of the EEA is `EU`;
+    /// any other is unknown, which every rule treats the strict way.
+    pub fn parse(code: &str) -> Self {
+        match code {
+            "US" => Self::Us,
+            "CH" => Self::Ch,
+            "GB" => Self::Gb,
+            "EU" => Self::Eu,
+            country if EEA.contains(&country) => Self::Eu,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The code, or `unknown`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Us => "US",
+            Self::Ch => "CH",
+            Self::Gb => "GB",
+            Self::Eu => "EU",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// A consumer whose region is unknown counts as inside the area of EU, GB and CH.
+    pub fn consumer_in_area(self) -> bool {
+        self != Self::Us
+    }
+
+    /// A partner whose region is unknown counts as outside it.
+    pub fn partner_in_area(self) -> bool {
+        matches!(self, Self::Eu | Self::Gb | Self::Ch)
+    }
+}
+
+/// The class of cookies that the consumer allowed when the value was collected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CookieClass {
+    /// Clause cookies.strictly-necessary.
+    StrictlyNecessary,
+    /// Clause cookies.performance.
+    Performance,
+    /// Clause cookies.functionality.
+    Functionality,
+}
+
+impl CookieClass {
+    /// Reads the value of the CloudEvents extension `cookies`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "strictly-necessary" => Some(Self::StrictlyNecessary),
+            "performance" => Some(Self::Performance),
+            "functionality" => Some(Self::Functionality),
+            _ => None,
+        }
+    }
+}
+
+/// What held at collection. An absent signal means that the consumer sent none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Conditions {
+    /// Do Not Track.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dnt: bool,
+    /// Global Privacy Control.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gpc: bool,
+    /// Cookie classes; several where values of several events met.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cookies: Vec<CookieClass>,
+    /// Of the consumer; the strictest where values met.
+    pub region: Region,
+    /// Given in a conversation (clause share.no-sale).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_conversation: bool,
+    /// Purposes collected for; empty: whatever the brand directs (clause principles.purpose).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub collected_for: BTreeSet<Purpose>,
+}
+
+impl Conditions {
+    /// The strictest of both, for a value that derives from both.
+    pub fn join(&mut self, other: &Self) {
+        self.dnt |= other.dnt;
+        self.gpc |= other.gpc;
+        for class in &other.cookies {
+            if !self.cookies.contains(class) {
+                self.cookies.push(*class);
+            }
+        }
+        if other.region.consumer_in_area() {
+            self.region = other.region;
+        }
+        self.in_conversation |= other.in_conversation;
+        if self.collected_for.is_empty() {
+            self.collected_for.clone_from(&other.collected_for);
+        } else if !other.collected_for.is_empty() {
+            self.collected_for.retain(|purpose| other.collected_for.contains(purpose));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_region_is_inside_for_a_consumer_and_outside_for_a_partner() {
+        for code in ["", "XX", "us", "California"] {
+            assert!(Region::parse(code).consumer_in_area(), "{code}");
+            assert!(!Region::parse(code).partner_in_area(), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_country_of_the_eea_counts_as_eu() {
+        for code in ["DE", "NO", "IS", "LI", "FR"] {
+            assert_eq!(Region::parse(code), Region::Eu, "{code}");
+        }
+    }
+
+    #[test]
+    fn joining_keeps_the_strictest() {
+        let mut us = Conditions { region: Region::Us, ..Conditions::default() };
+        let eu = Conditions { region: Region::Eu, dnt: true, in_conversation: true, ..Conditions::default() };
+        us.join(&eu);
+        assert_eq!(us, eu);
+    }
+}

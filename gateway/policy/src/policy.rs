@@ -1,0 +1,339 @@
+//! The rule file: what it may say, and the refusal of everything else.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::{Category, Clause, Fact, Purpose};
+
+/// One kind of decision at the boundary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flow {
+    /// An event handed on to a partner's plugin, and what that plugin sends.
+    Share,
+    /// An answer that the brand waits for.
+    Decide,
+    /// A message from a partner.
+    Receive,
+    /// Fields of different origin meeting.
+    Combine,
+    /// Fields going back to the brand.
+    Return,
+    /// A recorded export to an authority.
+    Disclose,
+    /// A statistic over consumers.
+    Aggregate,
+    /// A consumer's request passed on.
+    Rights,
+}
+
+impl Flow {
+    /// Every flow.
+    pub const ALL: [Self; 8] = [
+        Self::Share,
+        Self::Decide,
+        Self::Receive,
+        Self::Combine,
+        Self::Return,
+        Self::Disclose,
+        Self::Aggregate,
+        Self::Rights,
+    ];
+
+    /// The key that policy files and the ledger use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Share => "share",
+            Self::Decide => "decide",
+            Self::Receive => "receive",
+            Self::Combine => "combine",
+            Self::Return => "return",
+            Self::Disclose => "disclose",
+            Self::Aggregate => "aggregate",
+            Self::Rights => "rights",
+        }
+    }
+
+    /// The flow with this key.
+    pub fn parse(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|flow| flow.as_str() == key)
+    }
+}
+
+/// Who gets the data, in relation to the platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recipient {
+    /// The brand whose consumer it is.
+    Brand,
+    /// A partner, for what a valid contract covers.
+    ServiceProvider,
+    /// A partner otherwise; a brand's own vendor too.
+    ThirdParty,
+    /// A public authority.
+    Authority,
+    /// The consumer.
+    Consumer,
+}
+
+impl Recipient {
+    /// Every recipient.
+    pub const ALL: [Self; 5] =
+        [Self::Brand, Self::ServiceProvider, Self::ThirdParty, Self::Authority, Self::Consumer];
+
+    /// The key that policy files and the ledger use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Brand => "brand",
+            Self::ServiceProvider => "service-provider",
+            Self::ThirdParty => "third-party",
+            Self::Authority => "authority",
+            Self::Consumer => "consumer",
+        }
+    }
+
+    /// The recipient with this key.
+    pub fn parse(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|recipient| recipient.as_str() == key)
+    }
+}
+
+/// What a matching rule does. `forbid` wins over `permit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// Allows, where nothing forbids.
+    Permit,
+    /// Withholds.
+    Forbid,
+}
+
+/// A rule file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// Not TOML, or a key that a policy does not have.
+    #[error("the policy does not parse: {0}")]
+    Syntax(#[from] toml::de::Error),
+    /// A rule that names something unknown.
+    #[error("rule {rule} of the policy: {problem}")]
+    Rule {
+        /// Counted from 1, in the order of the file.
+        rule: usize,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// A problem outside the rules.
+    #[error("the policy: {0}")]
+    Head(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    effective: String,
+    #[serde(default)]
+    readings: BTreeMap<String, Reading>,
+    #[serde(default)]
+    categories: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    purposes: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    rule: Vec<FileRule>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Reading {
+    Strict,
+    Loose,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct FileRule {
+    effect: Effect,
+    flow: Vec<Flow>,
+    recipient: Vec<Recipient>,
+    #[serde(default)]
+    category: Vec<String>,
+    #[serde(default)]
+    purpose: Vec<String>,
+    #[serde(default)]
+    except_purpose: Vec<String>,
+    #[serde(default)]
+    when: Vec<String>,
+    #[serde(default)]
+    unless: Vec<String>,
+    clause: Clause,
+    reading: Option<String>,
+}
+
+/// One rule, its names resolved. An empty list of categories or purposes means any.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Counted from 1, in the order of the file.
+    pub number: usize,
+    /// What it does.
+    pub effect: Effect,
+    /// Flows it speaks of.
+    pub flow: Vec<Flow>,
+    /// Recipients it speaks of.
+    pub recipient: Vec<Recipient>,
+    /// Categories, each with all below it.
+    pub category: Vec<Category>,
+    /// Purposes, each with all below it.
+    pub purpose: Vec<Purpose>,
+    /// Purposes that it does not touch, each with all below it.
+    pub except_purpose: Vec<Purpose>,
+    /// Facts that must all be true.
+    pub when: Vec<Fact>,
+    /// Facts that must all be false.
+    pub unless: Vec<Fact>,
+    /// The clause it keeps.
+    pub clause: Clause,
+}
+
+/// A policy: its rules in the order of the file, ready to be compiled.
+#[derive(Debug)]
+pub struct Policy {
+    name: String,
+    effective: String,
+    rules: Vec<Rule>,
+}
+
+impl Policy {
+    /// Reads a policy file (TOML).
+    ///
+    /// # Errors
+    /// [`PolicyError`] for the first thing that the file may not say.
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+        let file: File = toml::from_str(text)?;
+        let date: Vec<&str> = file.effective.split('-').collect();
+        let digits = |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_digit());
+        if !matches!(date.as_slice(), [y, m, d] if digits(y, 4) && digits(m, 2) && digits(d, 2)) {
+            return Err(PolicyError::Head(format!("effective = {:?} is not YYYY-MM-DD", file.effective)));
+        }
+        let mut rules = Vec::with_capacity(file.rule.len());
+        for (index, rule) in file.rule.iter().enumerate() {
+            let number = index + 1;
+            let strict = match &rule.reading {
+                None => true,
+                Some(name) => match file.readings.get(name) {
+                    Some(reading) => *reading == Reading::Strict,
+                    None => {
+                        return Err(PolicyError::Rule {
+                            rule: number,
+                            problem: format!("reading {name:?} is not among [readings]"),
+                        });
+                    }
+                },
+            };
+            let resolved = resolve(number, rule, &file)
+                .map_err(|problem| PolicyError::Rule { rule: number, problem })?;
+            // A rule that stands for the strict reading of a clause is absent under the loose one.
+            if strict {
+                rules.push(resolved);
+            }
+        }
+        Ok(Self { name: file.name, effective: file.effective, rules })
+    }
+
+    /// The policy's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `YYYY-MM-DD`: the first day (UTC) on which it is in force.
+    pub fn effective(&self) -> &str {
+        &self.effective
+    }
+
+    /// The rules that apply under the file's readings.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+}
+
+fn resolve(number: usize, rule: &FileRule, file: &File) -> Result<Rule, String> {
+    Ok(Rule {
+        number,
+        effect: rule.effect,
+        flow: rule.flow.clone(),
+        recipient: rule.recipient.clone(),
+        category: expand(&rule.category, &file.categories, Category::parse)?,
+        purpose: expand(&rule.purpose, &file.purposes, Purpose::parse)?,
+        except_purpose: expand(&rule.except_purpose, &file.purposes, Purpose::parse)?,
+        when: facts(&rule.when)?,
+        unless: facts(&rule.unless)?,
+        clause: rule.clause,
+    })
+}
+
+/// Keys, and groups written `@name`.
+fn expand<T, E: std::fmt::Display>(
+    names: &[String],
+    groups: &BTreeMap<String, Vec<String>>,
+    parse: fn(&str) -> Result<T, E>,
+) -> Result<Vec<T>, String> {
+    let mut keys = Vec::new();
+    for name in names {
+        match name.strip_prefix('@') {
+            None => keys.push(parse(name).map_err(|error| error.to_string())?),
+            Some(group) => {
+                let members = groups.get(group).ok_or_else(|| format!("group @{group} is not defined"))?;
+                for member in members {
+                    keys.push(parse(member).map_err(|error| format!("group @{group}: {error}"))?);
+                }
+            }
+        }
+    }
+    Ok(keys)
+}
+
+fn facts(keys: &[String]) -> Result<Vec<Fact>, String> {
+    let known = || Fact::ALL.iter().map(|fact| fact.as_str()).collect::<Vec<_>>().join(", ");
+    keys.iter()
+        .map(|key| Fact::parse(key).ok_or_else(|| format!("unknown fact {key:?}; known: {}", known())))
+        .collect()
+}
+
+/// Several versions of the policy, by effective date (clause policy.version).
+#[derive(Debug)]
+pub struct PolicySet(Vec<Policy>);
+
+impl PolicySet {
+    /// Takes at least one policy; no two of one date.
+    ///
+    /// # Errors
+    /// [`PolicyError::Head`] where there is none, or two of one date.
+    pub fn new(mut policies: Vec<Policy>) -> Result<Self, PolicyError> {
+        policies.sort_by(|a, b| a.effective.cmp(&b.effective));
+        if policies.is_empty() {
+            return Err(PolicyError::Head("there is none; nothing could be allowed".into()));
+        }
+        if let Some(pair) =
+            policies.windows(2).find(|pair| matches!(pair, [a, b] if a.effective == b.effective))
+        {
+            let date = pair.first().map_or("", Policy::effective);
+            return Err(PolicyError::Head(format!("two versions are effective on {date}; keep one")));
+        }
+        Ok(Self(policies))
+    }
+
+    /// The index of the version in force on `date` (`YYYY-MM-DD`, UTC); none before the first.
+    pub fn in_force(&self, date: &str) -> Option<usize> {
+        self.0.iter().rposition(|policy| policy.effective.as_str() <= date)
+    }
+
+    /// The version with this index.
+    pub fn get(&self, index: usize) -> Option<&Policy> {
+        self.0.get(index)
+    }
+
+    /// All versions, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Policy> {
+        self.0.iter()
+    }
+}

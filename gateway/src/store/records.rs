@@ -1,0 +1,366 @@
+//! The records of the store. What can identify a consumer is in here only as ciphertext or keyed digest.
+
+use gateway_policy::{Flow, Label, Recipient, Verdict};
+use serde::{Deserialize, Serialize};
+
+/// SHA-256, or an HMAC-SHA-256 where it says keyed.
+pub type Digest = [u8; 32];
+
+/// 48 bits of milliseconds since the Unix epoch, then 80 random bits: sorts by time.
+pub type Uid = [u8; 16];
+
+/// Kinds of documents of the control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DocumentKind {
+    /// scope: empty; name: the brand.
+    Brand,
+    /// scope: empty; name: the partner.
+    Partner,
+    /// scope: the partner; name: the contract.
+    Contract,
+    /// scope: the brand; name: the plugin.
+    Connection,
+}
+
+/// A document of the control plane.
+#[derive(Clone, Debug)]
+pub struct Document {
+    pub kind: DocumentKind,
+    pub scope: String,
+    pub name: String,
+    /// JSON.
+    pub body: String,
+    /// Encrypted under the master key; a connection's secrets.
+    pub secret: Option<Vec<u8>>,
+}
+
+/// Who changed the control plane, and when.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub at_ms: i64,
+    /// The id of the API key, or `command-line`.
+    pub actor: String,
+    /// A short phrase: `put partner acme-crm`. Never a consumer's value.
+    pub what: String,
+}
+
+/// A release with its bytes.
+#[derive(Clone, Debug)]
+pub struct ReleaseRecord {
+    pub meta: ReleaseMeta,
+    pub component: Vec<u8>,
+}
+
+/// A release.
+#[derive(Clone, Debug)]
+pub struct ReleaseMeta {
+    pub digest: Digest,
+    pub plugin: String,
+    pub version: String,
+    pub partner: String,
+    /// The embedded manifest, JSON.
+    pub manifest: String,
+    pub size: u64,
+    pub published_ms: i64,
+}
+
+/// An API key. The secret itself is nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKeyRecord {
+    pub id: String,
+    /// SHA-256 of the secret (256 random bits, so no salt is needed).
+    pub secret_digest: Digest,
+    /// `operator`, `source`, `brand`, `partner` or `auditor`.
+    pub role: String,
+    pub brand: Option<String>,
+    pub partner: Option<String>,
+    pub created_ms: i64,
+}
+
+/// A consumer of a brand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerRecord {
+    /// Row number; 0 in an offer.
+    pub id: i64,
+    pub brand: String,
+    /// Keyed digest of (brand, subject).
+    pub subject: Digest,
+    /// Random; the ledger's only name for the consumer.
+    pub pseudonym: Uid,
+    /// The consumer's data key under the master key.
+    pub wrapped_key: Vec<u8>,
+    pub engaged: bool,
+}
+
+/// An event to be stored.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    pub uid: Uid,
+    /// Keyed digest of (brand, source, id): what makes an event the same.
+    pub key: Digest,
+    /// Keyed digest of the body: what makes a repetition a duplicate rather than a conflict.
+    pub body: Digest,
+    pub consumer: i64,
+    pub brand: String,
+    pub kind: String,
+    pub accepted_ms: i64,
+    /// The whole event, encrypted under the consumer's key; its place is `event/<uid>`.
+    pub payload: Vec<u8>,
+    /// Whether the event engages the consumer with the brand.
+    pub engages: bool,
+    /// Plugins whose connections have work with it.
+    pub work: Vec<String>,
+}
+
+/// What became of an event offered to the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    /// Stored; the row numbers of its work, in the order of [`NewEvent::work`].
+    New { work: Vec<i64> },
+    /// The same event with the same body was there.
+    Duplicate,
+    /// The same event with another body was there; nothing of the batch is stored.
+    Conflict,
+}
+
+/// A stored event.
+#[derive(Clone, Debug)]
+pub struct EventRecord {
+    pub uid: Uid,
+    pub key: Digest,
+    pub consumer: i64,
+    pub brand: String,
+    pub kind: String,
+    pub accepted_ms: i64,
+    pub payload: Vec<u8>,
+}
+
+/// One event's work for one connection.
+#[derive(Clone, Debug)]
+pub struct WorkRecord {
+    pub id: i64,
+    pub plugin: String,
+    pub attempt: u32,
+    pub event: EventRecord,
+}
+
+/// The verdict on one declared field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldVerdict {
+    /// As declared.
+    pub field: String,
+    /// `read`, `sealed` or `return`.
+    pub access: String,
+    pub labels: Vec<Label>,
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// Which crossing of the boundary a flow is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Toward a plugin: what it may read or place.
+    Call,
+    /// Toward a partner's endpoint: one attempt.
+    Delivery,
+    /// Toward the brand: what a plugin returned.
+    Return,
+}
+
+impl Stage {
+    /// The key that the ledger and the API use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Delivery => "delivery",
+            Self::Return => "return",
+        }
+    }
+}
+
+/// One row of the ledger. It holds no value of a consumer.
+#[derive(Clone, Debug)]
+pub struct FlowRecord {
+    pub id: Uid,
+    pub at_ms: i64,
+    pub stage: Stage,
+    pub flow: Flow,
+    pub recipient: Recipient,
+    pub brand: String,
+    pub plugin: String,
+    pub partner: String,
+    pub release: Digest,
+    /// SHA-256 of the policy file in force.
+    pub policy: Digest,
+    pub purpose: String,
+    /// The consumer's pseudonym.
+    pub consumer: Uid,
+    pub event: Uid,
+    pub event_type: String,
+    pub verdicts: Vec<FieldVerdict>,
+    /// [`gateway_policy::Facts::to_bits`] of what held.
+    pub facts: u64,
+    /// A stable code: `ran`, `not-run:required-withheld`, `refused:undeclared-field`, `failed:out-of-fuel`,
+    /// `attempt`, `withheld`, `returned`, …
+    pub outcome: String,
+    pub endpoint: Option<String>,
+    pub delivery: Option<Uid>,
+    pub attempt: u32,
+    /// Digest of what crossed, keyed with the consumer's key.
+    pub payload: Option<Digest>,
+    pub fuel: u64,
+    /// Wall-clock time of the call, in microseconds.
+    pub micros: u64,
+    /// What came of an attempt, once known. Ignored when written.
+    pub result: Option<FlowResult>,
+}
+
+/// What came of a delivery attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowResult {
+    pub at_ms: i64,
+    /// `delivered`, `retry`, `dead` …
+    pub outcome: String,
+    /// HTTP status, where there was one.
+    pub status: Option<u16>,
+    /// Host-side code, where there was no status or it was refused.
+    pub code: Option<String>,
+}
+
+/// What a call leaves behind, committed at once.
+#[derive(Clone, Debug)]
+pub struct CallRecord {
+    /// The work that it does; none for a decision.
+    pub work: Option<i64>,
+    pub flows: Vec<FlowRecord>,
+    pub deliveries: Vec<NewDelivery>,
+    pub returns: Vec<NewReturn>,
+    pub decision: Option<DecisionRecord>,
+    /// Log and failure texts, encrypted under the consumer's key; place `log/<flow id>`.
+    pub log: Option<NewLog>,
+}
+
+/// Log and failure texts of a call.
+#[derive(Clone, Debug)]
+pub struct NewLog {
+    pub flow: Uid,
+    pub consumer: i64,
+    pub text: Vec<u8>,
+}
+
+/// A request for the outbox.
+#[derive(Clone, Debug)]
+pub struct NewDelivery {
+    pub id: Uid,
+    pub consumer: i64,
+    pub brand: String,
+    pub plugin: String,
+    pub event: Uid,
+    pub endpoint: String,
+    /// The planned request with its labels, encrypted; place `delivery/<id>`.
+    pub payload: Vec<u8>,
+    pub due_ms: i64,
+}
+
+/// A delivery of the outbox.
+#[derive(Clone, Debug)]
+pub struct DeliveryRecord {
+    pub id: Uid,
+    pub consumer: i64,
+    pub brand: String,
+    pub plugin: String,
+    pub event: Uid,
+    pub endpoint: String,
+    pub payload: Vec<u8>,
+    pub state: DeliveryState,
+    /// Attempts made.
+    pub attempt: u32,
+    pub due_ms: i64,
+    /// The last result's code or status, or why it was dropped.
+    pub last: Option<String>,
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeliveryState {
+    /// To be sent, or sent again.
+    Pending,
+    /// The partner took it.
+    Delivered,
+    /// The retries are used up, or it can never work; it can be sent again.
+    Dead,
+    /// Withheld before it was sent; it can be tried again, under a new decision.
+    Dropped,
+}
+
+/// What came of an attempt.
+#[derive(Clone, Debug)]
+pub struct AttemptResult {
+    pub delivery: Uid,
+    pub flow: Uid,
+    pub result: FlowResult,
+    pub state: DeliveryState,
+    /// When to try again, for [`DeliveryState::Pending`].
+    pub due_ms: i64,
+}
+
+/// Returned fields of one call.
+#[derive(Clone, Debug)]
+pub struct NewReturn {
+    pub flow: Uid,
+    pub consumer: i64,
+    pub brand: String,
+    pub plugin: String,
+    pub event: Uid,
+    /// JSON of the returned fields with labels and conditions, encrypted; place `return/<flow id>`.
+    pub payload: Vec<u8>,
+    pub at_ms: i64,
+}
+
+/// Stored returned fields.
+#[derive(Clone, Debug)]
+pub struct ReturnRecord {
+    /// Position in the brand's feed.
+    pub position: i64,
+    pub flow: Uid,
+    pub consumer: i64,
+    pub brand: String,
+    pub plugin: String,
+    pub event: Uid,
+    pub payload: Vec<u8>,
+    pub at_ms: i64,
+}
+
+/// The recorded answer of a decision.
+#[derive(Clone, Debug)]
+pub struct DecisionRecord {
+    pub event_key: Digest,
+    pub slot: String,
+    pub consumer: i64,
+    pub event: Uid,
+    /// The answer, encrypted; place `decision/<event uid>`.
+    pub payload: Vec<u8>,
+}
+
+/// What to look for in the ledger. Empty: everything.
+#[derive(Clone, Debug, Default)]
+pub struct FlowQuery {
+    pub brand: Option<String>,
+    pub consumer: Option<Uid>,
+    pub plugin: Option<String>,
+    pub partner: Option<String>,
+    /// A category; also matches what stands below it.
+    pub category: Option<String>,
+    pub flow: Option<Flow>,
+    pub stage: Option<Stage>,
+    /// `allow`, `transform` or `withhold`: rows with at least one such verdict.
+    pub verdict: Option<String>,
+    pub from_ms: Option<i64>,
+    pub until_ms: Option<i64>,
+    /// Rows older than this one.
+    pub before: Option<Uid>,
+    pub limit: u32,
+}
