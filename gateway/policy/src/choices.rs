@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a consumer chose at one brand. The default is: nothing refused, nothing permitted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 pub struct Choices {
     /// Refusals.
     #[serde(default)]
@@ -24,7 +24,7 @@ pub struct Choices {
 
 /// Refusals (clauses Choices and integrations.opt-out).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 pub struct OptOuts {
     /// Every integration, later ones included.
     #[serde(default)]
@@ -51,7 +51,7 @@ pub struct OptOuts {
 
 /// What a permission covers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum PermissionScope {
     /// One integration, by plugin name.
     Integration(String),
@@ -61,7 +61,7 @@ pub enum PermissionScope {
 
 /// A consumer's permission and its evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 pub struct Permission {
     /// What it covers.
     #[serde(rename = "for")]

@@ -91,7 +91,7 @@ impl CookieClass {
 
 /// What held at collection. An absent signal means that the consumer sent none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 pub struct Conditions {
     /// Do Not Track.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

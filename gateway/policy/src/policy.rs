@@ -337,3 +337,17 @@ impl PolicySet {
         self.0.iter()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_policy_parses_and_is_in_force_from_its_day_on() {
+        let policy = Policy::parse(include_str!("../../policies/platform-2017-03-01.toml")).unwrap();
+        let set = PolicySet::new(vec![policy]).unwrap();
+        for (date, expected) in [("2017-02-28", None), ("2017-03-01", Some(0)), ("2026-01-01", Some(0))] {
+            assert_eq!(set.in_force(date), expected, "{date}");
+        }
+    }
+}

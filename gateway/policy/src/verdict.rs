@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::Clause;
+use crate::{Clause, Label};
 
 /// What happens to a field. The order is from loose to strict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -118,4 +119,30 @@ impl Verdict {
     pub fn strictest(self, other: Self) -> Self {
         if other.decision > self.decision { other } else { self }
     }
+}
+
+/// How a field crosses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// The value enters the sandbox.
+    Read,
+    /// Only the path enters; the host fills the value in outside.
+    Sealed,
+    /// The plugin gave it back.
+    Return,
+}
+
+/// The verdict on one declared field: what a row of the ledger says of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldVerdict {
+    /// As declared.
+    pub field: Arc<str>,
+    /// How it crosses.
+    pub access: Access,
+    /// Its labels; never empty.
+    pub labels: Arc<[Label]>,
+    /// What was decided, and why.
+    #[serde(flatten)]
+    pub verdict: Verdict,
 }

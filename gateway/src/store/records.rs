@@ -1,6 +1,6 @@
 //! The records of the store. What can identify a consumer is in here only as ciphertext or keyed digest.
 
-use gateway_policy::{Flow, Label, Recipient, Verdict};
+use gateway_policy::{FieldVerdict, Flow, Recipient};
 use serde::{Deserialize, Serialize};
 
 /// SHA-256, or an HMAC-SHA-256 where it says keyed.
@@ -143,18 +143,6 @@ pub struct WorkRecord {
     pub plugin: String,
     pub attempt: u32,
     pub event: EventRecord,
-}
-
-/// The verdict on one declared field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FieldVerdict {
-    /// As declared.
-    pub field: String,
-    /// `read`, `sealed` or `return`.
-    pub access: String,
-    pub labels: Vec<Label>,
-    #[serde(flatten)]
-    pub verdict: Verdict,
 }
 
 /// Which crossing of the boundary a flow is about.
