@@ -1,5 +1,7 @@
 //! `plugin.toml`: what a plugin declares. This room reads and checks it; it runs nothing and opens no socket.
 
+pub mod url_template;
+
 use serde::{Deserialize, Serialize};
 
 /// The manifest of one release (design: "The manifest"). Unknown keys are refused.
