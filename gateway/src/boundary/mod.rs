@@ -1,9 +1,23 @@
 //! The boundary: the only maker of `Permitted<T>`. It knows the policy, the manifest and the
 //! catalogue; it may not know wasmtime, sqlx, reqwest or axum.
 
+mod book;
+mod connection;
+mod from_plugin;
 mod permitted;
 pub mod placing;
+mod subject;
+mod toward_partner;
+mod toward_plugin;
 mod types;
 
+pub use book::{Moment, PolicyBook, Question};
+pub use connection::{CONSUMER_FIELD, Connection, Grant, Hook, HookField, Release, ReleaseError, Trigger, grant_key};
+pub use from_plugin::{
+    Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share, withheld_reason,
+};
 pub use permitted::Permitted;
+pub use subject::{Integration, Subject, base_facts};
+pub use toward_partner::{Stays, TowardPartner, toward_partner};
+pub use toward_plugin::{Crossing, EventView, NotRun, TowardPlugin, toward_plugin};
 pub use types::{OutboundRequest, Part, PluginInput, PluginOutcome, PluginRequest};

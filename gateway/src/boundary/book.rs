@@ -1,0 +1,153 @@
+//! The policies in force and their compiled decisions. It decides; it makes no `Permitted<T>`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use gateway_policy::{
+    Category, CompiledDecision, Explanation, Fact, Facts, Flow, Label, Origin, Partner, Policy, PolicyError,
+    PolicySet, Purpose, Reason, Recipient, Verdict,
+};
+use sha2::{Digest as _, Sha256};
+
+/// When a decision is made, and under which versions of the policy (clause policy.version).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Milliseconds since the Unix epoch.
+    pub now_ms: i64,
+    /// The version in force when the event was accepted; none: nothing is allowed.
+    pub accepted: Option<usize>,
+    /// The version in force now.
+    pub current: Option<usize>,
+}
+
+type Key = (usize, Flow, Recipient, Purpose, Category);
+
+/// All policies, and a memo of what they compile to. The memo is bounded by the vocabulary.
+pub struct PolicyBook {
+    set: PolicySet,
+    digests: Vec<[u8; 32]>,
+    compiled: RwLock<HashMap<Key, Arc<CompiledDecision>>>,
+}
+
+impl PolicyBook {
+    /// Reads policy files.
+    ///
+    /// # Errors
+    /// [`PolicyError`] for the first text that is not a policy, or two of one date.
+    pub fn new(texts: &[String]) -> Result<Self, PolicyError> {
+        let mut parsed = Vec::with_capacity(texts.len());
+        for text in texts {
+            parsed.push((Policy::parse(text)?, <[u8; 32]>::from(Sha256::digest(text.as_bytes()))));
+        }
+        // The same order as `PolicySet` gives its versions.
+        parsed.sort_by(|(a, _), (b, _)| a.effective().cmp(b.effective()));
+        let (policies, digests) = parsed.into_iter().unzip();
+        Ok(Self { set: PolicySet::new(policies)?, digests, compiled: RwLock::default() })
+    }
+
+    /// The policies shipped with the gateway.
+    ///
+    /// # Errors
+    /// [`PolicyError`] where the shipped file is damaged.
+    pub fn shipped() -> Result<Self, PolicyError> {
+        Self::new(&[include_str!("../../policies/platform-2017-03-01.toml").to_owned()])
+    }
+
+    /// The versions that matter for something accepted at `accepted_ms` and decided at `now_ms`.
+    pub fn moment(&self, accepted_ms: i64, now_ms: i64) -> Moment {
+        Moment { now_ms, accepted: self.set.in_force(&day(accepted_ms)), current: self.set.in_force(&day(now_ms)) }
+    }
+
+    /// SHA-256 of the file of the version in force now; zeroes where none is.
+    pub fn digest(&self, moment: Moment) -> [u8; 32] {
+        moment.current.and_then(|index| self.digests.get(index)).copied().unwrap_or_default()
+    }
+
+    /// The version with this index.
+    pub fn policy(&self, index: usize) -> Option<&Policy> {
+        self.set.get(index)
+    }
+
+    /// The decision of one version, compiled once.
+    pub fn compiled(
+        &self,
+        version: usize,
+        flow: Flow,
+        recipient: Recipient,
+        purpose: Purpose,
+        category: Category,
+    ) -> Option<Arc<CompiledDecision>> {
+        let key = (version, flow, recipient, purpose, category);
+        if let Some(known) = self.compiled.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&key) {
+            return Some(Arc::clone(known));
+        }
+        let fresh = Arc::new(self.set.get(version)?.compile(flow, recipient, purpose, category));
+        let mut memo = self.compiled.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Some(Arc::clone(memo.entry(key).or_insert(fresh)))
+    }
+
+    /// The verdict on one label: allowed by the version at acceptance and by the one in force now.
+    pub fn decide(&self, question: &Question<'_>, label: &Label, base: Facts, moment: Moment) -> (Recipient, Verdict) {
+        let (recipient, facts) = question.facts_for(label, base, moment.now_ms);
+        let one = |version: Option<usize>| {
+            version
+                .and_then(|version| {
+                    self.compiled(version, question.flow, recipient, question.purpose, label.category)
+                })
+                .map_or(Verdict::withhold(Reason::NoPermit), |decision| decision.decide(facts))
+        };
+        let now = one(moment.current);
+        let verdict = if moment.accepted == moment.current { now } else { now.strictest(one(moment.accepted)) };
+        (recipient, verdict)
+    }
+
+    /// The same under the version in force now, with the rules that decided and nearly did.
+    pub fn explain(
+        &self,
+        question: &Question<'_>,
+        label: &Label,
+        base: Facts,
+        moment: Moment,
+    ) -> Option<(Recipient, Facts, Explanation)> {
+        let (recipient, facts) = question.facts_for(label, base, moment.now_ms);
+        let compiled =
+            self.compiled(moment.current?, question.flow, recipient, question.purpose, label.category)?;
+        Some((recipient, facts, compiled.explain(facts)))
+    }
+}
+
+/// The UTC day of a moment, `YYYY-MM-DD`.
+fn day(ms: i64) -> String {
+    let date = time::OffsetDateTime::from_unix_timestamp(ms.div_euclid(1000))
+        .unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
+        .date();
+    format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
+}
+
+/// What is asked of the policy, apart from the label and the facts.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The kind of flow.
+    pub flow: Flow,
+    /// The plugin's purpose.
+    pub purpose: Purpose,
+    /// Who runs the plugin; with [`Question::to_brand`], not the recipient but the origin to compare with.
+    pub partner: &'a Partner,
+    /// Whether the data goes to the brand rather than to the partner.
+    pub to_brand: bool,
+}
+
+impl Question<'_> {
+    /// The recipient for this label, and the facts that depend on it.
+    fn facts_for(&self, label: &Label, base: Facts, now_ms: i64) -> (Recipient, Facts) {
+        let standing = self.partner.standing(self.purpose, label.category, now_ms);
+        let mut facts = base.with(Fact::ContractOnward, standing.onward);
+        match &label.origin {
+            Origin::FirstParty => {}
+            Origin::Public => facts = facts.with(Fact::Public, true),
+            Origin::Partner(name) if **name == *self.partner.name => facts = facts.with(Fact::SamePartner, true),
+            Origin::Partner(_) => facts = facts.with(Fact::OtherPartner, true),
+        }
+        (if self.to_brand { Recipient::Brand } else { standing.recipient }, facts)
+    }
+}

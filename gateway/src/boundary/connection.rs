@@ -1,0 +1,286 @@
+//! A connection made ready for decisions: release, grant and partner record, compiled once.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use gateway_policy::{Access, Category, Flow, Label, Origin, Partner, Purpose};
+use serde_json::Value;
+
+use crate::catalogue::{Catalogue, FieldPath, Projection};
+use crate::manifest::{self, Endpoint, Manifest, ReceivedField, ReturnSchema};
+
+/// The declared name of the pseudonym: granted like a field, found in no event's data.
+pub const CONSUMER_FIELD: &str = "consumer";
+
+/// A published release, with what can be worked out from its manifest alone.
+pub struct Release {
+    /// SHA-256 of the component.
+    pub digest: [u8; 32],
+    /// As embedded.
+    pub manifest: Manifest,
+    /// The manifest's purpose.
+    pub purpose: Purpose,
+    /// Hooks, in the manifest's order.
+    pub hooks: Vec<Hook>,
+}
+
+/// What calls a hook.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Trigger {
+    /// An event of this type.
+    Event(Arc<str>),
+    /// A decision for a slot, about an event of a type.
+    Slot {
+        /// The slot.
+        slot: Arc<str>,
+        /// The event's type.
+        event: Arc<str>,
+    },
+}
+
+/// One hook of a release.
+pub struct Hook {
+    /// What calls it.
+    pub trigger: Trigger,
+    /// [`Flow::Share`] or [`Flow::Decide`].
+    pub flow: Flow,
+    /// Milliseconds that the brand waits; for decide.
+    pub deadline_ms: Option<u32>,
+    /// Declared fields.
+    pub fields: Vec<HookField>,
+    /// What it may return; none: nothing.
+    pub returns: Option<ReturnSchema>,
+    /// Labels of what it may return, in the order of [`ReturnSchema::leaves`].
+    pub return_labels: Vec<Label>,
+    /// The projection onto every readable field.
+    pub(super) all_readable: Projection,
+}
+
+/// A declared field.
+pub struct HookField {
+    /// As declared.
+    pub name: Arc<str>,
+    /// None: the pseudonym.
+    pub path: Option<FieldPath>,
+    /// Read or sealed.
+    pub access: Access,
+    /// Withheld or absent: no call.
+    pub required: bool,
+    /// In the partner's words.
+    pub why: String,
+    /// Of the field in the catalogue.
+    pub labels: Arc<[Label]>,
+}
+
+/// A release whose manifest no longer fits this gateway.
+#[derive(Debug, thiserror::Error)]
+#[error("release of {plugin}: {problem}")]
+pub struct ReleaseError {
+    plugin: String,
+    problem: String,
+}
+
+impl Release {
+    /// Works out hooks, labels and schemas.
+    ///
+    /// # Errors
+    /// [`ReleaseError`] where the catalogue does not know what the manifest names.
+    pub fn new(digest: [u8; 32], manifest: Manifest, catalogue: &Catalogue) -> Result<Self, ReleaseError> {
+        let plugin = manifest.plugin.name.clone();
+        let wrong = |problem: String| ReleaseError { plugin: plugin.clone(), problem };
+        let purpose = Purpose::parse(&manifest.plugin.purpose).map_err(|error| wrong(error.to_string()))?;
+        let partner: Arc<str> = manifest.plugin.partner.as_str().into();
+        let mut hooks = Vec::new();
+        for hook in &manifest.share {
+            hooks.push(
+                Hook::new(
+                    Trigger::Event(hook.event.as_str().into()),
+                    Flow::Share,
+                    &hook.event,
+                    &hook.receives,
+                    hook.returns.as_ref(),
+                    &partner,
+                    catalogue,
+                )
+                .map_err(wrong)?,
+            );
+        }
+        for hook in &manifest.decide {
+            let mut decide = Hook::new(
+                Trigger::Slot { slot: hook.slot.as_str().into(), event: hook.event.as_str().into() },
+                Flow::Decide,
+                &hook.event,
+                &hook.receives,
+                Some(&hook.returns),
+                &partner,
+                catalogue,
+            )
+            .map_err(wrong)?;
+            decide.deadline_ms = Some(hook.deadline_ms);
+            hooks.push(decide);
+        }
+        Ok(Self { digest, manifest, purpose, hooks })
+    }
+
+    /// The endpoint with this name.
+    pub fn endpoint(&self, name: &str) -> Option<&Endpoint> {
+        self.manifest.endpoint.iter().find(|endpoint| endpoint.name == name)
+    }
+}
+
+impl Hook {
+    fn new(
+        trigger: Trigger,
+        flow: Flow,
+        event: &str,
+        receives: &[ReceivedField],
+        returns: Option<&manifest::SchemaSource>,
+        partner: &Arc<str>,
+        catalogue: &Catalogue,
+    ) -> Result<Self, String> {
+        let kind = catalogue.event_type(event).ok_or_else(|| format!("event type {event} is not in the catalogue"))?;
+        let mut fields = Vec::with_capacity(receives.len());
+        for declared in receives {
+            let (path, label) = if declared.field == CONSUMER_FIELD {
+                let category = Category::parse("user.unique_id.pseudonymous").map_err(|error| error.to_string())?;
+                (None, Label::first_party(category))
+            } else {
+                let field = kind
+                    .fields
+                    .iter()
+                    .find(|field| field.path.as_str() == declared.field)
+                    .ok_or_else(|| format!("field {} is not in event type {event}", declared.field))?;
+                let category = Category::parse(&field.category).map_err(|error| error.to_string())?;
+                let origin = if field.public { Origin::Public } else { Origin::FirstParty };
+                (Some(field.path.clone()), Label { category, origin })
+            };
+            fields.push(HookField {
+                name: declared.field.as_str().into(),
+                path,
+                access: match declared.access {
+                    manifest::Access::Read => Access::Read,
+                    manifest::Access::Sealed => Access::Sealed,
+                },
+                required: declared.required,
+                why: declared.why.clone(),
+                labels: [label].into(),
+            });
+        }
+        let returns = match returns {
+            None => None,
+            Some(manifest::SchemaSource::Inline(schema)) => {
+                Some(ReturnSchema::compile(schema).map_err(|problem| problem.message)?)
+            }
+            Some(manifest::SchemaSource::Path(_)) => return Err("its schemas are not inlined".into()),
+        };
+        let mut return_labels = Vec::new();
+        for (_, category) in returns.iter().flat_map(|schema| schema.leaves()) {
+            return_labels.push(Label {
+                category: Category::parse(category).map_err(|error| error.to_string())?,
+                origin: Origin::Partner(Arc::clone(partner)),
+            });
+        }
+        let all_readable = Projection::new(
+            fields.iter().filter(|field| field.access == Access::Read).filter_map(|field| field.path.as_ref()),
+        );
+        Ok(Self { trigger, flow, deadline_ms: None, fields, returns, return_labels, all_readable })
+    }
+
+    /// The type of the events that it is about.
+    pub fn event(&self) -> &str {
+        match &self.trigger {
+            Trigger::Event(event) | Trigger::Slot { event, .. } => event,
+        }
+    }
+}
+
+/// What a brand agreed to: for each hook, by [`grant_key`], the declared fields.
+pub type Grant = HashMap<String, HashSet<String>>;
+
+/// The key of a hook in a grant: `share chat.ended`, `decide chat-button`.
+pub fn grant_key(trigger: &Trigger) -> String {
+    match trigger {
+        Trigger::Event(event) => format!("share {event}"),
+        Trigger::Slot { slot, .. } => format!("decide {slot}"),
+    }
+}
+
+/// A plugin switched on by a brand. An edit makes a new one; a decision reads the newest.
+pub struct Connection {
+    /// The brand.
+    pub brand: Arc<str>,
+    /// The plugin.
+    pub plugin: Arc<str>,
+    /// What runs.
+    pub release: Arc<Release>,
+    /// The partner's record as it stands.
+    pub partner: Arc<Partner>,
+    /// For each hook of the release, for each of its fields: whether it is granted.
+    pub(super) granted: Vec<Vec<bool>>,
+    /// Slots that the brand marks promotional.
+    pub promotional: HashSet<String>,
+    /// Valid against the plugin's settings schema.
+    pub settings: Value,
+    /// The same as JSON text.
+    pub settings_text: Arc<str>,
+}
+
+impl Connection {
+    /// Puts a connection together.
+    pub fn new(
+        brand: Arc<str>,
+        release: Arc<Release>,
+        partner: Arc<Partner>,
+        grant: &Grant,
+        promotional: HashSet<String>,
+        settings: Value,
+    ) -> Self {
+        let granted = release
+            .hooks
+            .iter()
+            .map(|hook| {
+                let fields = grant.get(&grant_key(&hook.trigger));
+                hook.fields.iter().map(|field| fields.is_some_and(|set| set.contains(&*field.name))).collect()
+            })
+            .collect();
+        Self {
+            brand,
+            plugin: release.manifest.plugin.name.as_str().into(),
+            release,
+            partner,
+            granted,
+            promotional,
+            settings_text: settings.to_string().into(),
+            settings,
+        }
+    }
+
+    /// The hook for an event type, by index into the release's hooks.
+    pub fn share_hook(&self, event: &str) -> Option<usize> {
+        self.release.hooks.iter().position(|hook| matches!(&hook.trigger, Trigger::Event(e) if **e == *event))
+    }
+
+    /// The hook for a slot, by index into the release's hooks.
+    pub fn decide_hook(&self, slot: &str) -> Option<usize> {
+        self.release.hooks.iter().position(|hook| matches!(&hook.trigger, Trigger::Slot { slot: s, .. } if **s == *slot))
+    }
+
+    /// Whether the brand marks the hook's slot promotional.
+    pub fn is_promotional(&self, hook: &Hook) -> bool {
+        matches!(&hook.trigger, Trigger::Slot { slot, .. } if self.promotional.contains(&**slot))
+    }
+
+    /// Whether the brand grants a field of a hook.
+    pub fn grants(&self, hook: usize, field: usize) -> bool {
+        self.granted.get(hook).and_then(|fields| fields.get(field)).copied().unwrap_or(false)
+    }
+
+    /// Whether the brand grants, for this flow and event type, a field of this name.
+    pub fn grants_named(&self, flow: Flow, event: &str, name: &str) -> bool {
+        self.release.hooks.iter().enumerate().any(|(index, hook)| {
+            hook.flow == flow
+                && hook.event() == event
+                && hook.fields.iter().enumerate().any(|(at, field)| *field.name == *name && self.grants(index, at))
+        })
+    }
+}

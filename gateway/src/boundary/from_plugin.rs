@@ -1,0 +1,361 @@
+//! From a plugin: output is as untrusted as input. One undeclared field refuses the whole outcome,
+//! and nothing of it is kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gateway_policy::{Access, Conditions, FieldVerdict, Flow, Label, LabelSet, Purpose, Reason, Verdict};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::book::{Moment, PolicyBook, Question};
+use super::connection::{Connection, Hook};
+use super::permitted::Permitted;
+use super::placing::{self, FieldValue, Placement, PlacingError};
+use super::subject::{Integration, Subject, base_facts};
+use super::toward_plugin::Crossing;
+use super::types::{PluginOutcome, PluginRequest};
+use crate::catalogue::FieldPath;
+use crate::manifest::Endpoint;
+
+/// Bytes of JSON that a call may return: far above what a brand can use, far below what hurts.
+const MAX_RETURNS_BYTES: usize = 64 * 1024;
+/// Requests that one call may ask for.
+const MAX_DELIVERIES: usize = 8;
+
+/// Why an outcome is refused as a whole. Messages name declared things and counts, never what a plugin wrote.
+#[derive(Debug, thiserror::Error)]
+pub enum Violation {
+    /// The text that the plugin returned is not JSON, or not an object.
+    #[error("what the plugin returned is not a JSON object")]
+    NotJson,
+    /// Too much.
+    #[error("the plugin returned {used} bytes; {MAX_RETURNS_BYTES} are allowed")]
+    TooLarge {
+        /// Bytes returned.
+        used: usize,
+    },
+    /// The hook declares no returned fields.
+    #[error("the plugin returned fields and its manifest declares none for this hook")]
+    NothingDeclared,
+    /// Against the schema, undeclared fields included.
+    #[error("{count} returned fields are not as declared; the nearest declared path is {nearest:?}")]
+    Undeclared {
+        /// The nearest declared path.
+        nearest: String,
+        /// How many.
+        count: usize,
+    },
+    /// More requests than a call may make.
+    #[error("the plugin asked for {used} requests; {MAX_DELIVERIES} are allowed")]
+    TooManyDeliveries {
+        /// Requests asked for.
+        used: usize,
+    },
+    /// An endpoint that the manifest does not declare.
+    #[error("the plugin asked for an endpoint that its manifest does not declare; it declares {declared} endpoints")]
+    UndeclaredEndpoint {
+        /// Endpoints declared.
+        declared: usize,
+    },
+    /// A request that cannot be put together as it was asked for.
+    #[error(transparent)]
+    Placing(#[from] PlacingError),
+}
+
+impl Violation {
+    /// The ledger's code.
+    pub fn code(&self) -> String {
+        match self {
+            Self::NotJson => "refused:returns-not-json".into(),
+            Self::TooLarge { .. } => "refused:returns-too-large".into(),
+            Self::NothingDeclared => "refused:returns-undeclared".into(),
+            Self::Undeclared { .. } => "refused:undeclared-field".into(),
+            Self::TooManyDeliveries { .. } => "refused:too-many-deliveries".into(),
+            Self::UndeclaredEndpoint { .. } => "refused:undeclared-endpoint".into(),
+            Self::Placing(error) => format!("refused:{}", error.code()),
+        }
+    }
+}
+
+/// A label that a request carries, and the declared field it comes from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Carried {
+    /// As declared.
+    pub field: Arc<str>,
+    /// How it crossed.
+    pub access: Access,
+    /// Its labels.
+    pub labels: Arc<[Label]>,
+}
+
+/// A request for the outbox, with all that later decisions about it need. It holds values: it is
+/// stored under the consumer's key only, and every try of it is decided anew.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlannedDelivery {
+    /// Of the call that asked for it.
+    pub flow: Flow,
+    /// The event's type.
+    pub event_type: String,
+    /// The plugin's purpose.
+    pub purpose: Purpose,
+    /// Of the release that ran.
+    pub release: [u8; 32],
+    /// As its manifest declares it.
+    pub endpoint: Endpoint,
+    /// As the plugin asked for it.
+    pub request: PluginRequest,
+    /// The values of the placed fields, by declared path.
+    pub values: BTreeMap<String, Vec<Value>>,
+    /// Labels of everything readable in the call and of everything placed.
+    pub carried: Vec<Carried>,
+    /// What held at collection.
+    pub conditions: Conditions,
+}
+
+/// One field that goes back to the brand.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReturnedField {
+    /// As declared.
+    pub field: Arc<str>,
+    /// Its own label and those of all that was readable in the call.
+    pub labels: LabelSet,
+}
+
+/// What goes back to the brand.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Returned {
+    /// The allowed fields, in the shape that the plugin gave them.
+    pub value: Value,
+    /// Each with its labels.
+    pub fields: Vec<ReturnedField>,
+    /// What held when the data it derives from was collected.
+    pub conditions: Conditions,
+}
+
+/// An outcome that passed.
+pub struct Checked {
+    /// For the outbox.
+    pub deliveries: Vec<PlannedDelivery>,
+    /// For the brand; none where nothing was returned or nothing of it may go there.
+    pub returned: Option<Permitted<Returned>>,
+    /// A verdict for each returned field; empty where nothing was returned.
+    pub verdicts: Vec<FieldVerdict>,
+}
+
+/// Checks what a `share` call gave back.
+///
+/// # Errors
+/// [`Violation`]: the whole outcome is refused.
+pub fn from_share(
+    book: &PolicyBook,
+    connection: &Connection,
+    crossing: &Crossing,
+    subject: Subject<'_>,
+    moment: Moment,
+    outcome: PluginOutcome,
+) -> Result<Checked, Violation> {
+    let used = outcome.deliveries.len();
+    if used > MAX_DELIVERIES {
+        return Err(Violation::TooManyDeliveries { used });
+    }
+    let Some(hook) = connection.release.hooks.get(crossing.hook) else { return Err(Violation::NothingDeclared) };
+    let mut deliveries = Vec::with_capacity(used);
+    for request in outcome.deliveries {
+        deliveries.push(plan(connection, hook, crossing, subject.conditions, request)?);
+    }
+    let (returned, verdicts) = check_returns(book, connection, hook, crossing, subject, moment, &outcome.returns)?;
+    Ok(Checked { deliveries, returned, verdicts })
+}
+
+/// Checks what a `decide` call gave back.
+///
+/// # Errors
+/// [`Violation`]: the answer is refused.
+pub fn from_decide(
+    book: &PolicyBook,
+    connection: &Connection,
+    crossing: &Crossing,
+    subject: Subject<'_>,
+    moment: Moment,
+    answer: &str,
+) -> Result<Checked, Violation> {
+    let Some(hook) = connection.release.hooks.get(crossing.hook) else { return Err(Violation::NothingDeclared) };
+    let (returned, verdicts) = check_returns(book, connection, hook, crossing, subject, moment, answer)?;
+    Ok(Checked { deliveries: Vec::new(), returned, verdicts })
+}
+
+/// Labels of everything readable in the call: they join every output of that call.
+fn taint<'h>(hook: &'h Hook, crossing: &'h Crossing) -> impl Iterator<Item = Carried> + 'h {
+    hook.fields
+        .iter()
+        .zip(&crossing.allowed)
+        .filter(|(field, allowed)| **allowed && field.access == Access::Read)
+        .map(|(field, _)| Carried {
+            field: Arc::clone(&field.name),
+            access: Access::Read,
+            labels: Arc::clone(&field.labels),
+        })
+}
+
+fn plan(
+    connection: &Connection,
+    hook: &Hook,
+    crossing: &Crossing,
+    conditions: &Conditions,
+    request: PluginRequest,
+) -> Result<PlannedDelivery, Violation> {
+    let release = &connection.release;
+    let endpoint = release
+        .endpoint(&request.endpoint)
+        .ok_or(Violation::UndeclaredEndpoint { declared: release.manifest.endpoint.len() })?;
+    let consumer = Value::String(crossing.consumer.clone());
+    // A declared field that is withheld or absent renders as `null` or nothing; an undeclared one is refused.
+    let values = |name: &str| -> Option<FieldValue<'_>> {
+        let index = hook.fields.iter().position(|field| *field.name == *name)?;
+        let path = hook.fields.get(index)?.path.as_ref();
+        let allowed = crossing.allowed.get(index).copied().unwrap_or(false);
+        Some(match path {
+            None => FieldValue::One(allowed.then_some(&consumer)),
+            Some(path) => selected(path, &crossing.data, allowed),
+        })
+    };
+    let assembled = placing::assemble(
+        &request,
+        &Placement {
+            endpoint,
+            settings: &connection.settings,
+            domains: &connection.partner.domains,
+            values: &values,
+        },
+    )?;
+    let mut carried: Vec<Carried> = taint(hook, crossing).collect();
+    let mut kept = BTreeMap::new();
+    for name in assembled.placed {
+        let found = match values(&name) {
+            Some(FieldValue::One(value)) => value.into_iter().cloned().collect(),
+            Some(FieldValue::Many(values)) => values.into_iter().cloned().collect(),
+            None => Vec::new(),
+        };
+        let field = hook.fields.iter().find(|field| *field.name == *name);
+        if let Some(field) = field.filter(|field| field.access == Access::Sealed && !found.is_empty()) {
+            carried.push(Carried {
+                field: Arc::clone(&field.name),
+                access: Access::Sealed,
+                labels: Arc::clone(&field.labels),
+            });
+        }
+        kept.insert(name, found);
+    }
+    Ok(PlannedDelivery {
+        flow: hook.flow,
+        event_type: hook.event().to_owned(),
+        purpose: release.purpose,
+        release: release.digest,
+        endpoint: endpoint.clone(),
+        request,
+        values: kept,
+        carried,
+        conditions: conditions.clone(),
+    })
+}
+
+fn selected<'v>(path: &FieldPath, data: &'v Value, allowed: bool) -> FieldValue<'v> {
+    let found = if allowed { path.select(data) } else { Vec::new() };
+    if path.is_pattern() { FieldValue::Many(found) } else { FieldValue::One(found.into_iter().next()) }
+}
+
+type CheckedReturns = (Option<Permitted<Returned>>, Vec<FieldVerdict>);
+
+fn check_returns(
+    book: &PolicyBook,
+    connection: &Connection,
+    hook: &Hook,
+    crossing: &Crossing,
+    subject: Subject<'_>,
+    moment: Moment,
+    text: &str,
+) -> Result<CheckedReturns, Violation> {
+    if text.len() > MAX_RETURNS_BYTES {
+        return Err(Violation::TooLarge { used: text.len() });
+    }
+    let value: Value = if text.trim().is_empty() {
+        Value::Object(serde_json::Map::new())
+    } else {
+        serde_json::from_str(text).map_err(|_| Violation::NotJson)?
+    };
+    let Value::Object(object) = &value else { return Err(Violation::NotJson) };
+    let Some(schema) = &hook.returns else {
+        return if object.is_empty() { Ok((None, Vec::new())) } else { Err(Violation::NothingDeclared) };
+    };
+    // A share hook may have nothing to say this time; a decision is checked as it stands.
+    if object.is_empty() && hook.flow == Flow::Share {
+        return Ok((None, Vec::new()));
+    }
+    schema.validate(&value).map_err(|violation| Violation::Undeclared {
+        nearest: violation.nearest_declared_path,
+        count: violation.count,
+    })?;
+    let question = Question {
+        flow: Flow::Return,
+        purpose: connection.release.purpose,
+        partner: &connection.partner,
+        to_brand: true,
+    };
+    let facts = base_facts(
+        subject,
+        Integration {
+            plugin: &connection.plugin,
+            purpose: connection.release.purpose,
+            partner: &connection.partner,
+            switched_on: true,
+            promotional: connection.is_promotional(hook),
+            by_sms: false,
+        },
+    );
+    let mut joined = LabelSet::default();
+    let mut verdict_of_taint: Option<Verdict> = None;
+    for carried in taint(hook, crossing) {
+        for label in carried.labels.iter() {
+            joined.insert(label.clone());
+            let (_, one) = book.decide(&question, label, facts, moment);
+            verdict_of_taint = Some(verdict_of_taint.map_or(one, |so_far| so_far.strictest(one)));
+        }
+    }
+    let mut verdicts = Vec::new();
+    let mut fields = Vec::new();
+    let mut paths = Vec::new();
+    for ((path, _), own) in schema.leaves().iter().zip(&hook.return_labels) {
+        if !path.is_present(&value) {
+            continue;
+        }
+        let mut labels = joined.clone();
+        labels.insert(own.clone());
+        let (_, mut verdict) = book.decide(&question, own, facts, moment);
+        if let Some(taint) = verdict_of_taint {
+            verdict = verdict.strictest(taint);
+        }
+        let name: Arc<str> = path.as_str().into();
+        verdicts.push(FieldVerdict {
+            field: Arc::clone(&name),
+            access: Access::Return,
+            labels: labels.iter().cloned().collect(),
+            verdict,
+        });
+        if verdict.allows() {
+            paths.push(path);
+            fields.push(ReturnedField { field: name, labels });
+        }
+    }
+    if fields.is_empty() {
+        return Ok((None, verdicts));
+    }
+    let value = if fields.len() == verdicts.len() { value } else { crate::catalogue::project(&paths, &value) };
+    let returned = Returned { value, fields, conditions: subject.conditions.clone() };
+    Ok((Some(Permitted::grant(returned)), verdicts))
+}
+
+/// The reason that stands for a call in which nothing may go back: the first withheld field's.
+pub fn withheld_reason(verdicts: &[FieldVerdict]) -> Option<Reason> {
+    verdicts.iter().find(|verdict| !verdict.verdict.allows()).map(|verdict| verdict.verdict.reason)
+}

@@ -1,0 +1,186 @@
+//! Toward a plugin: which declared fields it may read or place. What it can read counts as shared
+//! with its partner, whether or not it sends a request.
+
+use std::sync::Arc;
+
+use gateway_policy::{Access, Facts, FieldVerdict, Reason, Recipient, Verdict};
+use serde_json::Value;
+
+use super::book::{Moment, PolicyBook, Question};
+use super::connection::{Connection, Hook};
+use super::permitted::Permitted;
+use super::subject::{Integration, Subject, base_facts};
+use super::types::PluginInput;
+use crate::catalogue::Projection;
+
+/// An event, as a connection's plugin would see it were everything allowed.
+pub struct EventView<'a> {
+    /// Keyed for this connection.
+    pub id: &'a str,
+    /// CloudEvents `type`.
+    pub kind: &'a str,
+    /// RFC 3339.
+    pub time: &'a str,
+    /// The pseudonym for (brand, partner).
+    pub consumer: &'a str,
+    /// CloudEvents `data`.
+    pub data: &'a Arc<Value>,
+}
+
+/// Why a call does not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotRun {
+    /// A required field is withheld.
+    RequiredWithheld,
+    /// A required field was never provided.
+    RequiredAbsent,
+    /// No declared field is left.
+    NothingLeft,
+}
+
+impl NotRun {
+    /// The ledger's code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::RequiredWithheld => "not-run:required-withheld",
+            Self::RequiredAbsent => "not-run:required-absent",
+            Self::NothingLeft => "not-run:nothing-left",
+        }
+    }
+}
+
+/// What was decided for one call.
+pub struct TowardPlugin {
+    /// A verdict for each declared field that is present in the event.
+    pub verdicts: Vec<FieldVerdict>,
+    /// What held, apart from what depends on a label.
+    pub facts: Facts,
+    /// [`Recipient::ThirdParty`] where the partner is that for any field present.
+    pub recipient: Recipient,
+    /// The argument of the call, or why there is none.
+    pub input: Result<Permitted<PluginInput>, NotRun>,
+    /// What the checks of the call's output need.
+    pub crossing: Crossing,
+}
+
+/// What crossed into the sandbox; the checks of the output start from it.
+pub struct Crossing {
+    pub(super) hook: usize,
+    /// For each field of the hook: whether it is present and allowed.
+    pub(super) allowed: Vec<bool>,
+    pub(super) data: Arc<Value>,
+    pub(super) consumer: String,
+}
+
+/// Decides for every declared field of `hook` and makes the argument of the call.
+pub fn toward_plugin(
+    book: &PolicyBook,
+    connection: &Connection,
+    hook_index: usize,
+    hook: &Hook,
+    event: &EventView<'_>,
+    subject: Subject<'_>,
+    moment: Moment,
+) -> TowardPlugin {
+    let question = Question {
+        flow: hook.flow,
+        purpose: connection.release.purpose,
+        partner: &connection.partner,
+        to_brand: false,
+    };
+    let facts = base_facts(
+        subject,
+        Integration {
+            plugin: &connection.plugin,
+            purpose: connection.release.purpose,
+            partner: &connection.partner,
+            switched_on: true,
+            promotional: connection.is_promotional(hook),
+            by_sms: false,
+        },
+    );
+    let mut verdicts = Vec::with_capacity(hook.fields.len());
+    let mut allowed = Vec::with_capacity(hook.fields.len());
+    let mut not_run = None;
+    let mut recipient = Recipient::ServiceProvider;
+    for (index, field) in hook.fields.iter().enumerate() {
+        let present = field.path.as_ref().is_none_or(|path| path.is_present(event.data));
+        if !present {
+            allowed.push(false);
+            if field.required {
+                not_run.get_or_insert(NotRun::RequiredAbsent);
+            }
+            continue;
+        }
+        let mut verdict = None;
+        for label in field.labels.iter() {
+            let (stands, one) = book.decide(&question, label, facts, moment);
+            if stands == Recipient::ThirdParty {
+                recipient = Recipient::ThirdParty;
+            }
+            verdict = Some(verdict.map_or(one, |so_far: Verdict| so_far.strictest(one)));
+        }
+        let mut verdict = verdict.unwrap_or(Verdict::withhold(Reason::Undeclared));
+        if !connection.grants(hook_index, index) {
+            verdict = Verdict::withhold(Reason::NotGranted);
+        }
+        allowed.push(verdict.allows());
+        if field.required && !verdict.allows() {
+            not_run = Some(NotRun::RequiredWithheld);
+        }
+        verdicts.push(FieldVerdict {
+            field: Arc::clone(&field.name),
+            access: field.access,
+            labels: Arc::clone(&field.labels),
+            verdict,
+        });
+    }
+    if not_run.is_none() && !allowed.contains(&true) {
+        not_run = Some(NotRun::NothingLeft);
+    }
+    let input = match not_run {
+        Some(reason) => Err(reason),
+        None => Ok(Permitted::grant(input(connection, hook, event, &allowed))),
+    };
+    let crossing = Crossing {
+        hook: hook_index,
+        allowed,
+        data: Arc::clone(event.data),
+        consumer: event.consumer.to_owned(),
+    };
+    TowardPlugin { verdicts, facts, recipient, input, crossing }
+}
+
+fn input(connection: &Connection, hook: &Hook, event: &EventView<'_>, allowed: &[bool]) -> PluginInput {
+    let of = |access: Access| {
+        hook.fields.iter().zip(allowed).filter(move |(field, ok)| **ok && field.access == access).map(|(f, _)| f)
+    };
+    let readable = hook.fields.iter().filter(|field| field.access == Access::Read && field.path.is_some()).count();
+    let granted = of(Access::Read).filter(|field| field.path.is_some()).count();
+    let fields = if readable == granted {
+        to_json(&hook.all_readable, event.data)
+    } else {
+        to_json(&Projection::new(of(Access::Read).filter_map(|field| field.path.as_ref())), event.data)
+    };
+    PluginInput {
+        id: event.id.to_owned(),
+        kind: event.kind.to_owned(),
+        time: event.time.to_owned(),
+        consumer: of(Access::Read).any(|field| field.path.is_none()).then(|| event.consumer.to_owned()),
+        fields,
+        sealed: of(Access::Sealed).map(|field| field.name.to_string()).collect(),
+        settings: connection.settings_text.to_string(),
+    }
+}
+
+fn to_json(projection: &Projection, data: &Value) -> String {
+    // Invariant: a `Value` always serialises; were that to fail, the plugin gets an empty object.
+    serde_json::to_string(&projection.view(data)).unwrap_or_else(|_| "{}".to_owned())
+}
+
+impl Crossing {
+    /// The hook that was called.
+    pub fn hook(&self) -> usize {
+        self.hook
+    }
+}
