@@ -207,7 +207,7 @@ fn push_scalar(out: &mut String, encoding: Encoding, value: &Value) -> Result<()
 fn push_xml(out: &mut String, text: &str) {
     // 0xEF leads U+F000 to U+FFFF, so also the two noncharacters.
     let special =
-        |byte: u8| byte < 0x20 || matches!(byte, b'<' | b'>' | b'&' | b'"' | b'\'' | 0x7f | 0xef);
+        |byte: u8| byte < 0x20 || matches!(byte, b'<' | b'>' | b'&' | b'"' | b'\'' | 0xef);
     push_escaped(out, text, special, |out, c| match c {
         '<' => out.push_str("&lt;"),
         '>' => out.push_str("&gt;"),

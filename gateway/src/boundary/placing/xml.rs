@@ -18,7 +18,7 @@ pub(super) fn is_char(c: char) -> bool {
 /// Checks that `text` is one XML document of the part above and that each field stands in the text of
 /// an element or, unless it is a list, in a quoted attribute value.
 pub(super) fn check(text: &str, fields: &[FieldSpan]) -> Result<(), Fault> {
-    if let Some((at, _)) = text.char_indices().find(|(_, c)| !is_char(*c)) {
+    if let Some(at) = foreign_character(text) {
         return Err(Fault::Malformed { at, rule: "a character that XML 1.0 does not have" });
     }
     let mut reader = Reader { text, pos: 0, walk: FieldWalk::new(fields) };
@@ -29,6 +29,21 @@ pub(super) fn check(text: &str, fields: &[FieldSpan]) -> Result<(), Fault> {
         return Err(reader.fault("something follows the root element"));
     }
     reader.walk.end()
+}
+
+/// Where the first character stands that is not a `Char`. Only two kinds of byte can begin one: a C0
+/// control, and 0xEF, which begins U+FFFE and U+FFFF.
+fn foreign_character(text: &str) -> Option<usize> {
+    let mut from = 0_usize;
+    loop {
+        let rest = text.get(from..)?;
+        let at = rest.bytes().position(|byte| byte < 0x20 || byte == 0xef)?;
+        let c = rest.get(at..)?.chars().next()?;
+        if !is_char(c) {
+            return Some(from.saturating_add(at));
+        }
+        from = from.saturating_add(at).saturating_add(c.len_utf8());
+    }
 }
 
 struct Reader<'t> {
@@ -80,7 +95,7 @@ impl<'t> Reader<'t> {
             }
             self.equals()?;
             let quote = self.quote()?;
-            let Some(length) = self.rest().find(quote) else {
+            let Some(length) = self.rest().find(char::from(quote)) else {
                 return Err(self.fault("a quoted value is not closed"));
             };
             let value = self.rest().get(..length).unwrap_or_default();
@@ -133,11 +148,14 @@ impl<'t> Reader<'t> {
         let mut names: Vec<&'t str> = Vec::new();
         loop {
             let spaced = self.space();
-            if self.take(">") {
-                return Ok(false);
-            }
-            if self.take("/>") {
-                return Ok(true);
+            let empty = self.take("/>");
+            if empty || self.take(">") {
+                // Sorting beats comparing each with each once a tag has more than a handful.
+                names.sort_unstable();
+                if names.iter().zip(names.iter().skip(1)).any(|(one, next)| one == next) {
+                    return Err(self.fault("an element has the same attribute twice"));
+                }
+                return Ok(empty);
             }
             if !spaced {
                 return Err(self.fault("white space is missing before an attribute"));
@@ -151,13 +169,6 @@ impl<'t> Reader<'t> {
             }
             // Both quotes are one byte long.
             self.forward(1);
-            // Sorting beats comparing each with each once a tag has more than a handful.
-            if self.rest().starts_with(['>', '/']) {
-                names.sort_unstable();
-                if names.iter().zip(names.iter().skip(1)).any(|(one, next)| one == next) {
-                    return Err(self.fault("an element has the same attribute twice"));
-                }
-            }
         }
     }
 
@@ -166,15 +177,15 @@ impl<'t> Reader<'t> {
     }
 
     /// Text up to `<`, or an attribute value up to its quote.
-    fn characters(&mut self, quote: Option<char>) -> Result<(), Fault> {
+    fn characters(&mut self, quote: Option<u8>) -> Result<(), Fault> {
         let start = self.walk.start(self.pos);
         loop {
             let rest = self.rest();
-            let special = |c: char| match quote {
-                Some(quote) => c == quote || c == '<' || c == '&',
-                None => matches!(c, '<' | '&' | ']'),
+            let special = |byte: u8| match quote {
+                Some(quote) => byte == quote || byte == b'<' || byte == b'&',
+                None => matches!(byte, b'<' | b'&' | b']'),
             };
-            let length = rest.find(special).unwrap_or(rest.len());
+            let length = rest.bytes().position(special).unwrap_or(rest.len());
             self.forward(length);
             match self.rest().chars().next() {
                 Some('&') => {
@@ -239,9 +250,9 @@ impl<'t> Reader<'t> {
         Ok(())
     }
 
-    fn quote(&mut self) -> Result<char, Fault> {
-        match self.rest().chars().next() {
-            Some(quote @ ('"' | '\'')) => {
+    fn quote(&mut self) -> Result<u8, Fault> {
+        match self.rest().bytes().next() {
+            Some(quote @ (b'"' | b'\'')) => {
                 self.forward(1);
                 Ok(quote)
             }
