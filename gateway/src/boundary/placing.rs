@@ -53,11 +53,11 @@ pub enum FieldValue<'a> {
 }
 
 /// Finds a field of the call by its declared path; `None` for a path that the call was not given.
-pub type ValueLookup<'a> = &'a dyn Fn(&str) -> Option<FieldValue<'a>>;
+pub type ValueLookup<'a, 'v> = &'a dyn Fn(&str) -> Option<FieldValue<'v>>;
 
 /// What a request is assembled from, beside the request itself.
 #[derive(Clone, Copy)]
-pub struct Placement<'a> {
+pub struct Placement<'a, 'v> {
     /// The endpoint of the manifest that the request names.
     pub endpoint: &'a Endpoint,
     /// The connection's settings, an object.
@@ -65,7 +65,7 @@ pub struct Placement<'a> {
     /// The domains registered in the partner's record.
     pub domains: &'a [String],
     /// The call's fields.
-    pub values: ValueLookup<'a>,
+    pub values: ValueLookup<'a, 'v>,
 }
 
 /// A request with its fields in place, not yet authenticated.
@@ -87,7 +87,7 @@ pub struct Assembled {
 }
 
 /// Assembles `request` for `placement.endpoint`, or says why not one byte of it may be sent.
-pub fn assemble(request: &PluginRequest, placement: &Placement<'_>) -> Result<Assembled, PlacingError> {
+pub fn assemble(request: &PluginRequest, placement: &Placement<'_, '_>) -> Result<Assembled, PlacingError> {
     let endpoint = placement.endpoint;
     if request.endpoint != endpoint.name {
         return Err(PlacingError::OtherEndpoint { declared: endpoint.name.clone() });
@@ -185,7 +185,7 @@ fn body<'p>(
     parts: &'p [Part],
     media_type: &str,
     endpoint: &Endpoint,
-    values: ValueLookup<'_>,
+    values: ValueLookup<'_, '_>,
     placed: &mut Vec<&'p str>,
 ) -> Result<Vec<u8>, PlacingError> {
     let format = Format::of(media_type).map_err(|rule| manifest_fault(endpoint, rule))?;

@@ -71,7 +71,9 @@ impl Default for OutboundConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum OutboundError {
     /// A binding would send plain HTTP over a network.
-    #[error("outbound binding of `{host}` to {address} is not a loopback address; bind demo and test endpoints to 127.0.0.1 or ::1")]
+    #[error(
+        "outbound binding of `{host}` to {address} is not a loopback address; bind demo and test endpoints to 127.0.0.1 or ::1"
+    )]
     BindingNotLoopback {
         /// The bound name.
         host: String,
@@ -220,7 +222,8 @@ fn headers(
     let signature = credentials.key().sign(&request.webhook_id, timestamp, &request.body);
     headers.insert(HeaderName::from_static("webhook-id"), header_value(&request.webhook_id, "webhook-id")?);
     headers.insert(HeaderName::from_static("webhook-timestamp"), HeaderValue::from(timestamp));
-    headers.insert(HeaderName::from_static("webhook-signature"), header_value(&signature, "webhook-signature")?);
+    headers
+        .insert(HeaderName::from_static("webhook-signature"), header_value(&signature, "webhook-signature")?);
     Ok(headers)
 }
 

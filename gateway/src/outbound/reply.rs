@@ -132,7 +132,9 @@ impl SendError {
     pub fn retryable(self) -> bool {
         match self {
             Self::Refused(_) | Self::Header(_) => false,
-            Self::NoTrustRoots | Self::Dns | Self::Connect | Self::Tls | Self::Timeout | Self::Protocol => true,
+            Self::NoTrustRoots | Self::Dns | Self::Connect | Self::Tls | Self::Timeout | Self::Protocol => {
+                true
+            }
         }
     }
 

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 /// Seconds before the second, third, … try: a blip, a restart, an outage, a weekend's worth.
-const DELAYS: [u64; 9] =
-    [5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600];
+const DELAYS: [u64; 9] = [5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600];
 /// The longest wait that a partner's `Retry-After` can ask for: the schedule's own longest.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
@@ -44,7 +43,8 @@ mod tests {
     fn waits_follow_the_schedule_within_ten_percent() {
         for (attempt, seconds) in (1..).zip(DELAYS) {
             for seed in 0..500 {
-                let wait = RetrySchedule::next(attempt, None, seed).expect("within the schedule").as_secs_f64();
+                let wait =
+                    RetrySchedule::next(attempt, None, seed).expect("within the schedule").as_secs_f64();
                 let base = seconds as f64;
                 assert!((base * 0.9..=base * 1.1).contains(&wait), "try {attempt}: {wait}");
             }
@@ -66,10 +66,7 @@ mod tests {
     fn retry_after_lengthens_only_and_at_most_to_a_day() {
         let hour = Duration::from_secs(3600);
         assert_eq!(RetrySchedule::next(1, Some(hour), 1), Some(hour));
-        assert_eq!(
-            RetrySchedule::next(4, Some(Duration::from_secs(1)), 1),
-            RetrySchedule::next(4, None, 1)
-        );
+        assert_eq!(RetrySchedule::next(4, Some(Duration::from_secs(1)), 1), RetrySchedule::next(4, None, 1));
         assert_eq!(RetrySchedule::next(1, Some(hour * 1000), 1), Some(hour * 24));
     }
 }

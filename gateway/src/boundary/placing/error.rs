@@ -42,7 +42,9 @@ pub enum PlacingError {
         rule: &'static str,
     },
     /// The path in a field part was not given to this call.
-    #[error("{place}, part {part}: the field was not given to this call; place only fields that the event or its sealed list names")]
+    #[error(
+        "{place}, part {part}: the field was not given to this call; place only fields that the event or its sealed list names"
+    )]
     FieldNotGiven {
         /// Where it was to go.
         place: Place,
@@ -58,7 +60,9 @@ pub enum PlacingError {
         part: usize,
     },
     /// A pattern with `*` where one value has to stand.
-    #[error("{place}, part {part}: a field with `*` is a list and this place takes one value; use a JSON body, XML text, a form value or a whole body")]
+    #[error(
+        "{place}, part {part}: a field with `*` is a list and this place takes one value; use a JSON body, XML text, a form value or a whole body"
+    )]
     ListNotAllowed {
         /// Where it was to go.
         place: Place,
@@ -66,7 +70,9 @@ pub enum PlacingError {
         part: usize,
     },
     /// Text around a field would change what the field means.
-    #[error("the body, part {part}: the field does not stand as {expected}; close the surrounding text before it")]
+    #[error(
+        "the body, part {part}: the field does not stand as {expected}; close the surrounding text before it"
+    )]
     Misplaced {
         /// Which part.
         part: usize,
@@ -96,7 +102,9 @@ pub enum PlacingError {
         slot: String,
     },
     /// Slots that the template does not have, or the same one twice.
-    #[error("{count} path slots of the request are unknown to endpoint `{endpoint}`, belong to its host, or are filled twice; fill each path slot of its template at most once")]
+    #[error(
+        "{count} path slots of the request are unknown to endpoint `{endpoint}`, belong to its host, or are filled twice; fill each path slot of its template at most once"
+    )]
     SlotsNotDeclared {
         /// Declared name of the endpoint.
         endpoint: String,
@@ -112,7 +120,9 @@ pub enum PlacingError {
         rule: &'static str,
     },
     /// A setting that is not one label of a host name.
-    #[error("setting `{slot}` fills a label of endpoint `{endpoint}`'s host and is not 1 to 63 of a-z, 0-9 and inner hyphens; correct the connection's settings")]
+    #[error(
+        "setting `{slot}` fills a label of endpoint `{endpoint}`'s host and is not 1 to 63 of a-z, 0-9 and inner hyphens; correct the connection's settings"
+    )]
     HostLabel {
         /// Declared name of the slot.
         slot: String,
@@ -120,13 +130,17 @@ pub enum PlacingError {
         endpoint: String,
     },
     /// The host is not the partner's.
-    #[error("endpoint `{endpoint}` is not under a domain registered for the partner; have the operator register the domain")]
+    #[error(
+        "endpoint `{endpoint}` is not under a domain registered for the partner; have the operator register the domain"
+    )]
     DomainNotRegistered {
         /// Declared name of the endpoint.
         endpoint: String,
     },
     /// Headers that the endpoint does not declare, that the host keeps to itself, or twice the same.
-    #[error("{count} headers of the request are not declared by endpoint `{endpoint}`, are the gateway's own, or stand twice; declare them in the manifest and set each once")]
+    #[error(
+        "{count} headers of the request are not declared by endpoint `{endpoint}`, are the gateway's own, or stand twice; declare them in the manifest and set each once"
+    )]
     HeadersNotDeclared {
         /// Declared name of the endpoint.
         endpoint: String,

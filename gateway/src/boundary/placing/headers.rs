@@ -33,7 +33,7 @@ const RESERVED_PREFIXES: &[&str] = &["content-", "proxy-", "webhook-", "x-forwar
 pub(super) fn assemble<'p>(
     headers: &'p [(String, Vec<Part>)],
     endpoint: &Endpoint,
-    values: ValueLookup<'_>,
+    values: ValueLookup<'_, '_>,
     placed: &mut Vec<&'p str>,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, PlacingError> {
     let bad = |(index, (name, _)): &(usize, &(String, Vec<Part>))| {

@@ -9,8 +9,7 @@ use serde_json::Value;
 use std::fmt::Write as _;
 
 /// Everything but the unreserved characters of RFC 3986 §2.3.
-pub(super) const SEGMENT: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// As `SEGMENT`; the form serialiser of the URL standard encodes `~` as well.
 const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
@@ -53,7 +52,10 @@ pub(super) struct Rendered {
 impl Rendered {
     /// The number, from 1, of the part that holds a byte.
     pub(super) fn part_at(&self, offset: usize) -> usize {
-        self.ends.partition_point(|end| *end <= offset).min(self.ends.len().saturating_sub(1)).saturating_add(1)
+        self.ends
+            .partition_point(|end| *end <= offset)
+            .min(self.ends.len().saturating_sub(1))
+            .saturating_add(1)
     }
 }
 
@@ -62,7 +64,7 @@ pub(super) fn render<'p>(
     parts: &'p [Part],
     encoding: Encoding,
     place: &Place,
-    values: ValueLookup<'_>,
+    values: ValueLookup<'_, '_>,
     placed: &mut Vec<&'p str>,
 ) -> Result<Rendered, PlacingError> {
     let capacity = parts
@@ -168,16 +170,21 @@ fn push_json(out: &mut String, value: &Value) {
 /// RFC 8259 §7.
 fn push_json_string(out: &mut String, text: &str) {
     out.push('"');
-    push_escaped(out, text, |byte| byte < 0x20 || byte == b'"' || byte == b'\\', |out, c| match c {
-        '"' => out.push_str("\\\""),
-        '\\' => out.push_str("\\\\"),
-        '\n' => out.push_str("\\n"),
-        '\r' => out.push_str("\\r"),
-        '\t' => out.push_str("\\t"),
-        other => {
-            let _ = write!(out, "\\u{:04x}", u32::from(other));
-        }
-    });
+    push_escaped(
+        out,
+        text,
+        |byte| byte < 0x20 || byte == b'"' || byte == b'\\',
+        |out, c| match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            other => {
+                let _ = write!(out, "\\u{:04x}", u32::from(other));
+            }
+        },
+    );
     out.push('"');
 }
 
@@ -206,8 +213,7 @@ fn push_scalar(out: &mut String, encoding: Encoding, value: &Value) -> Result<()
 /// C0 controls, U+FFFE, U+FFFF) becomes U+FFFD.
 fn push_xml(out: &mut String, text: &str) {
     // 0xEF leads U+F000 to U+FFFF, so also the two noncharacters.
-    let special =
-        |byte: u8| byte < 0x20 || matches!(byte, b'<' | b'>' | b'&' | b'"' | b'\'' | 0xef);
+    let special = |byte: u8| byte < 0x20 || matches!(byte, b'<' | b'>' | b'&' | b'"' | b'\'' | 0xef);
     push_escaped(out, text, special, |out, c| match c {
         '<' => out.push_str("&lt;"),
         '>' => out.push_str("&gt;"),
@@ -223,7 +229,12 @@ fn push_xml(out: &mut String, text: &str) {
 }
 
 /// Copies runs of ordinary bytes whole; gives each character whose first byte is `special` to `escape`.
-fn push_escaped(out: &mut String, text: &str, special: impl Fn(u8) -> bool, escape: impl Fn(&mut String, char)) {
+fn push_escaped(
+    out: &mut String,
+    text: &str,
+    special: impl Fn(u8) -> bool,
+    escape: impl Fn(&mut String, char),
+) {
     let mut rest = text;
     while let Some(at) = rest.bytes().position(&special) {
         let (plain, tail) = rest.split_at_checked(at).unwrap_or((rest, ""));

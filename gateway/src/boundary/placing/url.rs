@@ -13,7 +13,7 @@ use url::{Host, Url};
 
 pub(super) fn assemble<'p>(
     slots: &'p [(String, Vec<Part>)],
-    placement: &Placement<'_>,
+    placement: &Placement<'_, '_>,
     placed: &mut Vec<&'p str>,
 ) -> Result<Url, PlacingError> {
     let endpoint = placement.endpoint;
@@ -66,7 +66,7 @@ fn refuse_unknown_slots(
     }
 }
 
-fn host(template: &UrlTemplate, placement: &Placement<'_>) -> Result<String, PlacingError> {
+fn host(template: &UrlTemplate, placement: &Placement<'_, '_>) -> Result<String, PlacingError> {
     let mut host = String::new();
     for piece in &template.host {
         if !host.is_empty() {
@@ -96,9 +96,7 @@ fn host(template: &UrlTemplate, placement: &Placement<'_>) -> Result<String, Pla
 fn is_under(host: &str, domain: &str) -> bool {
     let domain = domain.trim_end_matches('.').to_ascii_lowercase();
     !domain.is_empty()
-        && host
-            .strip_suffix(domain.as_str())
-            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        && host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 /// A setting as text: a string or a number.
@@ -126,7 +124,10 @@ fn push_segment(out: &mut String, slot: &str, value: &str) -> Result<(), Placing
     let before = out.len();
     out.extend(utf8_percent_encode(value, SEGMENT));
     if out.len().saturating_sub(before) > MAX_SEGMENT_BYTES {
-        return Err(PlacingError::TooLong { place: Place::PathSlot(slot.to_owned()), limit: MAX_SEGMENT_BYTES });
+        return Err(PlacingError::TooLong {
+            place: Place::PathSlot(slot.to_owned()),
+            limit: MAX_SEGMENT_BYTES,
+        });
     }
     Ok(())
 }

@@ -65,7 +65,9 @@ impl<'t> Reader<'t> {
             }
             let target = self.name()?;
             if !target.eq_ignore_ascii_case("adf") {
-                return Err(self.fault("a processing instruction other than `adf`, or an XML declaration not at the beginning"));
+                return Err(self.fault(
+                    "a processing instruction other than `adf`, or an XML declaration not at the beginning",
+                ));
             }
             let Some(length) = self.rest().find("?>") else {
                 return Err(self.fault("a processing instruction is not closed"));
@@ -81,8 +83,11 @@ impl<'t> Reader<'t> {
     /// `version="1.0"`, then at most `encoding="UTF-8"` and `standalone`. Another encoding would have the
     /// partner read other characters than were checked.
     fn declaration(&mut self) -> Result<(), Fault> {
-        let allowed: [(&str, &[&str], bool); 3] =
-            [("version", &["1.0"], true), ("encoding", &["utf-8"], false), ("standalone", &["yes", "no"], false)];
+        let allowed: [(&str, &[&str], bool); 3] = [
+            ("version", &["1.0"], true),
+            ("encoding", &["utf-8"], false),
+            ("standalone", &["yes", "no"], false),
+        ];
         for (name, values, required) in allowed {
             let before = self.pos;
             let spaced = self.space();
