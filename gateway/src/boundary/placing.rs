@@ -21,6 +21,8 @@ mod form;
 mod headers;
 mod json;
 mod render;
+#[cfg(test)]
+mod round_trips;
 mod runs;
 #[cfg(test)]
 mod tests;

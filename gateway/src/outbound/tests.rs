@@ -58,7 +58,9 @@ async fn read_request(stream: &mut TcpStream) -> Option<Seen> {
         if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
             break at;
         }
-        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+        // A TLS hello begins with 0x16: answer it as a server would that knows no TLS.
+        if stream.read_buf(&mut bytes).await.ok()? == 0 || bytes.first() == Some(&0x16) {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad\r\n\r\n").await;
             return None;
         }
     };
@@ -285,6 +287,23 @@ async fn what_is_not_a_public_https_name_is_refused_before_a_byte_is_sent() {
         assert!(matches!(classify(&result), Disposition::Failed(_)), "{url}");
     }
     assert_eq!(server.connections.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn over_tls_nothing_is_said_to_a_server_that_cannot_prove_its_name() {
+    let (address, server) = serve(OK).await;
+    // The public client, but for its resolver, which would refuse a loopback address.
+    let bindings = Arc::new(HashMap::from([("acme.example".to_owned(), address)]));
+    let config = OutboundConfig { request_timeout: Duration::from_millis(400), ..OutboundConfig::default() };
+    let client = builder(&config)
+        .https_only(true)
+        .dns_resolver(Arc::new(BoundResolver::new(bindings)))
+        .tls_certs_only([])
+        .build();
+    let outbound = Outbound { tls: Some(client.expect("client")), ..outbound(address) };
+    let outbound = Outbound { bindings: Arc::default(), ..outbound };
+    assert_eq!(send(&outbound, request()).await, Err(SendError::Tls));
+    assert!(server.seen.lock().expect("lock").is_empty());
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ pub(super) fn render<'p>(
                 let start = rendered.text.len();
                 let list = matches!(value, FieldValue::Many(_));
                 let present = match &value {
-                    FieldValue::One(leaf) => leaf.is_some(),
+                    FieldValue::One(leaf) => leaf.is_some_and(|value| !value.is_null()),
                     FieldValue::Many(leaves) => !leaves.is_empty(),
                 };
                 match push_field(&mut rendered.text, encoding, &value) {
