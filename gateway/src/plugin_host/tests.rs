@@ -338,7 +338,6 @@ async fn what_is_not_served_is_refused_at_load() {
     let core = Guest::of(wat::parse_str("(module)").unwrap());
     let text = Guest::of(b"(component)".to_vec());
     let cut = Guest::of(guests::echo().component[..400].to_vec());
-    let too_large = share_with("unreachable", "(memory $big 1)").component.len();
     let cases = [
         ("clock", wasi),
         ("memory", memory),
@@ -353,8 +352,13 @@ async fn what_is_not_served_is_refused_at_load() {
         assert!(refusal.contains(word), "{word}: {refusal}");
         sandbox.still_works().await;
     }
-    let small = Sandbox::with(|config| config.limits.component_bytes = too_large - 1);
-    assert!(matches!(small.refusal(&guests::echo()).await, HostError::TooLarge { .. }));
+}
+
+#[tokio::test]
+async fn a_component_that_is_too_large_is_refused_before_it_is_read() {
+    let echo = guests::echo();
+    let sandbox = Sandbox::with(|config| config.limits.component_bytes = echo.component.len() - 1);
+    assert!(matches!(sandbox.refusal(&echo).await, HostError::TooLarge { .. }));
 }
 
 #[tokio::test]
@@ -393,7 +397,8 @@ async fn a_release_is_compiled_once() {
 
 #[tokio::test]
 async fn damaged_code_is_compiled_again() {
-    let damage: [(&str, fn(&Path)); 3] = [
+    type Damage = fn(&Path);
+    let damage: [(&str, Damage); 3] = [
         ("truncated", |path| {
             let code = std::fs::read(path).unwrap();
             std::fs::write(path, &code[..code.len() / 2]).unwrap();
@@ -440,6 +445,42 @@ async fn a_compiler_that_fails_is_reported_and_leaves_nothing() {
     }
 }
 
+/// The compiling process of the tests: this test binary, started by a script that passes the two
+/// paths on and runs [`compiling_process`] only.
+fn compiler_of_tests(directory: &Path) -> std::path::PathBuf {
+    let program = directory.join("compiler");
+    let this = std::env::current_exe().unwrap();
+    let script = format!(
+        "#!/bin/sh\nIN=\"$2\" OUT=\"$3\" exec '{}' --ignored --exact plugin_host::tests::compiling_process\n",
+        this.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    program
+}
+
+#[test]
+#[ignore = "an entry for another process"]
+fn compiling_process() {
+    let path = |name| std::env::var_os(name).expect("run by `compiler_of_tests` only");
+    if let Err(error) = compile_component_child(path("IN").as_ref(), path("OUT").as_ref()) {
+        eprintln!("{error}");
+        std::process::exit(1);
+    }
+}
+
+#[tokio::test]
+async fn a_child_process_compiles_under_its_limits() {
+    let directory = tempfile::tempdir().unwrap();
+    let compiler = compiler_of_tests(directory.path());
+    let sandbox = Sandbox::with(|config| config.compiler = Compiler::Program(compiler));
+    sandbox.still_works().await;
+
+    let invalid = Guest::of([b"\0asm\x0d\0\x01\0".as_slice(), b"\xff\xff"].concat());
+    assert!(matches!(sandbox.refusal(&invalid).await, HostError::Invalid { .. }));
+    sandbox.still_works().await;
+}
+
 #[test]
 fn calls_can_be_awaited_on_any_thread() {
     fn send(_: impl Future + Send) {}
@@ -461,7 +502,12 @@ async fn measure() {
         components.push((path.to_owned(), Guest::of(std::fs::read(path).unwrap())));
     }
     for (name, guest) in components {
-        let sandbox = Sandbox::with(|config| config.max_concurrent_calls = 8);
+        let directory = tempfile::tempdir().unwrap();
+        let compiler = compiler_of_tests(directory.path());
+        let sandbox = Sandbox::with(|config| {
+            config.compiler = Compiler::Program(compiler);
+            config.max_concurrent_calls = 8;
+        });
         let started = Instant::now();
         drop(sandbox.load(&guest).await);
         let uncached = started.elapsed();
