@@ -5,12 +5,18 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::error::HostError;
+
+const WORKSPACE_PREFIX: &str = "compile-";
+
+/// Age at which no compilation can still be running: many times its limit.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
 /// The part of the cache whose code one engine can load.
 #[derive(Debug)]
@@ -40,7 +46,24 @@ impl Cache {
         private_directory(root)?;
         let directory = root.join(compatibility);
         private_directory(&directory)?;
-        Ok(Self { directory })
+        let cache = Self { directory };
+        cache.sweep();
+        Ok(cache)
+    }
+
+    /// Removes what compilations left behind that were killed with the gateway. Younger ones may
+    /// be another gateway's. Only space is at stake, so a failure is no reason not to start.
+    fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(&self.directory) else { return };
+        for entry in entries.flatten() {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+            if entry.file_name().as_encoded_bytes().starts_with(WORKSPACE_PREFIX.as_bytes())
+                && age.is_some_and(|age| age > ABANDONED)
+            {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 
     /// The compiled release, if it is here and whole. A file that is damaged counts as absent.
@@ -68,7 +91,7 @@ impl Cache {
 
     /// A place for a compilation, on the same file system as its result.
     pub(super) fn workspace(&self) -> Result<Workspace, HostError> {
-        let directory = tempfile::Builder::new().prefix("compile-").tempdir_in(&self.directory);
+        let directory = tempfile::Builder::new().prefix(WORKSPACE_PREFIX).tempdir_in(&self.directory);
         let directory = directory.map_err(|source| self.failed("making a directory in", source))?;
         Ok(Workspace { directory })
     }
@@ -173,6 +196,19 @@ mod tests {
             let refusal = Cache::open(root.path(), "engine").unwrap_err();
             assert!(matches!(refusal, HostError::CacheDirectory { rule: "can be written by others", .. }));
         }
+    }
+
+    #[test]
+    fn what_a_killed_compilation_left_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = Cache::open(root.path(), "engine").unwrap();
+        let (old, young) = (cache.directory.join("compile-old"), cache.directory.join("compile-young"));
+        fs::create_dir(&old).unwrap();
+        fs::create_dir(&young).unwrap();
+        let long_ago = std::time::SystemTime::now() - 2 * ABANDONED;
+        fs::File::open(&old).unwrap().set_modified(long_ago).unwrap();
+        Cache::open(root.path(), "engine").unwrap();
+        assert_eq!((old.exists(), young.exists()), (false, true));
     }
 
     #[test]

@@ -141,11 +141,28 @@ pub(super) fn classify(
         // A guest that cannot allocate gives up with whatever trap its language uses.
         _ if memory_refused => CallError::MemoryLimit { allowed: limits.memory },
         Some(trap) => CallError::Trap { kind: kind(*trap) },
+        // Nothing that the guest did: the pool or the system had no room.
+        None if error.is::<NotStarted>() => CallError::Internal,
         None if is_crossing_limit(error) => {
             CallError::OutputTooLarge { what: "answer or log line", allowed: limits.crossing_bytes }
         }
         None => CallError::InvalidOutput,
     }
+}
+
+/// Marks an error that came before the hook was called.
+#[derive(Debug)]
+struct NotStarted;
+
+impl fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the instance could not be made")
+    }
+}
+
+/// For errors of instantiation, which [`classify`] must tell from errors of the hook.
+pub(super) fn not_started(error: wasmtime::Error) -> wasmtime::Error {
+    error.context(NotStarted)
 }
 
 /// wasmtime keeps the type of this error to itself; a test holds its text fast.

@@ -21,7 +21,8 @@ use super::limits::{COMPILER_MESSAGE_BYTES, Limits};
 pub const COMPILE_SUBCOMMAND: &str = "compile-component";
 
 /// The entry of the compiling process. Limits the process it runs in, compiles `input` with the
-/// very settings that the host loads with, and writes `output` in one step.
+/// very settings that the host loads with, and writes `output` in one step. Its limits are always
+/// the defaults: none of [`Limits`] changes the code that comes out.
 ///
 /// # Errors
 /// [`HostError::Invalid`] for a component that is none or uses what is not served; others where

@@ -174,7 +174,7 @@ impl PluginHost {
         }
         let event = output::event(input);
         let run = async |store: &mut Store<InstanceState>| {
-            let plugin = hook.instantiate_async(&mut *store).await?;
+            let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
             plugin.integration_plugin_share().call_on_event(&mut *store, &event).await
         };
         self.inner.run(budget, run, |outcome| output::outcome(limits, outcome)).await
@@ -208,7 +208,7 @@ impl PluginHost {
         }
         let event = output::event(input);
         let run = async |store: &mut Store<InstanceState>| {
-            let plugin = hook.instantiate_async(&mut *store).await?;
+            let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
             plugin.integration_plugin_decide().call_decide(&mut *store, slot, &event).await
         };
         self.inner.run(budget, run, |json| output::answer(limits, json)).await
@@ -268,6 +268,7 @@ impl Inner {
         hook: impl AsyncFnOnce(&mut Store<InstanceState>) -> wasmtime::Result<Result<A, Failure>>,
         check: impl FnOnce(A) -> Result<T, CallError>,
     ) -> Call<T> {
+        let budget = Budget { deadline: budget.deadline.min(self.limits.longest_call), ..budget };
         let deadline = Instant::now() + budget.deadline;
         // Invariant: the slot outlives the store, so that a slot's share of the pool is free when
         // the next call gets it.

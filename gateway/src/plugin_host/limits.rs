@@ -1,7 +1,8 @@
 //! Every limit of the sandbox, each with its unit and its reason. Nothing here acts on them.
 //!
 //! Invariant: no limit of the sandbox is left to a default of wasmtime, and each number stands here
-//! only. A manifest may ask for less, through [`Budget`]; nothing can ask for more.
+//! only. A manifest may ask for less time and fuel, through [`Budget`]; nothing can ask for more than
+//! is here.
 
 use std::time::Duration;
 
@@ -65,7 +66,8 @@ pub struct Limits {
     pub compile_threads: usize,
 
     // One instance.
-    /// All linear memories of one call together. A Rust plugin needs 1 to 2 MiB, an interpreter 20 to 60.
+    /// All linear memories of one call together. A Rust plugin needs 1 to 2 MiB; an interpreter has
+    /// 9 (JavaScript) to 13 MB (Python) before it does anything.
     pub memory: usize,
     /// Linear memories of one component: one for a compiled plugin; a second for a composed one.
     pub memories: u32,
@@ -119,6 +121,8 @@ pub struct Limits {
     pub log_lines: usize,
 
     // Time.
+    /// The longest deadline that a budget can ask for; a longer one is cut to this.
+    pub longest_call: Duration,
     /// How often the clock looks at running guests: the granularity of deadlines, and the longest
     /// that a busy guest keeps a worker thread from other work.
     pub tick: Duration,
@@ -138,7 +142,7 @@ impl Default for Limits {
             artifact_bytes: GIB / 4,
             compile_threads: 2,
 
-            memory: 128 * MIB,
+            memory: 64 * MIB,
             memories: 2,
             table_elements: 65_536,
             tables: 4,
@@ -163,6 +167,7 @@ impl Default for Limits {
             log_line_bytes: 2 * KIB,
             log_lines: 100,
 
+            longest_call: Duration::from_secs(60),
             tick: Duration::from_millis(2),
             tick_linger: Duration::from_secs(1),
         }
