@@ -72,6 +72,11 @@ pub trait Store: Send + Sync {
 
     /// Stores new events with their work, all of them or, where one conflicts, none.
     async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Acceptance>, StoreError>;
+    /// The uid and the body digest of a stored event.
+    async fn event_by_key(&self, key: &Digest) -> Result<Option<(Uid, Digest)>, StoreError>;
+    /// Stores an event together with the call that decided about it. Anything but [`Acceptance::New`]:
+    /// nothing was written.
+    async fn accept_decided(&self, event: NewEvent, call: CallRecord) -> Result<Acceptance, StoreError>;
     /// Work that is not done and is due, oldest first.
     async fn due_work(&self, now_ms: i64, limit: u32) -> Result<Vec<WorkRecord>, StoreError>;
     /// When the next work that is not yet due will be; none where there is none.
