@@ -13,11 +13,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gateway_policy::Category;
 use serde_json::{Map, Value};
 
 pub use path::{FieldPath, FieldPathError, Projection, Segment, project};
 pub use problem::{Problem, ProblemKind};
+pub(crate) use problem::{explain_invalid, nearest_and_count};
 use schema::{MAX_SCHEMA_BYTES, Schema, SchemaFault, SchemaKind};
 
 /// Characters of a type's name.
@@ -50,8 +50,8 @@ pub struct EventType {
 pub struct Field {
     /// Where it is.
     pub path: FieldPath,
-    /// What it is.
-    pub category: Category,
+    /// What it is: a key of `gateway_policy::Category`.
+    pub category: String,
     /// Its origin is `public` (clause choice.public), not `first-party`.
     pub public: bool,
 }
@@ -204,7 +204,11 @@ impl EventType {
             .iter()
             .filter_map(|leaf| {
                 // Invariant: `SchemaKind::Event` refuses a leaf without a category.
-                Some(Field { path: leaf.path.clone(), category: leaf.category?, public: leaf.public })
+                Some(Field {
+                    path: leaf.path.clone(),
+                    category: leaf.category?.to_string(),
+                    public: leaf.public,
+                })
             })
             .collect();
         Ok(Self { name: name.to_owned(), fields, engages, conversation, platform_only, schema })
@@ -216,10 +220,7 @@ impl EventType {
     /// What is wrong and where, without any value. Callers that may not name undeclared keys use
     /// [`Problem::declared_ancestor`].
     pub fn validate(&self, data: &Value) -> Result<(), Vec<Problem>> {
-        if self.schema.validator().is_valid(data) {
-            return Ok(());
-        }
-        Err(problem::explain(&self.schema, data))
+        problem::explain_invalid(&self.schema, data).map_or(Ok(()), Err)
     }
 
     /// The field at this path, as written in a manifest or a grant.

@@ -44,8 +44,13 @@ pub enum ProblemKind {
     Constraint,
 }
 
+/// What is wrong with a document; `None` where it is valid, which is the fast way out.
+pub(crate) fn explain_invalid(schema: &Schema, document: &Value) -> Option<Vec<Problem>> {
+    (!schema.validator().is_valid(document)).then(|| explain(schema, document))
+}
+
 /// Everything that is wrong with an invalid document, at most [`MAX_PROBLEMS`] of it, never nothing.
-pub(super) fn explain(schema: &Schema, document: &Value) -> Vec<Problem> {
+fn explain(schema: &Schema, document: &Value) -> Vec<Problem> {
     let mut problems = Vec::new();
     for error in schema.validator().iter_errors(document) {
         push(&mut problems, schema, &error);
