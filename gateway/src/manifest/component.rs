@@ -22,6 +22,13 @@ pub const MAX_MANIFEST_BYTES: usize = 512 * 1024;
 pub const FEATURES: WasmFeatures =
     WasmFeatures::WASM2.union(WasmFeatures::EXTENDED_CONST).union(WasmFeatures::COMPONENT_MODEL);
 
+/// Octets of one section of component types; the interface's own take less than 2 KiB. wasmparser
+/// reads nested types by recursion, three octets a level, so this bounds its depth.
+const MAX_TYPE_SECTION_BYTES: usize = 64 * 1024;
+/// Octets of stack for reading a component: more than that depth needs. Only what is touched is
+/// ever backed by memory.
+const STACK_BYTES: usize = 256 * 1024 * 1024;
+
 /// An interface that componentize-py adds to everything it makes.
 const PYTHON_EXPORT: &str = "exports";
 const HOOKS: [&str; 4] = ["share", "decide", "receive", "rights"];
@@ -175,7 +182,30 @@ fn examine(component: &[u8]) -> (Option<Manifest>, Vec<Problem>) {
         let message = "this is not WebAssembly".to_owned();
         return refused("not-wasm", message, "send the bytes of the component itself");
     }
+    // A thread of its own, for the stack, and so that a panic in a parser ends that thread alone.
+    std::thread::scope(|scope| {
+        let reading =
+            std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || read(component));
+        reading.ok().and_then(|reading| reading.join().ok())
+    })
+    .unwrap_or_else(|| {
+        let message = "the component cannot be read".to_owned();
+        refused("component-unreadable", message, "build it with `gateway plugin build`")
+    })
+}
+
+fn read(component: &[u8]) -> (Option<Manifest>, Vec<Problem>) {
     let mut problems = Vec::new();
+    let outline = Outline::read(component);
+    if outline.largest_types > MAX_TYPE_SECTION_BYTES {
+        problems.push(Problem::new(
+            "types-too-large",
+            "component",
+            format!("a section of component types is larger than {MAX_TYPE_SECTION_BYTES} bytes"),
+            "use the types of the interface only",
+        ));
+        return (None, problems);
+    }
     let valid = match Validator::new_with_features(FEATURES).validate_all(component) {
         Ok(_) => true,
         Err(error) => {
@@ -188,7 +218,6 @@ fn examine(component: &[u8]) -> (Option<Manifest>, Vec<Problem>) {
             false
         }
     };
-    let outline = Outline::read(component);
     if outline.malformed && valid {
         problems.push(Problem::new(
             "invalid-component",
@@ -348,6 +377,8 @@ struct Outline<'b> {
     manifests: Vec<&'b [u8]>,
     /// Manifest sections inside nested modules and components.
     nested: usize,
+    /// Octets of the largest section of component types, nested ones included.
+    largest_types: usize,
     malformed: bool,
 }
 
@@ -369,6 +400,9 @@ impl<'b> Outline<'b> {
                     } else {
                         outline.nested = outline.nested.saturating_add(1);
                     }
+                }
+                Payload::ComponentTypeSection(section) => {
+                    outline.largest_types = outline.largest_types.max(section.range().len());
                 }
                 Payload::ComponentImportSection(section) if depth == 1 => {
                     for import in section {
