@@ -384,7 +384,8 @@ pub(super) fn code_of<T>(call: &Call<T>) -> String {
     call.result.as_ref().err().map_or_else(String::new, |error| format!("failed:{}", error.code()))
 }
 
-/// See [`Gateway::identity`].
+/// See [`Gateway::identity`]; empty for a preview, which shows nobody anything.
+#[derive(Default)]
 pub(super) struct Identity {
     event: String,
     consumer: String,

@@ -1,7 +1,7 @@
 //! An event as it arrives: CloudEvents 1.0 in JSON, structured mode, or a batch. Read, checked against
 //! the catalogue, and put into the form in which it is stored. It decides nothing.
 
-use gateway_policy::{Conditions, CookieClass, Purpose, Region};
+use gateway_policy::{Conditions, CookieClass, Region};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -184,7 +184,7 @@ fn check(attributes: Attributes, brand: &str, platform: bool, catalogue: &Catalo
     }
     let kind = catalogue.event_type(&attributes.r#type);
     match kind {
-        None => wrong("/type", format!("is not in the catalogue; known types: {}", catalogue.names().collect::<Vec<_>>().join(", "))),
+        None => wrong("/type", format!("is not in the catalogue; known types: {}", catalogue.event_types().map(|kind| kind.name.as_str()).collect::<Vec<_>>().join(", "))),
         Some(kind) if kind.platform_only && !platform => {
             wrong("/type", format!("{} is accepted for the platform's own brand only (clause use.own-sites)", kind.name));
         }
@@ -194,7 +194,7 @@ fn check(attributes: Attributes, brand: &str, platform: bool, catalogue: &Catalo
         (None, _) => wrong("/data", "is missing".into()),
         (Some(data), Some(kind)) => {
             for problem in kind.validate(data).err().unwrap_or_default() {
-                wrong(&format!("/data{}", problem.pointer), problem.detail());
+                wrong(&format!("/data{}", problem.pointer), format!("{} ({}); {}", problem.kind.as_str(), problem.rule, problem.remedy));
             }
         }
         (Some(_), None) => {}
@@ -239,6 +239,6 @@ fn conditions(attributes: &Attributes, kind: &EventType) -> Result<Conditions, P
         cookies,
         region: attributes.region.as_deref().map(Region::parse).unwrap_or_default(),
         in_conversation: kind.conversation,
-        collected_for: kind.purpose.iter().filter_map(|key| Purpose::parse(key).ok()).collect(),
+        collected_for: kind.purpose.into_iter().collect(),
     })
 }
