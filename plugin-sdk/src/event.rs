@@ -61,8 +61,9 @@ impl<D: EventData, S: DeserializeOwned> Event<D, S> {
     pub(crate) fn from_wire(event: types::Event) -> Result<Self, Failure> {
         let types::Event { id, kind, time, consumer, fields, sealed, settings } = event;
         let data = D::parse(&kind, &fields)?;
-        let settings = serde_json::from_str(&settings)
-            .map_err(|error| unreadable("the settings are not of the type that the plugin expects", &error))?;
+        let settings = serde_json::from_str(&settings).map_err(|error| {
+            unreadable("the settings are not of the type that the plugin expects", &error)
+        })?;
         Ok(Self { id, kind, time, consumer, data, settings, sealed })
     }
 }
@@ -191,18 +192,23 @@ mod tests {
     #[test]
     fn a_sealed_field_is_there_only_if_the_gateway_says_so() {
         let event = Event::<ChatEnded, NoSettings>::from_wire(wire("chat.ended", "{}", "{}")).unwrap();
-        assert_eq!(event.sealed("/contact/email").map(|field| field.path().to_owned()).as_deref(), Some("/contact/email"));
+        assert_eq!(
+            event.sealed("/contact/email").map(|field| field.path().to_owned()).as_deref(),
+            Some("/contact/email")
+        );
         assert!(event.sealed("/contact/phone").is_none());
     }
 
     #[test]
     fn another_type_or_shape_is_rejected_without_repeating_a_value() {
-        let cases = [("page.viewed", r#"{"url": 51525354}"#), ("chat.ended", r#"{"conversation": 51525354}"#)];
+        let cases =
+            [("page.viewed", r#"{"url": 51525354}"#), ("chat.ended", r#"{"conversation": 51525354}"#)];
         for (kind, fields) in cases {
             let failure = Event::<ChatEnded, NoSettings>::from_wire(wire(kind, fields, "{}")).unwrap_err();
             assert!(matches!(&failure, Failure::Rejected(text) if !text.contains("51525354")), "{failure:?}");
         }
-        let failure = Event::<PageViewed, NoSettings>::from_wire(wire("page.viewed", "{}", "51525354")).unwrap_err();
+        let failure =
+            Event::<PageViewed, NoSettings>::from_wire(wire("page.viewed", "{}", "51525354")).unwrap_err();
         assert!(!failure.to_string().contains("51525354"));
     }
 }

@@ -125,7 +125,7 @@ macro_rules! __export_hook {
             type Adapter = $crate::__ShareAdapter<$plugin>;
             const _: fn() = $crate::__serves_share::<$plugin>;
             #[cfg(target_arch = "wasm32")]
-            $crate::bindings::share::export_share!(Adapter with_types_in $crate::bindings::share);
+    $crate::bindings::share::export_share!(Adapter with_types_in $crate::bindings::share);
         };
     };
     ($plugin:ident: decide) => {
@@ -134,11 +134,15 @@ macro_rules! __export_hook {
             type Adapter = $crate::__DecideAdapter<$plugin>;
             const _: fn() = $crate::__serves_decide::<$plugin>;
             #[cfg(target_arch = "wasm32")]
-            $crate::bindings::decide::export_decide!(Adapter with_types_in $crate::bindings::decide);
+    $crate::bindings::decide::export_decide!(Adapter with_types_in $crate::bindings::decide);
         };
     };
     ($plugin:ident: $hook:ident) => {
-        compile_error!(concat!("`", stringify!($hook), "` is not a hook that this version serves; there are `share` and `decide`"));
+        compile_error!(concat!(
+            "`",
+            stringify!($hook),
+            "` is not a hook that this version serves; there are `share` and `decide`"
+        ));
     };
 }
 

@@ -183,7 +183,9 @@ mod tests {
 
     #[test]
     fn strings_read_back_as_they_were() {
-        for text in ["", "plain", "\"quoted\"", "back\\slash", "a\nb\r\tc", "\u{0}\u{1f}", "Zürich 😀", "</script>"] {
+        for text in
+            ["", "plain", "\"quoted\"", "back\\slash", "a\nb\r\tc", "\u{0}\u{1f}", "Zürich 😀", "</script>"]
+        {
             let Json(parts) = Json::from(text);
             assert_eq!(serde_json::from_str::<String>(&parts.to_string()).unwrap(), text, "{text:?}");
         }

@@ -128,6 +128,9 @@ impl Outcome {
 
 /// Writes `value` as JSON. The failure says nothing about the value.
 pub(crate) fn to_json(value: &impl Serialize) -> Result<String, Failure> {
-    serde_json::to_string(value)
-        .map_err(|_| Failure::rejected("the plugin's answer cannot be written as JSON: a map has keys that are not strings"))
+    serde_json::to_string(value).map_err(|_| {
+        Failure::rejected(
+            "the plugin's answer cannot be written as JSON: a map has keys that are not strings",
+        )
+    })
 }

@@ -64,7 +64,12 @@ impl Xml {
     }
 
     /// An element with content and no elements in it.
-    pub fn leaf<'a>(&mut self, name: &'static str, attributes: &[(&'static str, &str)], content: impl Into<Content<'a>>) {
+    pub fn leaf<'a>(
+        &mut self,
+        name: &'static str,
+        attributes: &[(&'static str, &str)],
+        content: impl Into<Content<'a>>,
+    ) {
         self.start(name, attributes);
         self.content(content);
         self.end(name);

@@ -27,11 +27,12 @@ impl Share for AdfLead {
 
     fn on_event(event: Event<ChatEnded, Settings>) -> Result<Outcome, Failure> {
         let name = event.data.contact.as_ref().and_then(|contact| contact.name.as_ref());
-        let (Some(first), Some(last)) = (
-            name.and_then(|name| name.first.as_deref()),
-            name.and_then(|name| name.last.as_deref()),
-        ) else {
-            return Err(Failure::rejected("a lead needs the first and last name, which the manifest requires"));
+        let (Some(first), Some(last)) =
+            (name.and_then(|name| name.first.as_deref()), name.and_then(|name| name.last.as_deref()))
+        else {
+            return Err(Failure::rejected(
+                "a lead needs the first and last name, which the manifest requires",
+            ));
         };
         let lead = lead(&event, first, last);
         Ok(Outcome::new().deliver(Request::to("leads").path("dealer", event.settings.dealer).body(lead)))
@@ -161,7 +162,9 @@ mod tests {
         };
         let lead = body(Event::sample(event, settings()));
         assert!(lead.contains("<id sequence=\"1\" source=\"chat\">23_00017</id>"));
-        assert!(lead.contains("<comments>Device: phone&#10;- A &lt;van&gt;?&#10;- Yes &amp; no&#10;</comments>"));
+        assert!(
+            lead.contains("<comments>Device: phone&#10;- A &lt;van&gt;?&#10;- Yes &amp; no&#10;</comments>")
+        );
     }
 
     #[test]

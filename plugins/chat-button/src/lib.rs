@@ -100,7 +100,11 @@ mod tests {
             };
             let event = Event::sample(page, NoSettings {});
             let answer = ChatButton::decide("chat-button", event).unwrap();
-            assert_eq!(answer, Button { show, delay_seconds, reason }, "{url:?} {seconds_on_page:?} {device:?}");
+            assert_eq!(
+                answer,
+                Button { show, delay_seconds, reason },
+                "{url:?} {seconds_on_page:?} {device:?}"
+            );
         }
     }
 }

@@ -94,7 +94,8 @@ pub const BEHAVIOURS: &[(&str, Expected)] = {
     ]
 };
 
-struct Hostile;
+/// The plugin.
+pub struct Hostile;
 
 /// What there is to leak: the first readable value of the event.
 fn secret(event: &Event) -> String {
@@ -187,7 +188,9 @@ mod tests {
 
     #[test]
     fn it_leaks_what_it_says_it_leaks() {
-        let Err(Failure::Rejected(reason)) = Hostile::on_event(event("value-in-failure")) else { panic!("no failure") };
+        let Err(Failure::Rejected(reason)) = Hostile::on_event(event("value-in-failure")) else {
+            panic!("no failure")
+        };
         assert!(reason.contains("Ada"));
     }
 }

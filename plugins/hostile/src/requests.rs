@@ -19,7 +19,13 @@ fn to(endpoint: &str, body: Vec<Part>) -> Request {
 
 /// Nothing is wrong with this one.
 pub(crate) fn valid() -> Request {
-    let body = vec![text(r#"{"first":"#), field("/contact/name/first"), text(r#","email":"#), field(EMAIL), text("}")];
+    let body = vec![
+        text(r#"{"first":"#),
+        field("/contact/name/first"),
+        text(r#","email":"#),
+        field(EMAIL),
+        text("}"),
+    ];
     Request { headers: vec![("x-note".to_owned(), vec![text("hello")])], ..to("json", body) }
 }
 

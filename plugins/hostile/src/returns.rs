@@ -6,8 +6,8 @@ pub(crate) const FINE: &str = r#"{"verdict":"fine","count":1}"#;
 /// `None` where there is no such behaviour.
 pub(crate) fn json(behaviour: &str, secret: &str) -> Option<String> {
     Some(match behaviour {
-        "none" | "trap" | "panic" | "loop" | "recurse" | "hoard" | "grow-once" | "flood-log" | "huge-log-line"
-        | "slow" => FINE.to_owned(),
+        "none" | "trap" | "panic" | "loop" | "recurse" | "hoard" | "grow-once" | "flood-log"
+        | "huge-log-line" | "slow" => FINE.to_owned(),
         "huge-returns" => format!(r#"{{"verdict":"{}"}}"#, "x".repeat(100_000_000)),
         "undeclared-return" => r#"{"verdict":"fine","extra":true}"#.to_owned(),
         // The key itself carries the value: a message that names the key would leak it.
@@ -25,7 +25,10 @@ pub(crate) fn json(behaviour: &str, secret: &str) -> Option<String> {
 }
 
 #[cfg(target_arch = "wasm32")]
-#[allow(unsafe_code, reason = "a guest of another language may hand over any bytes; the host must refuse these")]
+#[allow(
+    unsafe_code,
+    reason = "a guest of another language may hand over any bytes; the host must refuse these"
+)]
 fn invalid_utf8() -> String {
     // SAFETY: there is none to be had, and nothing in this instance reads the string as text.
     unsafe { String::from_utf8_unchecked(vec![b'"', 0xff, 0xfe, b'"']) }

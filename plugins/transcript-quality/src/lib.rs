@@ -76,7 +76,8 @@ fn judge(turns: &[Turn]) -> Option<Quality> {
     if !texts {
         return Some(Quality { agent_turns: Some(agent_turns), ..Quality::default() });
     }
-    let part = |points: u32, of: u32, whole: u32| if whole == 0 { points } else { points * of.min(whole) / whole };
+    let part =
+        |points: u32, of: u32, whole: u32| if whole == 0 { points } else { points * of.min(whole) / whole };
     let score = part(ANSWERS, questions - open, questions)
         + part(PRESENCE, agent_turns, consumer_turns)
         + if agent_last { LAST_WORD } else { LAST_WORD / 2 };
@@ -137,7 +138,8 @@ mod tests {
 
     #[test]
     fn without_a_transcript_nothing_is_returned() {
-        let outcome = TranscriptQuality::on_event(Event::sample(ChatEnded::default(), NoSettings {})).unwrap();
+        let outcome =
+            TranscriptQuality::on_event(Event::sample(ChatEnded::default(), NoSettings {})).unwrap();
         assert_eq!(outcome.returns(), "{}");
     }
 }
