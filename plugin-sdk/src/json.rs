@@ -77,23 +77,34 @@ impl Object {
 /// Writes a JSON string (RFC 8259 §7).
 fn write_string(out: &mut String, text: &str) {
     out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if u32::from(c) < 0x20 => {
+    let mut rest = text;
+    // Whole runs at a time. What needs an escape is one byte, so `at` is between characters.
+    while let Some((plain, special)) =
+        rest.bytes().position(needs_escape).and_then(|at| rest.split_at_checked(at))
+    {
+        out.push_str(plain);
+        let mut chars = special.chars();
+        match chars.next() {
+            Some('\n') => out.push_str("\\n"),
+            Some('\r') => out.push_str("\\r"),
+            Some('\t') => out.push_str("\\t"),
+            Some(c @ ('"' | '\\')) => out.extend(['\\', c]),
+            Some(c) => {
                 out.push_str("\\u00");
-                for shift in [4, 0] {
-                    out.extend(char::from_digit((u32::from(c) >> shift) & 0xf, 16));
-                }
+                out.extend(
+                    [4, 0].iter().filter_map(|shift| char::from_digit((u32::from(c) >> shift) & 0xf, 16)),
+                );
             }
-            c => out.push(c),
+            None => {}
         }
+        rest = chars.as_str();
     }
+    out.push_str(rest);
     out.push('"');
+}
+
+fn needs_escape(byte: u8) -> bool {
+    matches!(byte, 0..=0x1f | b'"' | b'\\')
 }
 
 impl std::fmt::Display for Object {

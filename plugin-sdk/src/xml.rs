@@ -138,17 +138,26 @@ pub fn escape(text: &str) -> String {
 
 fn escape_into(out: &mut String, text: &str) {
     let mut rest = text;
-    // Whole runs at a time: most text has nothing to escape.
-    while let Some(at) = rest.find(|c: char| replacement(c).is_some()) {
-        let (plain, special) = rest.split_at(at);
+    // Whole runs at a time, found by their bytes: most text has nothing to escape.
+    while let Some((plain, special)) =
+        rest.bytes().position(may_need_escape).and_then(|at| rest.split_at_checked(at))
+    {
         out.push_str(plain);
         let mut chars = special.chars();
-        if let Some(replacement) = chars.next().and_then(replacement) {
-            out.push_str(replacement);
+        if let Some(c) = chars.next() {
+            match replacement(c) {
+                Some(replacement) => out.push_str(replacement),
+                None => out.push(c),
+            }
         }
         rest = chars.as_str();
     }
     out.push_str(rest);
+}
+
+/// 0xEF begins U+F000 to U+FFFF, so U+FFFE and U+FFFF too.
+fn may_need_escape(byte: u8) -> bool {
+    matches!(byte, 0..=0x1f | b'&' | b'<' | b'>' | b'"' | 0xef)
 }
 
 fn replacement(c: char) -> Option<&'static str> {
@@ -202,7 +211,7 @@ mod tests {
             ("]]>", "]]&gt;"),
             ("a\r\n\tb", "a&#13;&#10;&#9;b"),
             ("\u{0}\u{b}\u{ffff}", "\u{fffd}\u{fffd}\u{fffd}"),
-            ("Zürich 😀", "Zürich 😀"),
+            ("Zürich 😀 \u{f000}\u{fffd}<", "Zürich 😀 \u{f000}\u{fffd}&lt;"),
         ];
         for (text, expected) in cases {
             assert_eq!(escape(text), expected, "{text:?}");

@@ -104,7 +104,8 @@ pub enum BuildError {
 }
 
 /// Builds the plugin in `options.dir`, telling each step to `progress`. Quick where nothing has
-/// changed; the same source, lock file and compiler give the same bytes.
+/// changed. The same source, lock file and compiler give the same bytes; a dependency by path from
+/// outside the workspace must lie in the same place too, as cargo tells such crates apart by it.
 ///
 /// # Errors
 /// [`BuildError`]; the file that was there before is then untouched.
@@ -118,7 +119,7 @@ pub fn build(options: &BuildOptions, progress: &mut dyn FnMut(&str)) -> Result<B
     let manifest = load_dir(&dir).map_err(|source| BuildError::Manifest { dir: dir.clone(), source })?;
     let (name, version) = (manifest.plugin.name.clone(), manifest.plugin.version.clone());
 
-    let workspace = Workspace::of(&dir)?;
+    let workspace = Workspace::of(&dir, progress)?;
     let toolchain = Toolchain::find(&dir, &workspace.target_directory, options.install_toolchain, progress)?;
     progress(&format!("building {name} {version} with {}", toolchain.describe()));
     let module = compile(&dir, &workspace, &toolchain, progress)?;
@@ -159,10 +160,10 @@ struct Package {
 }
 
 impl Workspace {
-    fn of(dir: &Path) -> Result<Self, BuildError> {
+    fn of(dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<Self, BuildError> {
         let mut command = toolchain::clean(dir, "cargo");
         command.args(["metadata", "--format-version", "1", "--filter-platform", TARGET]);
-        let ran = toolchain::run(&mut command, None, &mut |_| {})?;
+        let ran = toolchain::run(&mut command, None, progress)?;
         let package = |log| BuildError::Package { dir: dir.to_path_buf(), log };
         if !ran.succeeded() {
             return Err(package(ran.log()));

@@ -119,6 +119,7 @@ impl Toolchain {
                 debian(dir).ok_or_else(|| ToolchainError::Missing { command: debian_command(dir) })?
             }
         };
+        progress("std is built from source, once for all plugins of this workspace: about two minutes");
         // Only a saving of time: the next build finds the same without it.
         let _ = std::fs::create_dir_all(target_dir)
             .and_then(|()| std::fs::write(target_dir.join(MEMO), "debian\n"));
@@ -183,7 +184,11 @@ fn add_rustup_target(dir: &Path, progress: &mut dyn FnMut(&str)) -> bool {
     }
     progress(&format!("rustup target add {TARGET} (at most {RUSTUP_SECONDS} s)"));
     let limit = Some(Duration::from_secs(RUSTUP_SECONDS));
-    match run(clean(dir, "rustup").args(["target", "add", TARGET]), limit, progress) {
+    match run(
+        clean(dir, "rustup").args(["target", "add", TARGET]).env("RUST_BACKTRACE", "0"),
+        limit,
+        progress,
+    ) {
         Ok(Ran { status: Some(status), .. }) if status.success() => true,
         Ok(_) | Err(_) => {
             progress("rustup could not add the target; looking for Debian's packages");
