@@ -130,9 +130,7 @@ impl Toolchain {
     pub fn describe(&self) -> &'static str {
         match self {
             Self::Installed => "the installed target",
-            Self::Debian { .. } => {
-                "Debian's compiler; std is built from source the first time, about two minutes"
-            }
+            Self::Debian { .. } => "Debian's compiler",
         }
     }
 

@@ -109,7 +109,8 @@ mod tests {
     #[test]
     fn questions_stay_open_until_the_agent_states_something() {
         let (c, a) = ("consumer", "agent");
-        let cases: [(&[(&str, &str)], Option<(u32, u32, u32)>); 7] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], Option<(u32, u32, u32)>);
+        let cases: [Case<'_>; 7] = [
             (&[], None),
             (&[("", "no speaker?")], None),
             (&[(c, "Do you have vans?"), (a, "Yes, two.")], Some((100, 1, 0))),
