@@ -77,7 +77,7 @@ fn judge(turns: &[Turn]) -> Option<Quality> {
         return Some(Quality { agent_turns: Some(agent_turns), ..Quality::default() });
     }
     let part =
-        |points: u32, of: u32, whole: u32| if whole == 0 { points } else { points * of.min(whole) / whole };
+        |points: u32, of: u32, whole: u32| (points * of.min(whole)).checked_div(whole).unwrap_or(points);
     let score = part(ANSWERS, questions - open, questions)
         + part(PRESENCE, agent_turns, consumer_turns)
         + if agent_last { LAST_WORD } else { LAST_WORD / 2 };
