@@ -1,1 +1,4 @@
 //! cli
+
+pub mod plugin_build;
+pub mod toolchain;
