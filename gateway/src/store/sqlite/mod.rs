@@ -191,6 +191,18 @@ impl Store for SqliteStore {
         }
     }
 
+    async fn event_by_key(&self, key: &Digest) -> Result<Option<(Uid, Digest)>, StoreError> {
+        reads::event_by_key(&self.readers, key).await
+    }
+
+    async fn accept_decided(&self, event: NewEvent, mut call: CallRecord) -> Result<Acceptance, StoreError> {
+        let flows = all_shaped(std::mem::take(&mut call.flows));
+        match self.write(Operation::Decided { event: Box::new([event]), call, flows }).await? {
+            Answer::Accepted(mut acceptances) => acceptances.pop().ok_or(StoreError::Damaged("answer")),
+            _ => Err(StoreError::Damaged("answer")),
+        }
+    }
+
     async fn due_work(&self, now_ms: i64, limit: u32) -> Result<Vec<WorkRecord>, StoreError> {
         reads::due_work(&self.readers, now_ms, limit).await
     }
