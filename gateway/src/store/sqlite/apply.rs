@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use super::super::{Digest, StoreError};
 use super::errors::Trouble;
 use super::operation::{Answer, Operation, Outcome};
-use super::{accept, calls, control, deliveries};
+use super::{accept, calls, control, deliveries, ledger};
 
 /// Row numbers reserved for this process: never used twice, also not after a crash or a deletion, so that
 /// a stale number of work that is done can never name other work.
@@ -99,6 +99,7 @@ impl State {
         let mut attempts = Vec::new();
         let mut results = Vec::new();
         let mut others = Vec::new();
+        let mut flows = Vec::new();
         for (slot, operation) in slots.iter_mut().zip(operations) {
             match operation {
                 Operation::Consumer(offered) => consumers.push((slot, offered)),
@@ -106,7 +107,8 @@ impl State {
                 Operation::Call { call, flows } => recorded.push((slot, call, flows.as_slice())),
                 Operation::Attempt { delivery, attempt, flow } => {
                     *slot = Some(Ok(Answer::Done));
-                    attempts.push((delivery, *attempt, flow));
+                    attempts.push((delivery, *attempt));
+                    flows.push(flow);
                 }
                 Operation::Result(result) => {
                     *slot = Some(Ok(Answer::Done));
@@ -130,14 +132,15 @@ impl State {
         }
         if !recorded.is_empty() {
             let offered: Vec<_> = recorded.iter().map(|(_, call, flows)| (*call, *flows)).collect();
-            let written = calls::record(connection, self, &offered).await?;
+            let written = calls::record(connection, self, &offered, &mut flows).await?;
             for ((slot, ..), new) in recorded.into_iter().zip(written) {
                 *slot = Some(Ok(Answer::Whether(new)));
             }
         }
         if !attempts.is_empty() {
-            deliveries::record_attempts(connection, self, &attempts).await?;
+            deliveries::record_attempts(connection, &attempts).await?;
         }
+        ledger::add(connection, self, &flows).await?;
         if !results.is_empty() {
             deliveries::record_results(connection, &results).await?;
         }
