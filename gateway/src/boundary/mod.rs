@@ -6,6 +6,7 @@ mod connection;
 mod from_plugin;
 mod permitted;
 pub mod placing;
+mod prepared;
 mod subject;
 mod toward_partner;
 mod toward_plugin;

@@ -135,15 +135,8 @@ impl Gateway {
         };
         let Some(hook_data) = live.connection.release.hooks.get(hook) else { return Err(Refusal::Internal) };
         let identity = self.identity(&live, &due.consumer, &due.event);
-        let toward = toward_plugin(
-            &self.book,
-            &live.connection,
-            hook,
-            hook_data,
-            &identity.view(&due.event),
-            subject,
-            moment,
-        );
+        let toward =
+            toward_plugin(&live.connection, hook, hook_data, &identity.view(&due.event), subject, moment);
         let row = Row::of_call(self, &live.connection, &due.consumer, &due.event, moment);
         let mut flow =
             row.record(Stage::Call, Flow::Share, toward.recipient, toward.verdicts, toward.facts, "ran");
