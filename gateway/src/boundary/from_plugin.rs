@@ -101,6 +101,12 @@ pub struct PlannedDelivery {
     pub purpose: Purpose,
     /// Of the release that ran.
     pub release: [u8; 32],
+    /// Who runs the plugin.
+    pub partner: String,
+    /// When the event was accepted, in milliseconds since the Unix epoch.
+    pub accepted_ms: i64,
+    /// Its place among the requests of its call.
+    pub index: usize,
     /// As its manifest declares it.
     pub endpoint: Endpoint,
     /// As the plugin asked for it.
@@ -161,8 +167,9 @@ pub fn from_share(
     }
     let Some(hook) = connection.release.hooks.get(crossing.hook) else { return Err(Violation::NothingDeclared) };
     let mut deliveries = Vec::with_capacity(used);
-    for request in outcome.deliveries {
-        deliveries.push(plan(connection, hook, crossing, subject.conditions, request)?);
+    for (index, request) in outcome.deliveries.into_iter().enumerate() {
+        let planned = plan(connection, hook, crossing, subject.conditions, request)?;
+        deliveries.push(PlannedDelivery { index, ..planned });
     }
     let (returned, verdicts) = check_returns(book, connection, hook, crossing, subject, moment, &outcome.returns)?;
     Ok(Checked { deliveries, returned, verdicts })
@@ -252,6 +259,9 @@ fn plan(
         event_type: hook.event().to_owned(),
         purpose: release.purpose,
         release: release.digest,
+        partner: connection.partner.name.clone(),
+        accepted_ms: crossing.accepted_ms,
+        index: 0,
         endpoint: endpoint.clone(),
         request,
         values: kept,

@@ -23,6 +23,8 @@ pub struct EventView<'a> {
     pub time: &'a str,
     /// The pseudonym for (brand, partner).
     pub consumer: &'a str,
+    /// When the gateway accepted it, in milliseconds since the Unix epoch.
+    pub accepted_ms: i64,
     /// CloudEvents `data`.
     pub data: &'a Arc<Value>,
 }
@@ -70,6 +72,7 @@ pub struct Crossing {
     pub(super) allowed: Vec<bool>,
     pub(super) data: Arc<Value>,
     pub(super) consumer: String,
+    pub(super) accepted_ms: i64,
 }
 
 /// Decides for every declared field of `hook` and makes the argument of the call.
@@ -147,6 +150,7 @@ pub fn toward_plugin(
         allowed,
         data: Arc::clone(event.data),
         consumer: event.consumer.to_owned(),
+        accepted_ms: event.accepted_ms,
     };
     TowardPlugin { verdicts, facts, recipient, input, crossing }
 }
