@@ -173,7 +173,10 @@ impl Config {
         if !self.listen.ip().is_loopback() && !self.behind_proxy {
             return Err(ConfigError::Rule {
                 key: "listen",
-                rule: format!("{} is not a loopback address, and this is plain HTTP (clause security.transmission)", self.listen),
+                rule: format!(
+                    "{} is not a loopback address, and this is plain HTTP (clause security.transmission)",
+                    self.listen
+                ),
                 remedy: "listen on 127.0.0.1, or put a proxy that speaks TLS in front and set behind-proxy = true",
             });
         }
@@ -292,7 +295,8 @@ mod tests {
     /// The example with its commented keys taken in.
     fn uncommented() -> String {
         let is_key = |line: &str| {
-            line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_lowercase()))
+            line.strip_prefix('#')
+                .is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_lowercase()))
         };
         EXAMPLE
             .lines()
@@ -361,7 +365,8 @@ mod tests {
             jail.set_env("GATEWAY_CONCURENT_WORK", "3");
             let message = Config::load(None).unwrap_err().to_string();
             assert!(
-                message.contains("`GATEWAY_CONCURENT_WORK` in the environment: did you mean `concurrent-work`?"),
+                message
+                    .contains("`GATEWAY_CONCURENT_WORK` in the environment: did you mean `concurrent-work`?"),
                 "{message}"
             );
             Ok(())

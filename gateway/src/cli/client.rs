@@ -43,7 +43,9 @@ impl ClientArgs {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
     /// The key and the events would cross a network in clear.
-    #[error("{url} is plain HTTP to another machine (clause security.transmission); use its https:// address")]
+    #[error(
+        "{url} is plain HTTP to another machine (clause security.transmission); use its https:// address"
+    )]
     NotEncrypted { url: Url },
     /// No connection, or one that broke.
     #[error("no answer from {url}; does `gateway serve` run there?")]
@@ -71,7 +73,10 @@ impl ClientError {
             Self::Refused(refused)
                 if matches!(
                     refused.status,
-                    StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_GATEWAY
+                    StatusCode::SERVICE_UNAVAILABLE
+                        | StatusCode::TOO_MANY_REQUESTS
+                        | StatusCode::REQUEST_TIMEOUT
+                        | StatusCode::BAD_GATEWAY
                         | StatusCode::GATEWAY_TIMEOUT
                 ) =>
             {
@@ -103,12 +108,12 @@ pub(super) struct ProblemDocument {
     pub(super) pointer: Option<String>,
     /// All of it, where there is more than one problem.
     #[serde(default)]
-    pub(super) errors: Vec<DocumentError>,
+    pub(super) problems: Vec<DocumentProblem>,
 }
 
 /// One of several problems.
 #[derive(Debug, Deserialize)]
-pub(super) struct DocumentError {
+pub(super) struct DocumentProblem {
     #[serde(default)]
     pub(super) pointer: String,
     #[serde(default)]
@@ -143,9 +148,9 @@ impl ProblemDocument {
             Some(what) => what.clone(),
             None => status.to_string(),
         };
-        for error in &self.errors {
-            if !text.contains(&error.detail) {
-                text.push_str(&format!("; {}: {}", error.pointer, error.detail));
+        for problem in &self.problems {
+            if !text.contains(&problem.detail) {
+                text.push_str(&format!("; {}: {}", problem.pointer, problem.detail));
             }
         }
         match &self.pointer {
@@ -223,8 +228,10 @@ impl Client {
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Value, ClientError> {
-        let unreachable =
-            |source: reqwest::Error| ClientError::Unreachable { url: self.base.clone(), source: source.without_url() };
+        let unreachable = |source: reqwest::Error| ClientError::Unreachable {
+            url: self.base.clone(),
+            source: source.without_url(),
+        };
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let retry_after = response
@@ -237,7 +244,8 @@ impl Client {
             if body.is_empty() {
                 return Ok(Value::Null);
             }
-            return serde_json::from_slice(&body).map_err(|_| ClientError::NotTheApi { url: self.base.clone() });
+            return serde_json::from_slice(&body)
+                .map_err(|_| ClientError::NotTheApi { url: self.base.clone() });
         }
         if status.is_redirection() {
             return Err(ClientError::NotTheApi { url: self.base.clone() });
@@ -300,7 +308,7 @@ mod tests {
             (r#"{"title":"T"}"#, "T"),
             ("{}", "422 Unprocessable Entity"),
             (
-                r#"{"detail":"the event is not valid","errors":[{"pointer":"/a","detail":"no"},{"pointer":"/b","detail":"nor"}]}"#,
+                r#"{"detail":"the event is not valid","problems":[{"pointer":"/a","detail":"no"},{"pointer":"/b","detail":"nor"}]}"#,
                 "the event is not valid; /a: no; /b: nor",
             ),
         ] {

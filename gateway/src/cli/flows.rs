@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn filters_are_passed_on_by_the_apis_names() {
-        let filter = Filter { brand: Some("b".into()), verdict: Some("withhold".into()), ..Filter::default() };
+        let filter =
+            Filter { brand: Some("b".into()), verdict: Some("withhold".into()), ..Filter::default() };
         assert_eq!(filter.query(), [("brand", "b".to_owned()), ("verdict", "withhold".to_owned())]);
     }
 }

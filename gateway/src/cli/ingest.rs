@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use reqwest::StatusCode;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -74,7 +75,11 @@ struct Head {
 }
 
 /// Reads one line; none where it is blank. The text itself is sent as it stands, for the gateway to judge.
-pub(super) fn parse_line(number: usize, text: &str, default_brand: Option<&str>) -> Result<Option<Line>, CliError> {
+pub(super) fn parse_line(
+    number: usize,
+    text: &str,
+    default_brand: Option<&str>,
+) -> Result<Option<Line>, CliError> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
@@ -89,12 +94,16 @@ pub(super) fn parse_line(number: usize, text: &str, default_brand: Option<&str>)
     })?;
     match head.brand.or_else(|| default_brand.map(str::to_owned)) {
         Some(brand) => Ok(Some(Line { number, brand, text: text.to_owned() })),
-        None => Err(CliError::FellShort(format!("line {number}: the event has no `brand`, which says whose it is"))),
+        None => Err(CliError::FellShort(format!(
+            "line {number}: the event has no `brand`, which says whose it is"
+        ))),
     }
 }
 
 /// The lines of a file or of standard input, one after the other.
-pub(super) fn lines(path: &Path) -> Result<impl Iterator<Item = Result<(usize, String), CliError>>, CliError> {
+pub(super) fn lines(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<(usize, String), CliError>>, CliError> {
     let named = path.to_owned();
     let reader: Box<dyn Read> = if path.as_os_str() == "-" {
         Box::new(std::io::stdin())
@@ -112,7 +121,7 @@ pub(super) fn lines(path: &Path) -> Result<impl Iterator<Item = Result<(usize, S
 
 /// What a refusal of a batch says about its lines.
 pub(super) fn explain_refusal(refused: &Refused, batch: &[Line]) -> String {
-    let pointers = refused.problem.errors.iter().map(|error| error.pointer.as_str());
+    let pointers = refused.problem.problems.iter().map(|problem| problem.pointer.as_str());
     let first = refused
         .problem
         .pointer
@@ -206,12 +215,18 @@ impl Ingest {
 }
 
 impl Sender {
-    /// Sends lines of one brand; where together they are too large, half of them first.
+    /// Sends lines of one brand, in order.
     async fn send(&mut self, batch: Vec<Line>) -> Result<(), CliError> {
         let mut parts = vec![batch];
         while let Some(mut part) = parts.pop() {
             let Err(error) = self.send_once(&part).await? else { continue };
-            if error.status == reqwest::StatusCode::PAYLOAD_TOO_LARGE && part.len() > 1 {
+            // Nothing of a refused batch is stored, so its halves can be tried: to fit, or to find the line.
+            let searchable = match error.status {
+                StatusCode::PAYLOAD_TOO_LARGE => true,
+                StatusCode::CONFLICT => error.problem.pointer.is_none(),
+                _ => false,
+            };
+            if searchable && part.len() > 1 {
                 let second = part.split_off(part.len() / 2);
                 parts.push(second);
                 parts.push(part);
@@ -269,8 +284,6 @@ impl Sender {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::StatusCode;
-
     use super::*;
 
     #[test]
@@ -300,10 +313,14 @@ mod tests {
             .collect();
         for (problem, told) in [
             (r#"{"detail":"no","pointer":"/1/data/x"}"#, "line 8: no"),
-            (r#"{"detail":"no","errors":[{"pointer":"/2/id","detail":"a"},{"pointer":"/1/id","detail":"b"}]}"#, "line 8: no"),
+            (
+                r#"{"detail":"no","problems":[{"pointer":"/2/id","detail":"a"},{"pointer":"/1/id","detail":"b"}]}"#,
+                "line 8: no",
+            ),
             (r#"{"detail":"no"}"#, "lines 3 to 9: no"),
         ] {
-            let refused = Refused::new(StatusCode::UNPROCESSABLE_ENTITY, serde_json::from_str(problem).unwrap());
+            let refused =
+                Refused::new(StatusCode::UNPROCESSABLE_ENTITY, serde_json::from_str(problem).unwrap());
             assert!(explain_refusal(&refused, &batch).starts_with(told), "{problem}");
         }
     }

@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::CliError;
@@ -12,8 +11,8 @@ use super::assemble;
 use super::output::{self, FormatArgs, Table};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::pipeline::{Role, mint_key};
-use crate::store::{Change, Store as _};
+use crate::pipeline::{Refusal, Role, new_key};
+use crate::store::{ApiKeyRecord, Change, Store as _};
 
 /// The name of this program in the record of changes.
 const ACTOR: &str = "command-line";
@@ -104,29 +103,6 @@ impl RoleArg {
     }
 }
 
-impl Create {
-    /// A role has exactly the scope that it needs.
-    fn check(&self) -> Result<(), CliError> {
-        let role = self.role.role().as_str();
-        let (brand, partner) = match self.role {
-            RoleArg::Source | RoleArg::Brand => (true, false),
-            RoleArg::Partner => (false, true),
-            RoleArg::Operator | RoleArg::Auditor => (false, false),
-        };
-        for (option, needed, given) in
-            [("--brand", brand, self.brand.is_some()), ("--partner", partner, self.partner.is_some())]
-        {
-            if needed && !given {
-                return Err(CliError::Usage(format!("a key of role {role} is for one scope; give {option}")));
-            }
-            if given && !needed {
-                return Err(CliError::Usage(format!("a key of role {role} has no such scope; leave {option} out")));
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Keys {
     pub(super) async fn run(self) -> Result<(), CliError> {
         match self {
@@ -146,11 +122,27 @@ fn failed(error: crate::store::StoreError) -> CliError {
 }
 
 impl Create {
+    /// The key, before the store is touched: a scope that does not fit the role is a wrong usage.
+    fn make(&self) -> Result<(ApiKeyRecord, String), CliError> {
+        let now_ms = Clock::system().now_ms();
+        new_key(self.role.role(), self.brand.as_deref(), self.partner.as_deref(), now_ms).map_err(|refusal| {
+            match refusal {
+                Refusal::Invalid { problems, .. } => {
+                    let details: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                    CliError::Usage(format!(
+                        "{}; give or leave out --brand and --partner",
+                        details.join("; ")
+                    ))
+                }
+                other => CliError::FellShort(other.to_string()),
+            }
+        })
+    }
+
     async fn run(self) -> Result<(), CliError> {
-        self.check()?;
         let role = self.role.role();
+        let (record, secret) = self.make()?;
         let store = assemble::open_store(&Config::load(self.store.config.as_deref())?).await?;
-        let (record, secret) = mint_key(role, self.brand.clone(), self.partner.clone(), Clock::system().now_ms());
         let id = record.id.clone();
         let written = store.put_key(record, change(format!("create key {id} ({})", role.as_str()))).await;
         store.close().await;
@@ -161,12 +153,12 @@ impl Create {
                 "role": role.as_str(),
                 "brand": self.brand,
                 "partner": self.partner,
-                "key": secret.expose_secret(),
+                "key": secret,
             }));
         }
         let mut table = Table::new(&["id", "role", "scope", "key (shown this once)"]);
         let scope = self.brand.or(self.partner).unwrap_or_else(|| "-".to_owned());
-        table.row([id, role.as_str().to_owned(), scope, secret.expose_secret().to_owned()]);
+        table.row([id, role.as_str().to_owned(), scope, secret]);
         output::line(&table.render())
     }
 }
@@ -246,7 +238,9 @@ mod tests {
         ] {
             let store = StoreArgs { config: None, format: FormatArgs::default() };
             let create = Create { role, brand, partner, store };
-            assert_eq!(create.check().is_ok(), fine, "{create:?}");
+            let made = create.make();
+            assert_eq!(made.is_ok(), fine, "{create:?}");
+            assert!(fine || matches!(made, Err(CliError::Usage(_))));
         }
     }
 }

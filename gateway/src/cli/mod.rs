@@ -29,11 +29,16 @@ pub use error::CliError;
 
 /// Runs partner plugins in a sandbox and enforces the privacy policy at the boundary.
 #[derive(Debug, Parser)]
-#[command(name = "gateway", version, max_term_width = 100, after_help = "\
+#[command(
+    name = "gateway",
+    version,
+    max_term_width = 100,
+    after_help = "\
 Exit status: 0 it did what was asked; 1 it fell short; 2 it was not asked rightly.
 
 Example:
-  gateway demo")]
+  gateway demo"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -120,8 +125,10 @@ mod tests {
     #[test]
     fn every_command_that_is_shown_has_an_example() {
         fn walk(command: &clap::Command, path: &str, lacking: &mut Vec<String>) {
-            let subcommands: Vec<_> =
-                command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help").collect();
+            let subcommands: Vec<_> = command
+                .get_subcommands()
+                .filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
+                .collect();
             if subcommands.is_empty() {
                 let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
                 if !help.contains(path) {

@@ -34,13 +34,17 @@ impl FormatArgs {
 /// Writes one line, or several where the text has several.
 pub(super) fn line(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+    let written =
+        out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
     written.map_err(|_| CliError::OutputClosed)
 }
 
 /// Writes a value as indented JSON.
 pub(super) fn json<T: Serialize>(value: &T) -> Result<(), CliError> {
-    line(&serde_json::to_string_pretty(value).map_err(|_| CliError::FellShort("the answer is no JSON".into()))?)
+    line(
+        &serde_json::to_string_pretty(value)
+            .map_err(|_| CliError::FellShort("the answer is no JSON".into()))?,
+    )
 }
 
 /// Rows under headings, each column as wide as its widest cell.

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::CliError;
 use super::client::{ClientArgs, WASM};
 use super::output::{self, FormatArgs, Table};
 use super::plugin_build::{self, BuildOptions, BuiltPlugin};
 use super::progress::Progress;
-use super::CliError;
 use crate::catalogue::Catalogue;
 use crate::manifest;
 
@@ -105,8 +105,11 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 
 impl Build {
     async fn run(self) -> Result<(), CliError> {
-        let options =
-            BuildOptions { dir: self.dir, out: self.out, install_toolchain: self.toolchain.install_toolchain };
+        let options = BuildOptions {
+            dir: self.dir,
+            out: self.out,
+            install_toolchain: self.toolchain.install_toolchain,
+        };
         let progress = Progress::spinner("building");
         let built = build(options, &progress).await?;
         drop(progress);

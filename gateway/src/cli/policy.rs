@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use gateway_policy::{
-    Category, Clause, Decision, Effect, Explanation, Fact, Facts, Flow, Matched, Policy as Rules, Purpose, Reason,
-    Recipient,
+    Category, Clause, Decision, Effect, Explanation, Fact, Facts, Flow, Matched, Policy as Rules, Purpose,
+    Reason, Recipient,
 };
 use serde_json::{Value, json};
 
@@ -100,7 +100,9 @@ impl Explain {
                 CliError::Usage(format!("there is no fact `{key}`; there are {}", known.join(", ")))
             })?;
             if fact == Fact::BrandDirected && self.not_granted {
-                return Err(CliError::Usage("--not-granted and --fact brand-directed contradict each other".into()));
+                return Err(CliError::Usage(
+                    "--not-granted and --fact brand-directed contradict each other".into(),
+                ));
             }
             facts = facts.with(fact, true);
         }
@@ -149,11 +151,8 @@ fn lacking(rules: &Rules, rule: &Matched) -> Vec<String> {
 }
 
 fn as_text(rules: &Rules, explanation: &Explanation) -> String {
-    let mut lines = vec![format!(
-        "{}: {}",
-        explanation.verdict.decision.as_str(),
-        explanation.verdict.reason
-    )];
+    let mut lines =
+        vec![format!("{}: {}", explanation.verdict.decision.as_str(), explanation.verdict.reason)];
     if let Some(clause) = clause(explanation) {
         lines.push(format!("  {}", clause.summary()));
     }
@@ -250,7 +249,12 @@ mod tests {
                 &["consumer.in-area"],
                 &["withhold: clause:transfer.onward"],
             ),
-            (RecipientArg::Authority, "user.contact.email", &[], &["withhold: no-permit", "no rule of policy"]),
+            (
+                RecipientArg::Authority,
+                "user.contact.email",
+                &[],
+                &["withhold: no-permit", "no rule of policy"],
+            ),
         ] {
             let text = explain(recipient, category, facts).unwrap();
             for part in parts {

@@ -34,8 +34,11 @@ pub(super) async fn send(client: &Client, keys: &Keys, events: Vec<Event>) -> Re
     let failed = CancellationToken::new();
     let mut running = JoinSet::new();
     for events in lanes.into_values() {
-        let clients: BTreeMap<String, Client> =
-            keys.brands.iter().map(|(brand, source, _)| ((*brand).to_owned(), client.with_key(source.clone()))).collect();
+        let clients: BTreeMap<String, Client> = keys
+            .brands
+            .iter()
+            .map(|(brand, source, _)| ((*brand).to_owned(), client.with_key(source.clone())))
+            .collect();
         running.spawn(one_lane(clients, events, failed.clone()));
     }
     let mut first: Option<(usize, CliError)> = None;
@@ -94,7 +97,10 @@ async fn one(client: &Client, event: Event) -> Result<(), CliError> {
                 wait *= 2;
             }
             (_, ClientError::Refused(refused)) => {
-                return Err(CliError::FellShort(explain_refusal(&refused, std::slice::from_ref(&event.line))));
+                return Err(CliError::FellShort(explain_refusal(
+                    &refused,
+                    std::slice::from_ref(&event.line),
+                )));
             }
             (_, error) => return Err(error.into()),
         }

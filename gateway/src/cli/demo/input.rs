@@ -34,8 +34,14 @@ struct Head {
 /// The first line that is not JSON or names no brand of the demo's.
 pub(super) fn read(file: Option<&Path>) -> Result<Vec<Event>, CliError> {
     match file {
-        Some(path) => ingest::lines(path)?.filter_map(|line| line.and_then(|(n, text)| event(n, &text)).transpose()).collect(),
-        None => SAMPLE.lines().enumerate().filter_map(|(index, text)| event(index + 1, text).transpose()).collect(),
+        Some(path) => ingest::lines(path)?
+            .filter_map(|line| line.and_then(|(n, text)| event(n, &text)).transpose())
+            .collect(),
+        None => SAMPLE
+            .lines()
+            .enumerate()
+            .filter_map(|(index, text)| event(index + 1, text).transpose())
+            .collect(),
     }
 }
 
@@ -65,7 +71,9 @@ mod tests {
         let kinds: BTreeSet<&str> = events.iter().map(|event| event.kind.as_str()).collect();
         let brands: BTreeSet<&str> = events.iter().map(|event| event.line.brand.as_str()).collect();
         assert!(events.len() >= 40, "{}", events.len());
-        for kind in ["page.viewed", "contact.provided", "chat.ended", "survey.completed", "purchase.completed"] {
+        for kind in
+            ["page.viewed", "contact.provided", "chat.ended", "survey.completed", "purchase.completed"]
+        {
             assert!(kinds.contains(kind), "{kind}");
         }
         assert_eq!(brands.len(), setup::BRANDS.len());

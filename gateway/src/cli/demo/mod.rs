@@ -21,7 +21,7 @@ use super::client::Client;
 use super::plugin::ToolchainArgs;
 use super::plugin_build::{BuildOptions, BuiltPlugin};
 use super::progress::Progress;
-use super::serve::stop_signal;
+use super::serve::{http_options, stop_signal};
 use super::{CliError, assemble, logging, output, plugin};
 use crate::config::{Config, LogFormat};
 use crate::http;
@@ -117,7 +117,11 @@ impl Demo {
         Ok(built)
     }
 
-    async fn start(&self, plugins_dir: &Path, record: Option<Arc<record::Record>>) -> Result<Running, CliError> {
+    async fn start(
+        &self,
+        plugins_dir: &Path,
+        record: Option<Arc<record::Record>>,
+    ) -> Result<Running, CliError> {
         let stop = CancellationToken::new();
         let partner = partner::Partner::start(record, stop.clone()).await?;
         let listener = self.listen().await.map_err(CliError::start("the API's listener"))?;
@@ -134,6 +138,7 @@ impl Demo {
         if self.once {
             config.max_attempts = 1;
         }
+        let options = http_options(&config)?;
         let gateway =
             Gateway::start(assemble::parts(&config).await?).await.map_err(CliError::start("the gateway"))?;
         let keys = Keys::make(&gateway).await.map_err(|error| CliError::FellShort(error.to_string()))?;
@@ -142,7 +147,7 @@ impl Demo {
         let served = tokio::spawn(http::serve(
             listener,
             Arc::clone(&gateway),
-            config.max_event_body,
+            options,
             stop.clone().cancelled_owned(),
         ));
         Ok(Running { gateway, address, keys, client, partner, served, stop, _dir: dir })
@@ -217,12 +222,19 @@ struct Keys {
 impl Keys {
     async fn make(gateway: &Gateway) -> Result<Self, Refusal> {
         let key = async |role, brand, partner| {
-            gateway.create_key(role, brand, partner, "demo").await.map(|(_, secret)| SecretString::from(secret))
+            gateway
+                .create_key(role, brand, partner, "demo")
+                .await
+                .map(|(_, secret)| SecretString::from(secret))
         };
         let mut brands = Vec::new();
         for brand in setup::BRANDS {
             let name = brand.name;
-            brands.push((name, key(Role::Source, Some(name), None).await?, key(Role::Brand, Some(name), None).await?));
+            brands.push((
+                name,
+                key(Role::Source, Some(name), None).await?,
+                key(Role::Brand, Some(name), None).await?,
+            ));
         }
         let mut partners = Vec::new();
         for partner in setup::PARTNERS {

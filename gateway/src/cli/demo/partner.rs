@@ -40,7 +40,10 @@ struct Shared {
 
 impl Partner {
     /// Listens on a free port until `stop`.
-    pub(super) async fn start(record: Option<Arc<Record>>, stop: CancellationToken) -> Result<Self, CliError> {
+    pub(super) async fn start(
+        record: Option<Arc<Record>>,
+        stop: CancellationToken,
+    ) -> Result<Self, CliError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .map_err(CliError::start("the partner's endpoint"))?;
@@ -135,7 +138,8 @@ mod tests {
         let partner = Partner::start(Some(record), stop.clone()).await.unwrap();
 
         let mut stream = TcpStream::connect(partner.address).await.unwrap();
-        let request = "POST /v1/leads?x=1 HTTP/1.1\r\nHost: leads.acme.example\r\nContent-Length: 5\r\n\r\nhello";
+        let request =
+            "POST /v1/leads?x=1 HTTP/1.1\r\nHost: leads.acme.example\r\nContent-Length: 5\r\n\r\nhello";
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = vec![0; 15];
         stream.read_exact(&mut answer).await.unwrap();

@@ -150,7 +150,8 @@ pub(super) fn summary(flows: &[Value], counts: &Counts, received: u64) -> String
 
 /// Address, keys, and three commands to paste.
 pub(super) fn what_next(address: SocketAddr, keys: &Keys) -> String {
-    let mut text = format!("The gateway listens on http://{address}\n\nIts keys, as long as this demo runs:\n");
+    let mut text =
+        format!("The gateway listens on http://{address}\n\nIts keys, as long as this demo runs:\n");
     let mut key = |role: &str, scope: &str, secret: &secrecy::SecretString| {
         let _ = writeln!(text, "  {role:<9} {scope:<17} {}", secret.expose_secret());
     };

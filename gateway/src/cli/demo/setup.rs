@@ -152,7 +152,8 @@ fn connection(plugin: &str, brand: &Brand, release: &Value) -> Result<Connection
 /// What the partner would have given the brand: 128 random bits.
 fn random_secret() -> Result<String, CliError> {
     let mut bytes = [0_u8; 16];
-    getrandom::fill(&mut bytes).map_err(|error| CliError::FellShort(format!("no random numbers: {error}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| CliError::FellShort(format!("no random numbers: {error}")))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
