@@ -9,7 +9,7 @@ use crate::config::ConfigError;
 
 /// The end of a command that did not do what was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum CliError {
+pub(super) enum CliError {
     /// Asked in a way that cannot be served; the message says what would be right.
     #[error("{0}")]
     Usage(String),

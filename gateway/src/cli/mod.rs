@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use error::CliError;
+use error::CliError;
 
 /// Runs partner plugins in a sandbox and enforces the privacy policy at the boundary.
 #[derive(Debug, Parser)]
