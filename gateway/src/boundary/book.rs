@@ -55,7 +55,11 @@ impl PolicyBook {
 
     /// The versions that matter for something accepted at `accepted_ms` and decided at `now_ms`.
     pub fn moment(&self, accepted_ms: i64, now_ms: i64) -> Moment {
-        Moment { now_ms, accepted: self.set.in_force(&day(accepted_ms)), current: self.set.in_force(&day(now_ms)) }
+        Moment {
+            now_ms,
+            accepted: self.set.in_force(&day(accepted_ms)),
+            current: self.set.in_force(&day(now_ms)),
+        }
     }
 
     /// SHA-256 of the file of the version in force now; zeroes where none is.
@@ -78,7 +82,8 @@ impl PolicyBook {
         category: Category,
     ) -> Option<Arc<CompiledDecision>> {
         let key = (version, flow, recipient, purpose, category);
-        if let Some(known) = self.compiled.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&key) {
+        if let Some(known) = self.compiled.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&key)
+        {
             return Some(Arc::clone(known));
         }
         let fresh = Arc::new(self.set.get(version)?.compile(flow, recipient, purpose, category));
@@ -87,7 +92,13 @@ impl PolicyBook {
     }
 
     /// The verdict on one label: allowed by the version at acceptance and by the one in force now.
-    pub fn decide(&self, question: &Question<'_>, label: &Label, base: Facts, moment: Moment) -> (Recipient, Verdict) {
+    pub fn decide(
+        &self,
+        question: &Question<'_>,
+        label: &Label,
+        base: Facts,
+        moment: Moment,
+    ) -> (Recipient, Verdict) {
         let (recipient, facts) = question.facts_for(label, base, moment.now_ms);
         let one = |version: Option<usize>| {
             version
@@ -97,7 +108,8 @@ impl PolicyBook {
                 .map_or(Verdict::withhold(Reason::NoPermit), |decision| decision.decide(facts))
         };
         let now = one(moment.current);
-        let verdict = if moment.accepted == moment.current { now } else { now.strictest(one(moment.accepted)) };
+        let verdict =
+            if moment.accepted == moment.current { now } else { now.strictest(one(moment.accepted)) };
         (recipient, verdict)
     }
 
@@ -145,7 +157,9 @@ impl Question<'_> {
         match &label.origin {
             Origin::FirstParty => {}
             Origin::Public => facts = facts.with(Fact::Public, true),
-            Origin::Partner(name) if **name == *self.partner.name => facts = facts.with(Fact::SamePartner, true),
+            Origin::Partner(name) if **name == *self.partner.name => {
+                facts = facts.with(Fact::SamePartner, true)
+            }
             Origin::Partner(_) => facts = facts.with(Fact::OtherPartner, true),
         }
         (if self.to_brand { Recipient::Brand } else { standing.recipient }, facts)

@@ -138,11 +138,14 @@ impl Hook {
         partner: &Arc<str>,
         catalogue: &Catalogue,
     ) -> Result<Self, String> {
-        let kind = catalogue.event_type(event).ok_or_else(|| format!("event type {event} is not in the catalogue"))?;
+        let kind = catalogue
+            .event_type(event)
+            .ok_or_else(|| format!("event type {event} is not in the catalogue"))?;
         let mut fields = Vec::with_capacity(receives.len());
         for declared in receives {
             let (path, label) = if declared.field == CONSUMER_FIELD {
-                let category = Category::parse("user.unique_id.pseudonymous").map_err(|error| error.to_string())?;
+                let category =
+                    Category::parse("user.unique_id.pseudonymous").map_err(|error| error.to_string())?;
                 (None, Label::first_party(category))
             } else {
                 let field = kind
@@ -181,7 +184,10 @@ impl Hook {
             });
         }
         let all_readable = Projection::new(
-            fields.iter().filter(|field| field.access == Access::Read).filter_map(|field| field.path.as_ref()),
+            fields
+                .iter()
+                .filter(|field| field.access == Access::Read)
+                .filter_map(|field| field.path.as_ref()),
         );
         Ok(Self { trigger, flow, deadline_ms: None, fields, returns, return_labels, all_readable })
     }
@@ -262,7 +268,10 @@ impl Connection {
 
     /// The hook for a slot, by index into the release's hooks.
     pub fn decide_hook(&self, slot: &str) -> Option<usize> {
-        self.release.hooks.iter().position(|hook| matches!(&hook.trigger, Trigger::Slot { slot: s, .. } if **s == *slot))
+        self.release
+            .hooks
+            .iter()
+            .position(|hook| matches!(&hook.trigger, Trigger::Slot { slot: s, .. } if **s == *slot))
     }
 
     /// Whether the brand marks the hook's slot promotional.
@@ -280,7 +289,11 @@ impl Connection {
         self.release.hooks.iter().enumerate().any(|(index, hook)| {
             hook.flow == flow
                 && hook.event() == event
-                && hook.fields.iter().enumerate().any(|(at, field)| *field.name == *name && self.grants(index, at))
+                && hook
+                    .fields
+                    .iter()
+                    .enumerate()
+                    .any(|(at, field)| *field.name == *name && self.grants(index, at))
         })
     }
 }

@@ -157,9 +157,14 @@ pub fn toward_plugin(
 
 fn input(connection: &Connection, hook: &Hook, event: &EventView<'_>, allowed: &[bool]) -> PluginInput {
     let of = |access: Access| {
-        hook.fields.iter().zip(allowed).filter(move |(field, ok)| **ok && field.access == access).map(|(f, _)| f)
+        hook.fields
+            .iter()
+            .zip(allowed)
+            .filter(move |(field, ok)| **ok && field.access == access)
+            .map(|(f, _)| f)
     };
-    let readable = hook.fields.iter().filter(|field| field.access == Access::Read && field.path.is_some()).count();
+    let readable =
+        hook.fields.iter().filter(|field| field.access == Access::Read && field.path.is_some()).count();
     let granted = of(Access::Read).filter(|field| field.path.is_some()).count();
     let fields = if readable == granted {
         to_json(&hook.all_readable, event.data)

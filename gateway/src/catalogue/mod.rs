@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gateway_policy::Purpose;
 use serde_json::{Map, Value};
 
 pub use path::{FieldPath, FieldPathError, Projection, Segment, project};

@@ -7,8 +7,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::toolchain::{self, TARGET, Toolchain, ToolchainError};
-use crate::manifest::Manifest;
-use stand_in::{EmbedError, ManifestErrors, embed, load_dir};
+use crate::manifest::{EmbedError, ManifestErrors, embed, load_dir};
 
 /// What to build.
 #[derive(Clone, Debug)]
@@ -273,68 +272,6 @@ fn hex(bytes: &[u8]) -> String {
         }
         text
     })
-}
-
-/// Stands in for `crate::manifest::{load_dir, embed}`, which have these signatures.
-mod stand_in {
-    use std::path::Path;
-
-    use super::Manifest;
-    use crate::manifest::SchemaSource;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("{0}")]
-    pub struct ManifestErrors(String);
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("the manifest cannot be written as JSON")]
-    pub struct EmbedError(#[from] serde_json::Error);
-
-    pub fn load_dir(dir: &Path) -> Result<Manifest, ManifestErrors> {
-        let read = |path: &Path| {
-            std::fs::read_to_string(path).map_err(|e| ManifestErrors(format!("{}: {e}", path.display())))
-        };
-        let mut manifest: Manifest =
-            toml::from_str(&read(&dir.join("plugin.toml"))?).map_err(|e| ManifestErrors(e.to_string()))?;
-        let share = manifest.share.iter_mut().filter_map(|hook| hook.returns.as_mut());
-        let decide = manifest.decide.iter_mut().map(|hook| &mut hook.returns);
-        let settings = manifest.settings.iter_mut().filter_map(|settings| settings.schema.as_mut());
-        for schema in share.chain(decide).chain(settings) {
-            if let SchemaSource::Path(path) = schema {
-                let text = read(&dir.join(path))?;
-                *schema = SchemaSource::Inline(
-                    serde_json::from_str(&text).map_err(|e| ManifestErrors(e.to_string()))?,
-                );
-            }
-        }
-        Ok(manifest)
-    }
-
-    pub fn embed(component: &[u8], manifest: &Manifest) -> Result<Vec<u8>, EmbedError> {
-        let name = b"integration-manifest";
-        let json = serde_json::to_vec(manifest)?;
-        let mut section = Vec::new();
-        leb128(&mut section, name.len());
-        section.extend_from_slice(name);
-        section.extend_from_slice(&json);
-        let mut out = component.to_vec();
-        out.push(0);
-        leb128(&mut out, section.len());
-        out.extend_from_slice(&section);
-        Ok(out)
-    }
-
-    fn leb128(out: &mut Vec<u8>, mut value: usize) {
-        loop {
-            let byte = (value & 0x7f) as u8;
-            value >>= 7;
-            if value == 0 {
-                out.push(byte);
-                return;
-            }
-            out.push(byte | 0x80);
-        }
-    }
 }
 
 #[cfg(test)]

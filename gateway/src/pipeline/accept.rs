@@ -42,7 +42,12 @@ impl Gateway {
     /// # Errors
     /// [`Refusal::Invalid`] names the attribute or field and the rule; [`Refusal::Conflict`] for a known
     /// event with another body. A bad event in a batch refuses the batch.
-    pub async fn accept(self: &Arc<Self>, brand: &str, body: &[u8], batch: bool) -> Result<Accepted, Refusal> {
+    pub async fn accept(
+        self: &Arc<Self>,
+        brand: &str,
+        body: &[u8],
+        batch: bool,
+    ) -> Result<Accepted, Refusal> {
         let (platform, now_ms) = (self.platform_brand(brand)?, self.clock.now_ms());
         let events = event::parse(body, batch, brand, platform, &self.catalogue, now_ms)?;
         let mut new = Vec::with_capacity(events.len());
@@ -67,13 +72,25 @@ impl Gateway {
     }
 
     /// What follows from a stored event: the consumer may be engaged, and there may be work.
-    pub(super) fn stored(&self, consumer: &Arc<Consumer>, stored: Arc<StoredEvent>, plugins: Vec<String>, work: Vec<i64>) {
+    pub(super) fn stored(
+        &self,
+        consumer: &Arc<Consumer>,
+        stored: Arc<StoredEvent>,
+        plugins: Vec<String>,
+        work: Vec<i64>,
+    ) {
         self.counters.events(1);
         if stored.event.engages {
             consumer.set_engaged();
         }
         for (plugin, id) in plugins.into_iter().zip(work) {
-            let due = DueWork { id, plugin, attempt: 0, consumer: Arc::clone(consumer), event: Arc::clone(&stored) };
+            let due = DueWork {
+                id,
+                plugin,
+                attempt: 0,
+                consumer: Arc::clone(consumer),
+                event: Arc::clone(&stored),
+            };
             self.work.push(id, due);
         }
     }
@@ -87,10 +104,17 @@ impl Gateway {
     }
 
     /// The record of an event, encrypted under the consumer's key, with its work.
-    pub(super) async fn new_event(&self, brand: &str, event: &Event, now_ms: i64) -> Result<(Arc<Consumer>, NewEvent), Refusal> {
+    pub(super) async fn new_event(
+        &self,
+        brand: &str,
+        event: &Event,
+        now_ms: i64,
+    ) -> Result<(Arc<Consumer>, NewEvent), Refusal> {
         let consumer = self.consumers.ensure(&*self.store, &self.master, brand, &event.subject).await?;
         let uid = new_uid(now_ms);
-        let key = self.master.index_digest("event", &[brand.as_bytes(), event.source.as_bytes(), event.id.as_bytes()]);
+        let key = self
+            .master
+            .index_digest("event", &[brand.as_bytes(), event.source.as_bytes(), event.id.as_bytes()]);
         let body = self.master.index_digest("body", &[&event.body]);
         let payload = consumer.key.seal(&event_place(&uid), &event.body).map_err(|_| Refusal::Internal)?;
         let registry = self.registry.load();

@@ -67,11 +67,21 @@ pub fn subject_digest(master: &MasterKey, brand: &str, subject: &str) -> Digest 
 impl Consumers {
     /// A memo of at most `capacity` consumers.
     pub fn new(capacity: u64) -> Self {
-        Self { by_subject: Cache::new(capacity), by_id: Cache::new(capacity), changing: tokio::sync::RwLock::default() }
+        Self {
+            by_subject: Cache::new(capacity),
+            by_id: Cache::new(capacity),
+            changing: tokio::sync::RwLock::default(),
+        }
     }
 
     /// The consumer, made where the brand has not met them before.
-    pub async fn ensure(&self, store: &dyn Store, master: &MasterKey, brand: &str, subject: &str) -> Result<Arc<Consumer>, Refusal> {
+    pub async fn ensure(
+        &self,
+        store: &dyn Store,
+        master: &MasterKey,
+        brand: &str,
+        subject: &str,
+    ) -> Result<Arc<Consumer>, Refusal> {
         let digest = subject_digest(master, brand, subject);
         if let Some(known) = self.by_subject.get(&digest) {
             return Ok(known);
@@ -92,7 +102,13 @@ impl Consumers {
     }
 
     /// The consumer, where the brand has met them.
-    pub async fn find(&self, store: &dyn Store, master: &MasterKey, brand: &str, subject: &str) -> Result<Option<Arc<Consumer>>, Refusal> {
+    pub async fn find(
+        &self,
+        store: &dyn Store,
+        master: &MasterKey,
+        brand: &str,
+        subject: &str,
+    ) -> Result<Option<Arc<Consumer>>, Refusal> {
         let digest = subject_digest(master, brand, subject);
         if let Some(known) = self.by_subject.get(&digest) {
             return Ok(Some(known));
@@ -104,7 +120,12 @@ impl Consumers {
     }
 
     /// The consumer of a stored row.
-    pub async fn by_id(&self, store: &dyn Store, master: &MasterKey, id: i64) -> Result<Arc<Consumer>, Refusal> {
+    pub async fn by_id(
+        &self,
+        store: &dyn Store,
+        master: &MasterKey,
+        id: i64,
+    ) -> Result<Arc<Consumer>, Refusal> {
         if let Some(known) = self.by_id.get(&id) {
             return Ok(known);
         }
@@ -112,11 +133,17 @@ impl Consumers {
         self.admit(store, master, record).await
     }
 
-    async fn admit(&self, store: &dyn Store, master: &MasterKey, record: ConsumerRecord) -> Result<Arc<Consumer>, Refusal> {
-        let key = ConsumerKey::unwrap(master, &key_place(&record.subject), &record.wrapped_key).map_err(|_| {
-            tracing::error!("a consumer's key does not open with this master key");
-            Refusal::Internal
-        })?;
+    async fn admit(
+        &self,
+        store: &dyn Store,
+        master: &MasterKey,
+        record: ConsumerRecord,
+    ) -> Result<Arc<Consumer>, Refusal> {
+        let key =
+            ConsumerKey::unwrap(master, &key_place(&record.subject), &record.wrapped_key).map_err(|_| {
+                tracing::error!("a consumer's key does not open with this master key");
+                Refusal::Internal
+            })?;
         let _unchanged = self.changing.read().await;
         let choices = read_choices(store, &record.brand, &record.subject).await?;
         let fresh = Arc::new(Consumer {
@@ -135,7 +162,13 @@ impl Consumers {
     }
 
     /// Replaces what the consumer chose; durable and in effect when this returns.
-    pub async fn put_choices(&self, store: &dyn Store, consumer: &Consumer, choices: Choices, change: Change) -> Result<(), Refusal> {
+    pub async fn put_choices(
+        &self,
+        store: &dyn Store,
+        consumer: &Consumer,
+        choices: Choices,
+        change: Change,
+    ) -> Result<(), Refusal> {
         let text = serde_json::to_string(&choices).map_err(|_| Refusal::Internal)?;
         let _alone = self.changing.write().await;
         store.put_choices(&consumer.brand, &consumer.subject, &text, change).await?;

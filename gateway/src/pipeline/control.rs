@@ -42,7 +42,15 @@ fn problems(what: impl Into<String>, problems: Vec<Problem>) -> Result<(), Refus
 }
 
 impl Gateway {
-    async fn put(&self, kind: DocumentKind, scope: &str, name: &str, body: String, secret: Option<Vec<u8>>, actor: &str) -> Result<(), Refusal> {
+    async fn put(
+        &self,
+        kind: DocumentKind,
+        scope: &str,
+        name: &str,
+        body: String,
+        secret: Option<Vec<u8>>,
+        actor: &str,
+    ) -> Result<(), Refusal> {
         let what = format!("put {kind:?} {scope} {name}").to_lowercase();
         let document = Document { kind, scope: scope.to_owned(), name: name.to_owned(), body, secret };
         self.store.put_document(document, self.change(actor, what)).await?;
@@ -58,7 +66,9 @@ impl Gateway {
         let _alone = self.changing.lock().await;
         if input.platform {
             let registry = self.registry.load();
-            if let Some((other, _)) = registry.brands.iter().find(|(other, brand)| brand.platform && *other != name) {
+            if let Some((other, _)) =
+                registry.brands.iter().find(|(other, brand)| brand.platform && *other != name)
+            {
                 return Err(Refusal::Conflict {
                     message: format!("brand {other} is the platform's own already, and there is one at most"),
                 });
@@ -72,22 +82,30 @@ impl Gateway {
     ///
     /// # Errors
     /// [`Refusal::Invalid`].
-    pub async fn put_partner(&self, name: &str, input: PartnerInput, actor: &str) -> Result<PartnerView, Refusal> {
+    pub async fn put_partner(
+        &self,
+        name: &str,
+        input: PartnerInput,
+        actor: &str,
+    ) -> Result<PartnerView, Refusal> {
         check_name("partner", name)?;
         let mut wrong = Vec::new();
         for (index, domain) in input.domains.iter().enumerate() {
             let labels: Vec<&str> = domain.split('.').collect();
-            if labels.len() < 2 || !labels.iter().all(|label| manifest::is_host_label(label)) {
+            if labels.len() < 2 || !labels.iter().all(|label| manifest::url_template::is_host_label(label)) {
                 wrong.push(Problem {
                     pointer: format!("/domains/{index}"),
-                    detail: "must be a domain name of at least two labels in lower case, such as acme.example".into(),
+                    detail:
+                        "must be a domain name of at least two labels in lower case, such as acme.example"
+                            .into(),
                 });
             }
         }
         problems(format!("partner {name}"), wrong)?;
         let _alone = self.changing.lock().await;
         self.put(DocumentKind::Partner, "", name, to_json(&input)?, None, actor).await?;
-        let contracts = self.registry.load().partners.get(name).map(|live| live.contracts.clone()).unwrap_or_default();
+        let contracts =
+            self.registry.load().partners.get(name).map(|live| live.contracts.clone()).unwrap_or_default();
         Ok(PartnerView { name: name.to_owned(), partner: input, contracts })
     }
 
@@ -95,7 +113,13 @@ impl Gateway {
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for an unknown partner; [`Refusal::Invalid`] names unknown purposes and categories.
-    pub async fn put_contract(&self, partner: &str, name: &str, input: ContractInput, actor: &str) -> Result<ContractInput, Refusal> {
+    pub async fn put_contract(
+        &self,
+        partner: &str,
+        name: &str,
+        input: ContractInput,
+        actor: &str,
+    ) -> Result<ContractInput, Refusal> {
         check_name("contract", name)?;
         let mut wrong = Vec::new();
         let mut check = |list: &str, index: usize, error: Option<gateway_policy::UnknownKey>| {
@@ -126,7 +150,13 @@ impl Gateway {
     /// # Errors
     /// [`Refusal::NotFound`] for an unknown brand, plugin or release; [`Refusal::Invalid`] names every unknown
     /// hook and field of the grant, bad settings and missing secrets; [`Refusal::Conflict`] for a taken slot.
-    pub async fn put_connection(&self, brand: &str, plugin: &str, input: ConnectionInput, actor: &str) -> Result<ConnectionView, Refusal> {
+    pub async fn put_connection(
+        &self,
+        brand: &str,
+        plugin: &str,
+        input: ConnectionInput,
+        actor: &str,
+    ) -> Result<ConnectionView, Refusal> {
         let _alone = self.changing.lock().await;
         let registry = self.registry.load_full();
         if !registry.brands.contains_key(brand) {
@@ -161,10 +191,18 @@ impl Gateway {
         Ok(view)
     }
 
-    fn check_slots(&self, registry: &Registry, brand: &str, plugin: &str, live: &LiveRelease) -> Result<(), Refusal> {
+    fn check_slots(
+        &self,
+        registry: &Registry,
+        brand: &str,
+        plugin: &str,
+        live: &LiveRelease,
+    ) -> Result<(), Refusal> {
         for hook in &live.release.hooks {
             let Trigger::Slot { slot, .. } = &hook.trigger else { continue };
-            if let Some(other) = registry.slot(brand, slot).filter(|other| *other.connection.plugin != *plugin) {
+            if let Some(other) =
+                registry.slot(brand, slot).filter(|other| *other.connection.plugin != *plugin)
+            {
                 return Err(Refusal::Conflict {
                     message: format!(
                         "slot {slot} of brand {brand} is filled by plugin {}; switch that off first",
@@ -195,7 +233,13 @@ impl Gateway {
     pub fn connections(&self, brand: &str) -> Result<Vec<ConnectionView>, Refusal> {
         self.platform_brand(brand)?;
         let registry = self.registry.load();
-        Ok(registry.connections.get(brand).into_iter().flatten().map(|(_, live)| self.connection_view(live)).collect())
+        Ok(registry
+            .connections
+            .get(brand)
+            .into_iter()
+            .flatten()
+            .map(|(_, live)| self.connection_view(live))
+            .collect())
     }
 
     fn connection_view(&self, live: &LiveConnection) -> ConnectionView {
@@ -233,7 +277,11 @@ impl Gateway {
 }
 
 /// A release by version or digest; the newest where none is named.
-pub(super) fn find_release<'r>(registry: &'r Registry, plugin: &str, release: Option<&str>) -> Result<&'r LiveRelease, Refusal> {
+pub(super) fn find_release<'r>(
+    registry: &'r Registry,
+    plugin: &str,
+    release: Option<&str>,
+) -> Result<&'r LiveRelease, Refusal> {
     let all = registry.releases_of(plugin);
     if all.is_empty() {
         let known = registry.plugin_names().into_iter().collect::<Vec<_>>().join(", ");
@@ -246,7 +294,9 @@ pub(super) fn find_release<'r>(registry: &'r Registry, plugin: &str, release: Op
             None => true,
             Some(version) => Some(live.meta.digest) == digest || live.meta.version == version,
         })
-        .ok_or_else(|| Refusal::NotFound { what: format!("release {} of plugin {plugin}", release.unwrap_or("")) })
+        .ok_or_else(|| Refusal::NotFound {
+            what: format!("release {} of plugin {plugin}", release.unwrap_or("")),
+        })
 }
 
 /// The secrets of a connection: those given, and those kept. Also whether the signing key is new.
@@ -271,7 +321,8 @@ fn check_connection(live: &LiveRelease, input: &ConnectionInput, secrets: &Secre
     let escape = |key: &str| key.replace('~', "~0").replace('/', "~1");
     for (key, fields) in &input.grant {
         let Some(hook) = release.hooks.iter().find(|hook| grant_key(&hook.trigger) == *key) else {
-            let declared = release.hooks.iter().map(|hook| grant_key(&hook.trigger)).collect::<Vec<_>>().join(", ");
+            let declared =
+                release.hooks.iter().map(|hook| grant_key(&hook.trigger)).collect::<Vec<_>>().join(", ");
             wrong.push(Problem {
                 pointer: format!("/grant/{}", escape(key)),
                 detail: format!("the plugin has no hook {key:?}; it declares: {declared}"),
@@ -282,17 +333,24 @@ fn check_connection(live: &LiveRelease, input: &ConnectionInput, secrets: &Secre
             let declared = hook.fields.iter().map(|field| &*field.name).collect::<Vec<_>>().join(", ");
             wrong.push(Problem {
                 pointer: format!("/grant/{}", escape(key)),
-                detail: format!("the plugin does not declare field {field:?} for {key}; it declares: {declared}"),
+                detail: format!(
+                    "the plugin does not declare field {field:?} for {key}; it declares: {declared}"
+                ),
             });
         }
     }
     for problem in manifest::validate_settings(&release.manifest, &input.settings).err().unwrap_or_default() {
         wrong.push(Problem {
-            pointer: if problem.at.starts_with('/') { format!("/settings{}", problem.at) } else { "/settings".into() },
+            pointer: if problem.at.starts_with('/') {
+                format!("/settings{}", problem.at)
+            } else {
+                "/settings".into()
+            },
             detail: problem.to_string(),
         });
     }
-    let declared = release.manifest.settings.as_ref().map(|settings| settings.secrets.as_slice()).unwrap_or_default();
+    let declared =
+        release.manifest.settings.as_ref().map(|settings| settings.secrets.as_slice()).unwrap_or_default();
     for name in declared.iter().filter(|name| !secrets.named.contains_key(*name)) {
         wrong.push(Problem {
             pointer: format!("/secrets/{}", escape(name)),
@@ -306,9 +364,15 @@ fn check_connection(live: &LiveRelease, input: &ConnectionInput, secrets: &Secre
         });
     }
     for slot in &input.promotional {
-        let known = release.hooks.iter().any(|hook| matches!(&hook.trigger, Trigger::Slot { slot: s, .. } if **s == **slot));
+        let known = release
+            .hooks
+            .iter()
+            .any(|hook| matches!(&hook.trigger, Trigger::Slot { slot: s, .. } if **s == **slot));
         if !known {
-            wrong.push(Problem { pointer: "/promotional".into(), detail: format!("the plugin has no slot {slot:?}") });
+            wrong.push(Problem {
+                pointer: "/promotional".into(),
+                detail: format!("the plugin has no slot {slot:?}"),
+            });
         }
     }
     wrong

@@ -46,7 +46,12 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Gateway::accept`]. That there is no decision is an answer, not an error.
-    pub async fn decide(self: &Arc<Self>, brand: &str, slot: &str, body: &[u8]) -> Result<DecisionView, Refusal> {
+    pub async fn decide(
+        self: &Arc<Self>,
+        brand: &str,
+        slot: &str,
+        body: &[u8],
+    ) -> Result<DecisionView, Refusal> {
         let started = Instant::now();
         let (platform, now_ms) = (self.platform_brand(brand)?, self.clock.now_ms());
         let mut events = event::parse(body, false, brand, platform, &self.catalogue, now_ms)?;
@@ -76,14 +81,8 @@ impl Gateway {
             known = true;
         }
         let stored = Arc::new(StoredEvent::new(record.uid, record.key, now_ms, event));
-        let asked = Asked {
-            live,
-            hook,
-            slot: slot.to_owned(),
-            consumer,
-            event: stored,
-            deadline: started + allowed,
-        };
+        let asked =
+            Asked { live, hook, slot: slot.to_owned(), consumer, event: stored, deadline: started + allowed };
         // On its own task: a caller that goes away leaves no half-written record.
         let gateway = Arc::clone(self);
         let answer = self.tasks.spawn(async move { gateway.answer(asked, record, known).await });
@@ -94,7 +93,12 @@ impl Gateway {
         }
     }
 
-    async fn answer(self: Arc<Self>, asked: Asked, record: NewEvent, known: bool) -> Result<DecisionView, Refusal> {
+    async fn answer(
+        self: Arc<Self>,
+        asked: Asked,
+        record: NewEvent,
+        known: bool,
+    ) -> Result<DecisionView, Refusal> {
         let (outcome, view) = self.judge_decision(&asked).await?;
         let CallOutcome { record: call, .. } = outcome;
         if known {
@@ -137,8 +141,14 @@ impl Gateway {
         let moment: Moment = self.book.moment(event.accepted_ms, now_ms);
         let row = Row::of_call(self, &live.connection, consumer, event, moment);
         if live.breaker.admit(now_ms).is_err() {
-            let flow =
-                row.record(Stage::Call, Flow::Decide, Recipient::ThirdParty, vec![], Facts::none(), "not-run:breaker-open");
+            let flow = row.record(
+                Stage::Call,
+                Flow::Decide,
+                Recipient::ThirdParty,
+                vec![],
+                Facts::none(),
+                "not-run:breaker-open",
+            );
             return self.no_answer(asked, flow, None);
         }
         let choices = consumer.choices();
@@ -149,9 +159,17 @@ impl Gateway {
         };
         let Some(declared) = live.connection.release.hooks.get(*hook) else { return Err(Refusal::Internal) };
         let identity = self.identity(live, consumer, event);
-        let toward =
-            toward_plugin(&self.book, &live.connection, *hook, declared, &identity.view(event), subject, moment);
-        let mut flow = row.record(Stage::Call, Flow::Decide, toward.recipient, toward.verdicts, toward.facts, "ran");
+        let toward = toward_plugin(
+            &self.book,
+            &live.connection,
+            *hook,
+            declared,
+            &identity.view(event),
+            subject,
+            moment,
+        );
+        let mut flow =
+            row.record(Stage::Call, Flow::Decide, toward.recipient, toward.verdicts, toward.facts, "ran");
         let input = match toward.input {
             Ok(input) => input,
             Err(not_run) => {
@@ -222,9 +240,17 @@ impl Gateway {
     }
 
     /// The recorded answer for an event and a slot.
-    async fn recorded(&self, consumer: &Consumer, key: &crate::store::Digest, slot: &str) -> Result<Option<DecisionView>, Refusal> {
+    async fn recorded(
+        &self,
+        consumer: &Consumer,
+        key: &crate::store::Digest,
+        slot: &str,
+    ) -> Result<Option<DecisionView>, Refusal> {
         let Some(record) = self.store.decision(key, slot).await? else { return Ok(None) };
-        let text = consumer.key.open(&decision_place(&record.event), &record.payload).map_err(|_| Refusal::Internal)?;
+        let text = consumer
+            .key
+            .open(&decision_place(&record.event), &record.payload)
+            .map_err(|_| Refusal::Internal)?;
         serde_json::from_slice(&text).map(Some).map_err(|_| Refusal::Internal)
     }
 
@@ -259,6 +285,7 @@ fn decision_record(asked: &Asked, view: &DecisionView) -> Result<DecisionRecord,
 
 fn conflict() -> Refusal {
     Refusal::Conflict {
-        message: "an event with this source and id is stored with another body; give a new event a new id".into(),
+        message: "an event with this source and id is stored with another body; give a new event a new id"
+            .into(),
     }
 }

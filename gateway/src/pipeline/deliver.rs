@@ -93,7 +93,8 @@ impl Gateway {
 
     async fn due_delivery(&self, record: DeliveryRecord) -> Result<DueDelivery, Refusal> {
         let consumer = self.consumers.by_id(&*self.store, &self.master, record.consumer).await?;
-        let text = consumer.key.open(&delivery_place(&record.id), &record.payload).map_err(|_| Refusal::Internal)?;
+        let text =
+            consumer.key.open(&delivery_place(&record.id), &record.payload).map_err(|_| Refusal::Internal)?;
         let planned: PlannedDelivery = serde_json::from_slice(&text).map_err(|_| Refusal::Internal)?;
         Ok(DueDelivery {
             id: record.id,
@@ -123,11 +124,14 @@ impl Gateway {
         let choices = due.consumer.choices();
         let toward = toward_partner(
             &self.book,
-            &due.plugin,
             &partner,
             live.map(|live| &live.connection),
             planned,
-            Subject { conditions: &planned.conditions, choices: Some(&choices), engaged: due.consumer.engaged() },
+            Subject {
+                conditions: &planned.conditions,
+                choices: Some(&choices),
+                engaged: due.consumer.engaged(),
+            },
             moment,
             self.webhook_id(due),
         );
@@ -165,7 +169,9 @@ impl Gateway {
         let (request, credentials, live) = match request {
             Ok(ready) => ready,
             Err(code) => {
-                self.store.drop_delivery(&due.id, attempt, flow(code, toward.recipient, toward.verdicts)).await?;
+                self.store
+                    .drop_delivery(&due.id, attempt, flow(code, toward.recipient, toward.verdicts))
+                    .await?;
                 self.counters.flows(1);
                 self.counters.failed(1);
                 return Ok(());
@@ -178,10 +184,19 @@ impl Gateway {
         self.counters.flows(1);
         // While the row was written a switch or a choice may have changed: then this decision is stale, and
         // the next try decides anew.
-        if !Arc::ptr_eq(&registry, &self.registry.load_full()) || !Arc::ptr_eq(&choices, &due.consumer.choices()) {
-            let result = FlowResult { at_ms: now_ms, outcome: "not-sent".into(), status: None, code: Some("decision-stale".into()) };
+        if !Arc::ptr_eq(&registry, &self.registry.load_full())
+            || !Arc::ptr_eq(&choices, &due.consumer.choices())
+        {
+            let result = FlowResult {
+                at_ms: now_ms,
+                outcome: "not-sent".into(),
+                status: None,
+                code: Some("decision-stale".into()),
+            };
             let (delivery, state) = (due.id, DeliveryState::Pending);
-            self.store.record_result(AttemptResult { delivery, flow: flow_id, result, state, due_ms: now_ms }).await?;
+            self.store
+                .record_result(AttemptResult { delivery, flow: flow_id, result, state, due_ms: now_ms })
+                .await?;
             self.deliveries.fall_behind();
             return Ok(());
         }
@@ -234,7 +249,9 @@ impl Gateway {
                 self.switch_endpoint_off(live, &due.planned.endpoint.name).await;
                 (result("dead", Some(code)), DeliveryState::Dead, at_ms)
             }
-            Disposition::Retry { .. } | Disposition::Failed(_) => (result("dead", Some(code)), DeliveryState::Dead, at_ms),
+            Disposition::Retry { .. } | Disposition::Failed(_) => {
+                (result("dead", Some(code)), DeliveryState::Dead, at_ms)
+            }
         }
     }
 

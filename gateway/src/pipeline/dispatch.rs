@@ -14,9 +14,7 @@ use super::event;
 use super::gateway::Gateway;
 use super::ledger::Row;
 use super::registry::LiveConnection;
-use crate::boundary::{
-    Checked, Crossing, EventView, Moment, Subject, from_share, toward_plugin,
-};
+use crate::boundary::{Checked, Crossing, EventView, Moment, Subject, from_share, toward_plugin};
 use crate::plugin_host::{Budget, Call, CallError};
 use crate::store::crypto::{format_digest, format_uid, new_uid};
 use crate::store::{CallRecord, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, WorkRecord};
@@ -102,17 +100,28 @@ impl Gateway {
 
     async fn due_work(&self, record: WorkRecord) -> Result<DueWork, Refusal> {
         let consumer = self.consumers.by_id(&*self.store, &self.master, record.event.consumer).await?;
-        let body =
-            consumer.key.open(&event_place(&record.event.uid), &record.event.payload).map_err(|_| Refusal::Internal)?;
-        let event = event::reread(&body, record.event.accepted_ms, &self.catalogue).ok_or(Refusal::Internal)?;
+        let body = consumer
+            .key
+            .open(&event_place(&record.event.uid), &record.event.payload)
+            .map_err(|_| Refusal::Internal)?;
+        let event =
+            event::reread(&body, record.event.accepted_ms, &self.catalogue).ok_or(Refusal::Internal)?;
         let stored = StoredEvent::new(record.event.uid, record.event.key, record.event.accepted_ms, event);
-        Ok(DueWork { id: record.id, plugin: record.plugin, attempt: record.attempt, consumer, event: Arc::new(stored) })
+        Ok(DueWork {
+            id: record.id,
+            plugin: record.plugin,
+            attempt: record.attempt,
+            consumer,
+            event: Arc::new(stored),
+        })
     }
 
     async fn work_on(self: &Arc<Self>, due: DueWork) -> Result<(), Refusal> {
         let live = self.registry.load().connection(&due.consumer.brand, &due.plugin).cloned();
         let Some(live) = live else { return self.switched_off(&due).await };
-        let Some(hook) = live.connection.share_hook(&due.event.event.kind) else { return self.switched_off(&due).await };
+        let Some(hook) = live.connection.share_hook(&due.event.event.kind) else {
+            return self.switched_off(&due).await;
+        };
         let now_ms = self.clock.now_ms();
         if let Err(until_ms) = live.breaker.admit(now_ms) {
             return self.put_off(&due, &live, until_ms, "not-run:breaker-open").await;
@@ -126,8 +135,15 @@ impl Gateway {
         };
         let Some(hook_data) = live.connection.release.hooks.get(hook) else { return Err(Refusal::Internal) };
         let identity = self.identity(&live, &due.consumer, &due.event);
-        let toward =
-            toward_plugin(&self.book, &live.connection, hook, hook_data, &identity.view(&due.event), subject, moment);
+        let toward = toward_plugin(
+            &self.book,
+            &live.connection,
+            hook,
+            hook_data,
+            &identity.view(&due.event),
+            subject,
+            moment,
+        );
         let row = Row::of_call(self, &live.connection, &due.consumer, &due.event, moment);
         let mut flow =
             row.record(Stage::Call, Flow::Share, toward.recipient, toward.verdicts, toward.facts, "ran");
@@ -201,8 +217,14 @@ impl Gateway {
         event: &Arc<StoredEvent>,
     ) -> Result<CallOutcome, Refusal> {
         let facts = Facts::from_bits(flow.facts);
-        let mut record =
-            CallRecord { work: None, flows: vec![flow], deliveries: vec![], returns: vec![], decision: None, log: None };
+        let mut record = CallRecord {
+            work: None,
+            flows: vec![flow],
+            deliveries: vec![],
+            returns: vec![],
+            decision: None,
+            log: None,
+        };
         if !checked.verdicts.is_empty() {
             let outcome = if checked.returned.is_some() { "returned" } else { "withheld" };
             let mut back =
@@ -280,7 +302,11 @@ impl Gateway {
         let now_ms = self.clock.now_ms();
         let moment = self.book.moment(due.event.accepted_ms, now_ms);
         let registry = self.registry.load();
-        let partner = registry.releases_of(&due.plugin).first().map(|live| live.meta.partner.clone()).unwrap_or_default();
+        let partner = registry
+            .releases_of(&due.plugin)
+            .first()
+            .map(|live| live.meta.partner.clone())
+            .unwrap_or_default();
         let row = Row {
             brand: &due.consumer.brand,
             plugin: &due.plugin,
@@ -293,12 +319,24 @@ impl Gateway {
             policy: self.book.digest(moment),
             at_ms: now_ms,
         };
-        let flow =
-            row.record(Stage::Call, Flow::Share, Recipient::ThirdParty, vec![], Facts::none(), "not-run:switched-off");
+        let flow = row.record(
+            Stage::Call,
+            Flow::Share,
+            Recipient::ThirdParty,
+            vec![],
+            Facts::none(),
+            "not-run:switched-off",
+        );
         self.commit(CallOutcome::only(due.id, flow)).await.map(drop)
     }
 
-    async fn put_off(self: &Arc<Self>, due: &DueWork, live: &LiveConnection, until_ms: i64, code: &str) -> Result<(), Refusal> {
+    async fn put_off(
+        self: &Arc<Self>,
+        due: &DueWork,
+        live: &LiveConnection,
+        until_ms: i64,
+        code: &str,
+    ) -> Result<(), Refusal> {
         let now_ms = self.clock.now_ms();
         let moment = self.book.moment(due.event.accepted_ms, now_ms);
         let row = Row::of_call(self, &live.connection, &due.consumer, &due.event, moment);
@@ -342,7 +380,8 @@ impl Gateway {
         if call.logs.is_empty() && failure.is_none() {
             return None;
         }
-        let lines: Vec<_> = call.logs.iter().map(|line| (line.level.as_str(), line.message.as_str())).collect();
+        let lines: Vec<_> =
+            call.logs.iter().map(|line| (line.level.as_str(), line.message.as_str())).collect();
         let text = serde_json::json!({ "lines": lines, "dropped": call.logs_dropped, "failure": failure });
         let place = format!("log/{}", format_uid(&flow.id));
         let text = consumer.key.seal(&place, text.to_string().as_bytes()).ok()?;
@@ -350,7 +389,12 @@ impl Gateway {
     }
 
     /// The names under which a connection knows an event and its consumer: of no use to anyone else.
-    pub(super) fn identity(&self, live: &LiveConnection, consumer: &Consumer, event: &StoredEvent) -> Identity {
+    pub(super) fn identity(
+        &self,
+        live: &LiveConnection,
+        consumer: &Consumer,
+        event: &StoredEvent,
+    ) -> Identity {
         let connection = &live.connection;
         let short = |domain, parts: &[&[u8]]| {
             let mut text = format_digest(&self.master.index_digest(domain, parts));
@@ -358,7 +402,10 @@ impl Gateway {
             text
         };
         Identity {
-            event: short("event-id", &[connection.brand.as_bytes(), connection.plugin.as_bytes(), &event.key]),
+            event: short(
+                "event-id",
+                &[connection.brand.as_bytes(), connection.plugin.as_bytes(), &event.key],
+            ),
             consumer: short("pseudonym", &[&consumer.pseudonym, connection.partner.name.as_bytes()]),
         }
     }

@@ -2,6 +2,7 @@
 //! the catalogue, and put into the form in which it is stored. It decides nothing.
 
 use gateway_policy::{Conditions, CookieClass, Region};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -31,14 +32,14 @@ struct Attributes {
     subject: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<String>,
-    #[serde(skip_serializing)]
+    #[serde(default, skip_serializing)]
     datacontenttype: Option<String>,
-    #[serde(skip_serializing)]
-    dataschema: Option<Value>,
-    #[serde(skip_serializing)]
-    traceparent: Option<Value>,
-    #[serde(skip_serializing)]
-    tracestate: Option<Value>,
+    #[serde(default, skip_serializing, rename = "dataschema")]
+    _dataschema: IgnoredAny,
+    #[serde(default, skip_serializing, rename = "traceparent")]
+    _traceparent: IgnoredAny,
+    #[serde(default, skip_serializing, rename = "tracestate")]
+    _tracestate: IgnoredAny,
     #[serde(skip_serializing_if = "Option::is_none")]
     brand: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,7 +74,14 @@ pub struct Event {
 ///
 /// # Errors
 /// [`Refusal::Invalid`]; for a batch the pointers begin with the event's index.
-pub fn parse(body: &[u8], batch: bool, brand: &str, platform: bool, catalogue: &Catalogue, now_ms: i64) -> Result<Vec<Event>, Refusal> {
+pub fn parse(
+    body: &[u8],
+    batch: bool,
+    brand: &str,
+    platform: bool,
+    catalogue: &Catalogue,
+    now_ms: i64,
+) -> Result<Vec<Event>, Refusal> {
     if !batch {
         let attributes = read::<Attributes>(body)?;
         return check(attributes, brand, platform, catalogue, now_ms)
@@ -83,20 +91,31 @@ pub fn parse(body: &[u8], batch: bool, brand: &str, platform: bool, catalogue: &
     // Read apart first, so that one malformed event can be named.
     let items = read::<Vec<Value>>(body)?;
     if items.len() > MAX_BATCH {
-        return Err(Refusal::invalid("the batch", "", format!("it holds {} events; send at most {MAX_BATCH}", items.len())));
+        return Err(Refusal::invalid(
+            "the batch",
+            "",
+            format!("it holds {} events; send at most {MAX_BATCH}", items.len()),
+        ));
     }
     let mut events = Vec::with_capacity(items.len());
     let mut problems = Vec::new();
     for (index, item) in items.into_iter().enumerate() {
-        let read = serde_path(item).and_then(|attributes| check(attributes, brand, platform, catalogue, now_ms));
+        let read =
+            serde_path(item).and_then(|attributes| check(attributes, brand, platform, catalogue, now_ms));
         match read {
             Ok(event) => events.push(event),
             Err(found) => problems.extend(
-                found.into_iter().map(|problem| Problem { pointer: format!("/{index}{}", problem.pointer), ..problem }),
+                found
+                    .into_iter()
+                    .map(|problem| Problem { pointer: format!("/{index}{}", problem.pointer), ..problem }),
             ),
         }
     }
-    if problems.is_empty() { Ok(events) } else { Err(Refusal::Invalid { what: "the batch".into(), problems }) }
+    if problems.is_empty() {
+        Ok(events)
+    } else {
+        Err(Refusal::Invalid { what: "the batch".into(), problems })
+    }
 }
 
 /// Reads the stored form again.
@@ -119,8 +138,12 @@ pub fn reread(body: &[u8], accepted_ms: i64, catalogue: &Catalogue) -> Option<Ev
 
 fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| {
-        let detail = if error.is_data() { shape(&error) } else { format!("it is not JSON: {}", position(&error)) };
-        Refusal::Invalid { what: "the body".into(), problems: vec![Problem { pointer: String::new(), detail }] }
+        let detail =
+            if error.is_data() { shape(&error) } else { format!("it is not JSON: {}", position(&error)) };
+        Refusal::Invalid {
+            what: "the body".into(),
+            problems: vec![Problem { pointer: String::new(), detail }],
+        }
     })
 }
 
@@ -133,7 +156,9 @@ fn serde_path(item: Value) -> Result<Attributes, Vec<Problem>> {
 /// so only what names attributes is passed on.
 fn shape(error: &serde_json::Error) -> String {
     let message = error.to_string();
-    let safe = message.starts_with("unknown field") || message.starts_with("missing field") || message.starts_with("duplicate field");
+    let safe = message.starts_with("unknown field")
+        || message.starts_with("missing field")
+        || message.starts_with("duplicate field");
     if safe {
         message
     } else {
@@ -145,9 +170,16 @@ fn position(error: &serde_json::Error) -> String {
     format!("line {}, column {}", error.line(), error.column())
 }
 
-fn check(attributes: Attributes, brand: &str, platform: bool, catalogue: &Catalogue, now_ms: i64) -> Result<Event, Vec<Problem>> {
+fn check(
+    attributes: Attributes,
+    brand: &str,
+    platform: bool,
+    catalogue: &Catalogue,
+    now_ms: i64,
+) -> Result<Event, Vec<Problem>> {
     let mut problems = Vec::new();
-    let mut wrong = |pointer: &str, detail: String| problems.push(Problem { pointer: pointer.into(), detail });
+    let mut wrong =
+        |pointer: &str, detail: String| problems.push(Problem { pointer: pointer.into(), detail });
     if attributes.specversion != "1.0" {
         wrong("/specversion", "must be \"1.0\" (CloudEvents 1.0)".into());
     }
@@ -157,7 +189,10 @@ fn check(attributes: Attributes, brand: &str, platform: bool, catalogue: &Catalo
         }
     }
     match &attributes.subject {
-        None => wrong("/subject", "is missing: every event is about one consumer, by the brand's id for them".into()),
+        None => wrong(
+            "/subject",
+            "is missing: every event is about one consumer, by the brand's id for them".into(),
+        ),
         Some(subject) if subject.is_empty() || subject.len() > MAX_ATTRIBUTE => {
             wrong("/subject", format!("must have 1 to {MAX_ATTRIBUTE} bytes"));
         }
@@ -184,9 +219,18 @@ fn check(attributes: Attributes, brand: &str, platform: bool, catalogue: &Catalo
     }
     let kind = catalogue.event_type(&attributes.r#type);
     match kind {
-        None => wrong("/type", format!("is not in the catalogue; known types: {}", catalogue.event_types().map(|kind| kind.name.as_str()).collect::<Vec<_>>().join(", "))),
+        None => wrong(
+            "/type",
+            format!(
+                "is not in the catalogue; known types: {}",
+                catalogue.event_types().map(|kind| kind.name.as_str()).collect::<Vec<_>>().join(", ")
+            ),
+        ),
         Some(kind) if kind.platform_only && !platform => {
-            wrong("/type", format!("{} is accepted for the platform's own brand only (clause use.own-sites)", kind.name));
+            wrong(
+                "/type",
+                format!("{} is accepted for the platform's own brand only (clause use.own-sites)", kind.name),
+            );
         }
         Some(_) => {}
     }
@@ -194,7 +238,10 @@ fn check(attributes: Attributes, brand: &str, platform: bool, catalogue: &Catalo
         (None, _) => wrong("/data", "is missing".into()),
         (Some(data), Some(kind)) => {
             for problem in kind.validate(data).err().unwrap_or_default() {
-                wrong(&format!("/data{}", problem.pointer), format!("{} ({}); {}", problem.kind.as_str(), problem.rule, problem.remedy));
+                wrong(
+                    &format!("/data{}", problem.pointer),
+                    format!("breaks the rule `{}`; {}", problem.rule, problem.remedy),
+                );
             }
         }
         (Some(_), None) => {}

@@ -40,7 +40,9 @@ impl Gateway {
             return Ok(Page { items: Vec::new(), next: None });
         };
         let rows = self.store.flows(&query).await?;
-        let next = (rows.len() > limit as usize).then(|| rows.get(limit as usize - 1).map(|row| format_uid(&row.id))).flatten();
+        let next = (rows.len() > limit as usize)
+            .then(|| rows.get(limit as usize - 1).map(|row| format_uid(&row.id)))
+            .flatten();
         Ok(Page { items: rows.iter().take(limit as usize).map(view).collect(), next })
     }
 
@@ -59,12 +61,19 @@ impl Gateway {
     }
 
     /// None where nothing can match: a consumer that the brand never met.
-    async fn query(&self, filter: &FlowFilter, caller: &Caller, limit: u32) -> Result<Option<FlowQuery>, Refusal> {
+    async fn query(
+        &self,
+        filter: &FlowFilter,
+        caller: &Caller,
+        limit: u32,
+    ) -> Result<Option<FlowQuery>, Refusal> {
         let brand = match (caller.role, &caller.brand) {
             (Role::Auditor, _) => filter.brand.clone(),
             (Role::Brand, Some(own)) => match &filter.brand {
                 Some(other) if other != own => {
-                    return Err(Refusal::Forbidden { message: "a brand key reads its own brand's flows only".into() });
+                    return Err(Refusal::Forbidden {
+                        message: "a brand key reads its own brand's flows only".into(),
+                    });
                 }
                 _ => Some(own.clone()),
             },
@@ -79,7 +88,9 @@ impl Gateway {
             None => None,
             Some(named) => match (parse_uid(named), &brand) {
                 (Some(pseudonym), _) => Some(pseudonym),
-                (None, None) => return Err(bad("consumer", "needs `brand` beside it, or the ledger's pseudonym")),
+                (None, None) => {
+                    return Err(bad("consumer", "needs `brand` beside it, or the ledger's pseudonym"));
+                }
                 (None, Some(brand)) => {
                     let subject = subject_digest(&self.master, brand, named);
                     match self.store.consumer(brand, &subject).await? {
@@ -101,14 +112,19 @@ impl Gateway {
                 .ok_or_else(|| bad("stage", "must be call, delivery or return"))
         });
         if let Some(verdict) = &filter.verdict
-            && ![Decision::Allow, Decision::Transform, Decision::Withhold].iter().any(|d| d.as_str() == verdict)
+            && ![Decision::Allow, Decision::Transform, Decision::Withhold]
+                .iter()
+                .any(|d| d.as_str() == verdict)
         {
             return Err(bad("verdict", "must be allow, transform or withhold"));
         }
         if let Some(category) = &filter.category {
             Category::parse(category).map_err(|error| bad("category", error.to_string()))?;
         }
-        let before = filter.cursor.as_deref().map(|text| parse_uid(text).ok_or_else(|| bad("cursor", "is not one that a page gave")));
+        let before = filter
+            .cursor
+            .as_deref()
+            .map(|text| parse_uid(text).ok_or_else(|| bad("cursor", "is not one that a page gave")));
         Ok(Some(FlowQuery {
             brand,
             consumer,

@@ -180,7 +180,12 @@ impl Gateway {
 
     /// A release of the store, loaded where a connection needs it. One that does not read or load is left
     /// out, which switches its connections off; the log says so.
-    async fn live_release(&self, meta: ReleaseMeta, previous: &Registry, needed: bool) -> Option<Arc<LiveRelease>> {
+    async fn live_release(
+        &self,
+        meta: ReleaseMeta,
+        previous: &Registry,
+        needed: bool,
+    ) -> Option<Arc<LiveRelease>> {
         let known = previous.releases.get(&meta.digest);
         if let Some(known) = known
             && (known.loaded.is_some() || !needed)

@@ -16,12 +16,19 @@ const PREFIX: &str = "gwk_";
 ///
 /// # Errors
 /// [`Refusal::Invalid`] where the scope does not fit the role.
-pub fn new_key(role: Role, brand: Option<&str>, partner: Option<&str>, now_ms: i64) -> Result<(ApiKeyRecord, String), Refusal> {
+pub fn new_key(
+    role: Role,
+    brand: Option<&str>,
+    partner: Option<&str>,
+    now_ms: i64,
+) -> Result<(ApiKeyRecord, String), Refusal> {
     let wrong = |detail: &str| Err(Refusal::invalid("the key", "", detail));
     match (role, brand, partner) {
         (Role::Source | Role::Brand, Some(_), None) | (Role::Partner, None, Some(_)) => {}
         (Role::Operator | Role::Auditor, None, None) => {}
-        (Role::Source | Role::Brand, ..) => return wrong("a source or brand key needs a brand and no partner"),
+        (Role::Source | Role::Brand, ..) => {
+            return wrong("a source or brand key needs a brand and no partner");
+        }
         (Role::Partner, ..) => return wrong("a partner key needs a partner and no brand"),
         (Role::Operator | Role::Auditor, ..) => return wrong("an operator or auditor key has no scope"),
     }
@@ -57,7 +64,11 @@ pub async fn store_new_key(
 ) -> Result<(String, String), Refusal> {
     let (record, secret) = new_key(role, brand, partner, now_ms)?;
     let id = record.id.clone();
-    let change = Change { at_ms: now_ms, actor: actor.to_owned(), what: format!("create key {id} ({})", role.as_str()) };
+    let change = Change {
+        at_ms: now_ms,
+        actor: actor.to_owned(),
+        what: format!("create key {id} ({})", role.as_str()),
+    };
     store.put_key(record, change).await?;
     Ok((id, secret))
 }
@@ -85,7 +96,13 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`store_new_key`].
-    pub async fn create_key(&self, role: Role, brand: Option<&str>, partner: Option<&str>, actor: &str) -> Result<(String, String), Refusal> {
+    pub async fn create_key(
+        &self,
+        role: Role,
+        brand: Option<&str>,
+        partner: Option<&str>,
+        actor: &str,
+    ) -> Result<(String, String), Refusal> {
         let _alone = self.changing.lock().await;
         let made = store_new_key(&*self.store, role, brand, partner, actor, self.clock.now_ms()).await?;
         self.reload().await?;
@@ -117,7 +134,8 @@ impl Gateway {
 pub(super) fn may_choose(caller: &Caller, before: &Choices, next: &Choices) -> Result<(), Refusal> {
     if caller.role == Role::Source && !before.tightens_to(next) {
         return Err(Refusal::Forbidden {
-            message: "a source may only tighten a consumer's choices; a brand key may also loosen them".into(),
+            message: "a source may only tighten a consumer's choices; a brand key may also loosen them"
+                .into(),
         });
     }
     Ok(())

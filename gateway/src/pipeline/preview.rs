@@ -25,7 +25,12 @@ impl Gateway {
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for an unknown brand, plugin, release or partner.
-    pub async fn preview(&self, brand: &str, plugin: &str, release: Option<&str>) -> Result<Preview, Refusal> {
+    pub async fn preview(
+        &self,
+        brand: &str,
+        plugin: &str,
+        release: Option<&str>,
+    ) -> Result<Preview, Refusal> {
         self.platform_brand(brand)?;
         let registry = self.registry.load_full();
         let on = registry.connection(brand, plugin);
@@ -36,12 +41,22 @@ impl Gateway {
             .get(&live.meta.partner)
             .ok_or_else(|| Refusal::NotFound { what: format!("partner {}", live.meta.partner) })?;
         let grant: Grant = match on {
-            Some(on) => on.document.grant.iter().map(|(hook, fields)| (hook.clone(), fields.iter().cloned().collect())).collect(),
+            Some(on) => on
+                .document
+                .grant
+                .iter()
+                .map(|(hook, fields)| (hook.clone(), fields.iter().cloned().collect()))
+                .collect(),
             None => live
                 .release
                 .hooks
                 .iter()
-                .map(|hook| (grant_key(&hook.trigger), hook.fields.iter().map(|field| field.name.to_string()).collect()))
+                .map(|hook| {
+                    (
+                        grant_key(&hook.trigger),
+                        hook.fields.iter().map(|field| field.name.to_string()).collect(),
+                    )
+                })
                 .collect(),
         };
         let promotional: HashSet<String> = on.map(|on| on.connection.promotional.clone()).unwrap_or_default();
@@ -103,7 +118,13 @@ impl Gateway {
         PreviewHook { hook: grant_key(&hook.trigger), fields, returns }
     }
 
-    fn preview_field(&self, connection: &Connection, flow: Flow, field: &HookField, granted: bool) -> PreviewField {
+    fn preview_field(
+        &self,
+        connection: &Connection,
+        flow: Flow,
+        field: &HookField,
+        granted: bool,
+    ) -> PreviewField {
         let (partner, purpose) = (&connection.partner, connection.release.purpose);
         let now_ms = self.clock.now_ms();
         let current = self.book.moment(now_ms, now_ms).current;
@@ -120,9 +141,10 @@ impl Gateway {
                 .iter()
                 .find(|(_, contract)| contract.covers(purpose, label.category, now_ms))
                 .map(|(name, _)| name.clone());
-            let compiled = current
-                .and_then(|version| self.book.compiled(version, flow, standing.recipient, purpose, label.category));
-            for compiled in compiled {
+            let compiled = current.and_then(|version| {
+                self.book.compiled(version, flow, standing.recipient, purpose, label.category)
+            });
+            if let Some(compiled) = compiled {
                 allowed_by.extend(compiled.permitting_clauses().map(|clause| clause.as_str().to_owned()));
                 withheld_by.extend(compiled.forbidding_clauses().map(|clause| clause.as_str().to_owned()));
             }
@@ -141,8 +163,14 @@ impl Gateway {
     }
 
     /// Decides about the newest events as if they came in now, and counts.
-    async fn preview_events(&self, brand: &str, connection: &Connection, hooks: &mut [PreviewHook]) -> Result<PreviewCounts, Refusal> {
-        let kinds: BTreeSet<String> = connection.release.hooks.iter().map(|hook| hook.event().to_owned()).collect();
+    async fn preview_events(
+        &self,
+        brand: &str,
+        connection: &Connection,
+        hooks: &mut [PreviewHook],
+    ) -> Result<PreviewCounts, Refusal> {
+        let kinds: BTreeSet<String> =
+            connection.release.hooks.iter().map(|hook| hook.event().to_owned()).collect();
         let kinds: Vec<String> = kinds.into_iter().collect();
         let mut counts = PreviewCounts::default();
         for record in self.store.recent_events(brand, &kinds, EVENTS).await? {
@@ -158,18 +186,32 @@ impl Gateway {
             };
             let moment = self.book.moment(stored.accepted_ms, self.clock.now_ms());
             let identity = Identity::default();
-            for ((index, hook), preview) in connection.release.hooks.iter().enumerate().zip(hooks.iter_mut()) {
+            for ((index, hook), preview) in connection.release.hooks.iter().enumerate().zip(hooks.iter_mut())
+            {
                 if hook.event() != stored.event.kind {
                     continue;
                 }
-                let toward =
-                    toward_plugin(&self.book, connection, index, hook, &identity.view(&stored), subject, moment);
+                let toward = toward_plugin(
+                    &self.book,
+                    connection,
+                    index,
+                    hook,
+                    &identity.view(&stored),
+                    subject,
+                    moment,
+                );
                 counts.calls += usize::from(toward.input.is_ok());
                 for verdict in &toward.verdicts {
-                    let Some(field) = preview.fields.iter_mut().find(|field| *field.declared.field == *verdict.field) else {
+                    let Some(field) =
+                        preview.fields.iter_mut().find(|field| *field.declared.field == *verdict.field)
+                    else {
                         continue;
                     };
-                    if verdict.verdict.allows() { field.would_allow += 1 } else { field.would_withhold += 1 }
+                    if verdict.verdict.allows() {
+                        field.would_allow += 1
+                    } else {
+                        field.would_withhold += 1
+                    }
                     *field.reasons.entry(verdict.verdict.reason.to_string()).or_default() += 1;
                 }
             }
@@ -194,7 +236,10 @@ fn sentences(preview: &Preview, partner: &str, region: &str) -> Vec<String> {
             let of: Vec<&PreviewField> =
                 hook.fields.iter().filter(|field| field.granted && field.declared.access == access).collect();
             if !of.is_empty() {
-                let names = of.iter().map(|field| format!("{} ({})", field.declared.field, field.declared.why)).collect::<Vec<_>>();
+                let names = of
+                    .iter()
+                    .map(|field| format!("{} ({})", field.declared.field, field.declared.why))
+                    .collect::<Vec<_>>();
                 text.push(format!("{when}, it {verb} {}.", names.join(", ")));
             }
         }

@@ -21,7 +21,12 @@ impl Gateway {
     /// [`Refusal::Invalid`] with everything that is wrong with the component; [`Refusal::Forbidden`] where the
     /// manifest names another partner; [`Refusal::Conflict`] where the plugin is another partner's, or the
     /// version is taken by another component; [`Refusal::TooLarge`].
-    pub async fn publish(&self, component: Vec<u8>, partner: &str, actor: &str) -> Result<ReleaseView, Refusal> {
+    pub async fn publish(
+        &self,
+        component: Vec<u8>,
+        partner: &str,
+        actor: &str,
+    ) -> Result<ReleaseView, Refusal> {
         let limit = manifest::MAX_COMPONENT_BYTES;
         if component.len() > limit {
             return Err(Refusal::TooLarge { what: "the component", limit });
@@ -56,9 +61,14 @@ impl Gateway {
         })?;
         let _alone = self.changing.lock().await;
         let registry = self.registry.load();
-        if let Some(other) = registry.releases_of(&plugin.name).first().filter(|live| live.meta.partner != partner) {
+        if let Some(other) =
+            registry.releases_of(&plugin.name).first().filter(|live| live.meta.partner != partner)
+        {
             return Err(Refusal::Conflict {
-                message: format!("plugin {} belongs to partner {}; choose another name", plugin.name, other.meta.partner),
+                message: format!(
+                    "plugin {} belongs to partner {}; choose another name",
+                    plugin.name, other.meta.partner
+                ),
             });
         }
         if let Some(same) = registry.releases.get(&inspected.digest) {
@@ -68,7 +78,10 @@ impl Gateway {
         let version = plugin.version.to_string();
         if registry.releases_of(&plugin.name).iter().any(|live| live.meta.version == version) {
             return Err(Refusal::Conflict {
-                message: format!("version {version} of {} is published with other bytes; give this one a new version", plugin.name),
+                message: format!(
+                    "version {version} of {} is published with other bytes; give this one a new version",
+                    plugin.name
+                ),
             });
         }
         let meta = ReleaseMeta {
@@ -104,12 +117,19 @@ impl Gateway {
     pub fn releases(&self, plugin: &str) -> Result<Vec<ReleaseView>, Refusal> {
         let registry = self.registry.load();
         find_release(&registry, plugin, None)?;
-        Ok(registry.releases_of(plugin).into_iter().map(|live: &std::sync::Arc<LiveRelease>| view(&live.meta, &live.release)).collect())
+        Ok(registry
+            .releases_of(plugin)
+            .into_iter()
+            .map(|live: &std::sync::Arc<LiveRelease>| view(&live.meta, &live.release))
+            .collect())
     }
 }
 
 fn invalid(found: Vec<manifest::Problem>) -> Refusal {
-    let problems = found.into_iter().map(|problem| Problem { pointer: problem.at.clone(), detail: problem.to_string() }).collect();
+    let problems = found
+        .into_iter()
+        .map(|problem| Problem { pointer: problem.at.clone(), detail: problem.to_string() })
+        .collect();
     Refusal::Invalid { what: "the component".into(), problems }
 }
 
@@ -125,7 +145,11 @@ pub(super) fn view(meta: &ReleaseMeta, release: &Release) -> ReleaseView {
         privacy_policy: plugin.privacy_policy.clone(),
         size: meta.size,
         published: rfc3339(meta.published_ms),
-        hooks: release.hooks.iter().map(|hook| (grant_key(&hook.trigger), declared(hook))).collect::<BTreeMap<_, _>>(),
+        hooks: release
+            .hooks
+            .iter()
+            .map(|hook| (grant_key(&hook.trigger), declared(hook)))
+            .collect::<BTreeMap<_, _>>(),
     }
 }
 

@@ -13,7 +13,6 @@ use super::breaker::Breaker;
 use super::documents::{ConnectionDocument, Secrets};
 use super::model::{BrandInput, Caller, ContractInput, PartnerInput, Role};
 use crate::boundary::{Connection, Grant, Release};
-use crate::catalogue::Catalogue;
 use crate::manifest::Auth;
 use crate::outbound::{Credentials, ResolvedAuth, SigningKey};
 use crate::plugin_host::LoadedRelease;
@@ -40,9 +39,8 @@ pub struct LiveConnection {
     sealed: Option<Vec<u8>>,
 }
 
-/// The partner's document and its record.
+/// A partner's contracts as the operator wrote them, and its record.
 pub struct LivePartner {
-    pub input: PartnerInput,
     pub contracts: BTreeMap<String, ContractInput>,
     pub record: Arc<Partner>,
 }
@@ -83,7 +81,10 @@ impl Registry {
                 },
                 DocumentKind::Contract => match serde_json::from_str(&document.body) {
                     Ok(contract) => {
-                        contracts.entry(document.scope.clone()).or_default().insert(document.name.clone(), contract);
+                        contracts
+                            .entry(document.scope.clone())
+                            .or_default()
+                            .insert(document.name.clone(), contract);
                     }
                     Err(_) => damaged(document),
                 },
@@ -101,7 +102,7 @@ impl Registry {
                 Some(known) if *known.record == record => Arc::clone(&known.record),
                 _ => Arc::new(record),
             };
-            next.partners.insert(document.name.clone(), LivePartner { input, contracts, record });
+            next.partners.insert(document.name.clone(), LivePartner { contracts, record });
         }
         for document in source.documents {
             if document.kind == DocumentKind::Connection {
@@ -123,9 +124,16 @@ impl Registry {
         next
     }
 
-    fn connect(&self, document: Document, previous: &Self, master: &MasterKey) -> Result<Arc<LiveConnection>, &'static str> {
-        let parsed: ConnectionDocument = serde_json::from_str(&document.body).map_err(|_| "its document is damaged")?;
-        let digest = crate::store::crypto::parse_digest(&parsed.release).ok_or("its release is not a digest")?;
+    fn connect(
+        &self,
+        document: Document,
+        previous: &Self,
+        master: &MasterKey,
+    ) -> Result<Arc<LiveConnection>, &'static str> {
+        let parsed: ConnectionDocument =
+            serde_json::from_str(&document.body).map_err(|_| "its document is damaged")?;
+        let digest =
+            crate::store::crypto::parse_digest(&parsed.release).ok_or("its release is not a digest")?;
         let live = self.releases.get(&digest).ok_or("its release is not published")?;
         let loaded = live.loaded.clone().ok_or("its release is not loaded")?;
         let partner = self.partners.get(&live.meta.partner).ok_or("its partner is not registered")?;
@@ -144,7 +152,11 @@ impl Registry {
         let secrets: Secrets = serde_json::from_slice(&secrets).map_err(|_| "its secrets are damaged")?;
         let signing = SigningKey::from_text(&SecretString::from(secrets.signing.clone()))
             .map_err(|_| "its signing key is damaged")?;
-        let grant: Grant = parsed.grant.iter().map(|(hook, fields)| (hook.clone(), fields.iter().cloned().collect())).collect();
+        let grant: Grant = parsed
+            .grant
+            .iter()
+            .map(|(hook, fields)| (hook.clone(), fields.iter().cloned().collect()))
+            .collect();
         let connection = Connection::new(
             document.scope.as_str().into(),
             Arc::clone(&live.release),
@@ -204,14 +216,21 @@ pub fn secrets_place(brand: &str, plugin: &str) -> String {
 
 /// A partner's record from its documents. What does not parse was refused when it was written; were it
 /// here all the same, it would cover nothing.
-pub fn partner_record(name: &str, input: &PartnerInput, contracts: &BTreeMap<String, ContractInput>) -> Partner {
+pub fn partner_record(
+    name: &str,
+    input: &PartnerInput,
+    contracts: &BTreeMap<String, ContractInput>,
+) -> Partner {
     Partner {
         name: name.to_owned(),
         display_name: input.display_name.clone(),
         region: Region::parse(&input.region),
         domains: input.domains.clone(),
         consideration: input.consideration,
-        contracts: contracts.iter().map(|(name, contract)| (name.clone(), contract_record(contract))).collect(),
+        contracts: contracts
+            .iter()
+            .map(|(name, contract)| (name.clone(), contract_record(contract)))
+            .collect(),
     }
 }
 
@@ -247,7 +266,8 @@ impl LiveConnection {
 
     /// The endpoint's `auth` with its secrets; none where one is missing, and then nothing is sent.
     pub fn credentials(&self, auth: &Auth) -> Option<Credentials> {
-        let secret = |name: &String| self.secrets.named.get(name).map(|value| SecretString::from(value.clone()));
+        let secret =
+            |name: &String| self.secrets.named.get(name).map(|value| SecretString::from(value.clone()));
         let auth = match auth {
             Auth::None => ResolvedAuth::None,
             Auth::Bearer(name) => ResolvedAuth::Bearer(secret(name)?),

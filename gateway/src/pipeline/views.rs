@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use gateway_policy::{Choices, Label, LabelSet, Origin, PermissionScope, Purpose};
 
 use super::accept::event_place;
-use super::dispatch::return_place;
 use super::consumers::Consumer;
+use super::dispatch::return_place;
 use super::error::{Problem, Refusal};
 use super::event;
 use super::flows::page_size;
@@ -38,7 +38,13 @@ impl Gateway {
     /// # Errors
     /// [`Refusal::Invalid`] for a permission without wording or actor, or for an unknown purpose;
     /// [`Refusal::Forbidden`] where a source would loosen.
-    pub async fn put_choices(&self, brand: &str, consumer: &str, choices: Choices, caller: &Caller) -> Result<Choices, Refusal> {
+    pub async fn put_choices(
+        &self,
+        brand: &str,
+        consumer: &str,
+        choices: Choices,
+        caller: &Caller,
+    ) -> Result<Choices, Refusal> {
         self.platform_brand(brand)?;
         let mut choices = choices;
         let known = self.consumers.ensure(&*self.store, &self.master, brand, consumer).await?;
@@ -49,7 +55,10 @@ impl Gateway {
             let pointer = |key: &str| format!("/permissions/{index}/{key}");
             for (key, text) in [("wording", &permission.wording), ("actor", &permission.actor)] {
                 if text.trim().is_empty() {
-                    wrong.push(Problem { pointer: pointer(key), detail: "must say it: a permission needs its wording and who recorded it".into() });
+                    wrong.push(Problem {
+                        pointer: pointer(key),
+                        detail: "must say it: a permission needs its wording and who recorded it".into(),
+                    });
                 }
             }
             if let PermissionScope::Purpose(key) = &permission.scope
@@ -58,7 +67,7 @@ impl Gateway {
                 wrong.push(Problem { pointer: pointer("for/purpose"), detail: error.to_string() });
             }
             // When it was recorded is the gateway's to say; one that stood before keeps its time.
-            let stood = before.permissions.iter().any(|old| *old == *permission);
+            let stood = before.permissions.contains(permission);
             if !stood {
                 permission.at.clone_from(&now);
             }
@@ -67,7 +76,8 @@ impl Gateway {
             return Err(Refusal::Invalid { what: "the choices".into(), problems: wrong });
         }
         may_choose(caller, &before, &choices)?;
-        let change = self.change(&caller.key, format!("choices of consumer {}", format_uid(&known.pseudonym)));
+        let change =
+            self.change(&caller.key, format!("choices of consumer {}", format_uid(&known.pseudonym)));
         self.consumers.put_choices(&*self.store, &known, choices.clone(), change).await?;
         Ok(choices)
     }
@@ -94,8 +104,13 @@ impl Gateway {
     }
 
     /// A stored event, opened.
-    pub(super) fn open_event(&self, consumer: &Consumer, record: &EventRecord) -> Result<event::Event, Refusal> {
-        let body = consumer.key.open(&event_place(&record.uid), &record.payload).map_err(|_| Refusal::Internal)?;
+    pub(super) fn open_event(
+        &self,
+        consumer: &Consumer,
+        record: &EventRecord,
+    ) -> Result<event::Event, Refusal> {
+        let body =
+            consumer.key.open(&event_place(&record.uid), &record.payload).map_err(|_| Refusal::Internal)?;
         event::reread(&body, record.accepted_ms, &self.catalogue).ok_or(Refusal::Internal)
     }
 
@@ -104,7 +119,8 @@ impl Gateway {
         let mut labels = BTreeMap::new();
         for field in self.catalogue.event_type(&event.kind).into_iter().flat_map(|kind| &kind.fields) {
             if field.path.is_present(&event.data) {
-                let category = gateway_policy::Category::parse(&field.category).map_err(|_| Refusal::Internal)?;
+                let category =
+                    gateway_policy::Category::parse(&field.category).map_err(|_| Refusal::Internal)?;
                 let origin = if field.public { Origin::Public } else { Origin::FirstParty };
                 labels.insert(field.path.to_string(), LabelSet::from_iter([Label { category, origin }]));
             }
@@ -139,15 +155,25 @@ impl Gateway {
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for an unknown brand; [`Refusal::Invalid`] for a bad cursor or limit.
-    pub async fn dead_letters(&self, brand: &str, cursor: Option<&str>, limit: u32) -> Result<Page<DeadLetterView>, Refusal> {
+    pub async fn dead_letters(
+        &self,
+        brand: &str,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<DeadLetterView>, Refusal> {
         self.platform_brand(brand)?;
         let limit = page_size(Some(limit))?;
         let before = cursor
-            .map(|text| parse_uid(text).ok_or_else(|| Refusal::invalid("query parameter cursor", "", "is not one that a page gave")))
+            .map(|text| {
+                parse_uid(text).ok_or_else(|| {
+                    Refusal::invalid("query parameter cursor", "", "is not one that a page gave")
+                })
+            })
             .transpose()?;
         let records = self.store.dead_letters(brand, before, limit + 1).await?;
-        let next =
-            (records.len() > limit as usize).then(|| records.get(limit as usize - 1).map(|last| format_uid(&last.id))).flatten();
+        let next = (records.len() > limit as usize)
+            .then(|| records.get(limit as usize - 1).map(|last| format_uid(&last.id)))
+            .flatten();
         let items = records
             .into_iter()
             .take(limit as usize)
@@ -181,7 +207,8 @@ impl Gateway {
 }
 
 fn return_view(consumer: &Consumer, record: &ReturnRecord) -> Result<ReturnView, Refusal> {
-    let text = consumer.key.open(&return_place(&record.flow), &record.payload).map_err(|_| Refusal::Internal)?;
+    let text =
+        consumer.key.open(&return_place(&record.flow), &record.payload).map_err(|_| Refusal::Internal)?;
     let returned: Returned = serde_json::from_slice(&text).map_err(|_| Refusal::Internal)?;
     Ok(ReturnView {
         position: record.position,

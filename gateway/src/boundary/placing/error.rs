@@ -163,6 +163,30 @@ pub enum PlacingError {
     },
 }
 
+impl PlacingError {
+    /// The ledger's code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::OtherEndpoint { .. } => "other-endpoint",
+            Self::Manifest { .. } => "manifest",
+            Self::FieldNotGiven { .. } => "field-not-given",
+            Self::NotScalar { .. } => "not-scalar",
+            Self::ListNotAllowed { .. } => "list-not-allowed",
+            Self::Misplaced { .. } => "misplaced",
+            Self::Malformed { .. } => "malformed",
+            Self::BodyNotAllowed { .. } => "body-not-allowed",
+            Self::SlotMissing { .. } => "slot-missing",
+            Self::SlotsNotDeclared { .. } => "slots-not-declared",
+            Self::Segment { .. } => "segment",
+            Self::HostLabel { .. } => "host-label",
+            Self::DomainNotRegistered { .. } => "domain-not-registered",
+            Self::HeadersNotDeclared { .. } => "headers-not-declared",
+            Self::HeaderValue { .. } => "header-value",
+            Self::TooLong { .. } => "too-long",
+        }
+    }
+}
+
 /// What a scanner found wrong, by byte offset; offsets stay inside this room, because they would
 /// tell the length of a sealed value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

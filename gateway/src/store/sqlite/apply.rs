@@ -5,10 +5,10 @@ use std::collections::HashMap;
 
 use sqlx::SqliteConnection;
 
-use super::super::{Digest, StoreError};
+use super::super::{Acceptance, Digest, NewEvent, StoreError};
 use super::errors::Trouble;
 use super::operation::{Answer, Operation, Outcome};
-use super::{accept, calls, control, deliveries};
+use super::{accept, calls, control, deliveries, ledger};
 
 /// Row numbers reserved for this process: never used twice, also not after a crash or a deletion, so that
 /// a stale number of work that is done can never name other work.
@@ -95,18 +95,24 @@ impl State {
         let mut slots: Vec<Option<Outcome>> = operations.iter().map(|_| None).collect();
         let mut consumers = Vec::new();
         let mut accepts = Vec::new();
+        let mut decided = Vec::new();
         let mut recorded = Vec::new();
         let mut attempts = Vec::new();
         let mut results = Vec::new();
         let mut others = Vec::new();
+        let mut flows = Vec::new();
         for (slot, operation) in slots.iter_mut().zip(operations) {
             match operation {
                 Operation::Consumer(offered) => consumers.push((slot, offered)),
                 Operation::Accept(events) => accepts.push((slot, events.as_slice())),
+                Operation::Decided { event, call, flows } => {
+                    decided.push((slot, event, call, flows.as_slice()))
+                }
                 Operation::Call { call, flows } => recorded.push((slot, call, flows.as_slice())),
                 Operation::Attempt { delivery, attempt, flow } => {
                     *slot = Some(Ok(Answer::Done));
-                    attempts.push((delivery, *attempt, flow));
+                    attempts.push((delivery, *attempt));
+                    flows.push(flow);
                 }
                 Operation::Result(result) => {
                     *slot = Some(Ok(Answer::Done));
@@ -121,23 +127,35 @@ impl State {
                 *slot = Some(Ok(Answer::Consumer(consumer)));
             }
         }
-        if !accepts.is_empty() {
-            let batches: Vec<_> = accepts.iter().map(|(_, events)| *events).collect();
-            let accepted = accept::accept(connection, &mut self.numbers, &batches).await?;
-            for ((slot, _), acceptances) in accepts.into_iter().zip(accepted) {
+        let mut offered: Vec<_> = recorded.iter().map(|(_, call, flows)| (*call, *flows)).collect();
+        if !accepts.is_empty() || !decided.is_empty() {
+            let mut batches: Vec<&[NewEvent]> = accepts.iter().map(|(_, events)| *events).collect();
+            batches.extend(decided.iter().map(|(_, event, ..)| event.as_slice()));
+            let mut accepted = accept::accept(connection, &mut self.numbers, &batches).await?.into_iter();
+            for ((slot, _), acceptances) in accepts.into_iter().zip(accepted.by_ref()) {
+                *slot = Some(Ok(Answer::Accepted(acceptances)));
+            }
+            for ((slot, _, call, flows), acceptances) in decided.into_iter().zip(accepted) {
+                if matches!(acceptances.as_slice(), [Acceptance::New { .. }]) {
+                    offered.push((call, flows));
+                }
                 *slot = Some(Ok(Answer::Accepted(acceptances)));
             }
         }
-        if !recorded.is_empty() {
-            let offered: Vec<_> = recorded.iter().map(|(_, call, flows)| (*call, *flows)).collect();
-            let written = calls::record(connection, self, &offered).await?;
-            for ((slot, ..), new) in recorded.into_iter().zip(written) {
+        if !offered.is_empty() {
+            let mut written = calls::record(connection, self, &offered, &mut flows).await?.into_iter();
+            for ((slot, ..), new) in recorded.into_iter().zip(written.by_ref()) {
                 *slot = Some(Ok(Answer::Whether(new)));
+            }
+            // A new event has no recorded decision; were there one, its event must not be stored either.
+            if written.any(|new| !new) {
+                return Err(Trouble::Void);
             }
         }
         if !attempts.is_empty() {
-            deliveries::record_attempts(connection, self, &attempts).await?;
+            deliveries::record_attempts(connection, &attempts).await?;
         }
+        ledger::add(connection, self, &flows).await?;
         if !results.is_empty() {
             deliveries::record_results(connection, &results).await?;
         }

@@ -12,7 +12,9 @@ use std::sync::LazyLock;
 use sha2::{Digest as _, Sha256};
 use sqlx::{Arguments, SqliteConnection};
 
-use super::super::{Digest, FieldVerdict, FlowRecord};
+use gateway_policy::FieldVerdict;
+
+use super::super::{Digest, FlowRecord};
 use super::apply::State;
 use super::bulk::Bulk;
 use super::errors::Trouble;
@@ -53,7 +55,7 @@ fn shape_digest(flow: &FlowRecord) -> Digest {
     for FieldVerdict { field, access, labels, verdict } in &flow.verdicts {
         // Writing into a string does not fail.
         let _ = write!(text, "{field}\0{access}\0{}\0{}\0", verdict.decision.as_str(), verdict.reason);
-        for label in labels {
+        for label in labels.iter() {
             let _ = write!(text, "{label}\0");
         }
         text.push('\u{2}');

@@ -18,18 +18,67 @@ pub(super) struct Shaped {
 pub(super) enum Operation {
     Consumer(ConsumerRecord),
     Accept(Vec<NewEvent>),
-    Call { call: CallRecord, flows: Vec<Shaped> },
-    Attempt { delivery: Uid, attempt: u32, flow: Shaped },
+    /// An event together with the call that decided about it.
+    Decided {
+        event: Box<[NewEvent; 1]>,
+        call: CallRecord,
+        flows: Vec<Shaped>,
+    },
+    Call {
+        call: CallRecord,
+        flows: Vec<Shaped>,
+    },
+    Attempt {
+        delivery: Uid,
+        attempt: u32,
+        flow: Shaped,
+    },
     Result(AttemptResult),
-    Drop { delivery: Uid, attempt: u32, flow: Shaped },
-    Defer { work: i64, attempt: u32, due_ms: i64, flows: Vec<Shaped> },
-    Resend { brand: String, delivery: Uid, now_ms: i64, change: Change },
-    PutDocument { document: Document, change: Change },
-    DeleteDocument { kind: DocumentKind, scope: String, name: String, change: Change },
-    PutRelease { release: ReleaseRecord, change: Change },
-    PutKey { key: ApiKeyRecord, change: Change },
-    RevokeKey { id: String, change: Change },
-    PutChoices { brand: String, subject: Digest, choices: String, change: Change },
+    Drop {
+        delivery: Uid,
+        attempt: u32,
+        flow: Shaped,
+    },
+    Defer {
+        work: i64,
+        attempt: u32,
+        due_ms: i64,
+        flows: Vec<Shaped>,
+    },
+    Resend {
+        brand: String,
+        delivery: Uid,
+        now_ms: i64,
+        change: Change,
+    },
+    PutDocument {
+        document: Document,
+        change: Change,
+    },
+    DeleteDocument {
+        kind: DocumentKind,
+        scope: String,
+        name: String,
+        change: Change,
+    },
+    PutRelease {
+        release: ReleaseRecord,
+        change: Change,
+    },
+    PutKey {
+        key: ApiKeyRecord,
+        change: Change,
+    },
+    RevokeKey {
+        id: String,
+        change: Change,
+    },
+    PutChoices {
+        brand: String,
+        subject: Digest,
+        choices: String,
+        change: Change,
+    },
 }
 
 impl Operation {
@@ -37,7 +86,7 @@ impl Operation {
     pub(super) fn subject(&self) -> &'static str {
         match self {
             Self::Consumer(_) => "consumer",
-            Self::Accept(_) => "event",
+            Self::Accept(_) | Self::Decided { .. } => "event",
             Self::Call { .. } => "call",
             Self::Attempt { .. } | Self::Drop { .. } | Self::Resend { .. } => "delivery",
             Self::Result(_) => "result of an attempt",
@@ -53,6 +102,7 @@ impl Operation {
     pub(super) fn weight(&self) -> usize {
         match self {
             Self::Accept(events) => events.iter().map(|event| 1 + event.work.len()).sum(),
+            Self::Decided { flows, .. } => 4 + flows.len(),
             Self::Call { call, flows } => 1 + flows.len() + call.deliveries.len() + call.returns.len(),
             Self::PutRelease { release, .. } => 1 + release.component.len() / 4096,
             _ => 2,

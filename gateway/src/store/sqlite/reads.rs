@@ -133,6 +133,14 @@ pub(super) async fn event(readers: &SqlitePool, uid: &Uid) -> Result<Option<Even
     one(readers, question.bind(uid.to_vec()), rows::event).await
 }
 
+pub(super) async fn event_by_key(
+    readers: &SqlitePool,
+    key: &Digest,
+) -> Result<Option<(Uid, Digest)>, StoreError> {
+    let question = sqlx::query("SELECT uid, body FROM events WHERE key = ?");
+    one(readers, question.bind(key.to_vec()), rows::uid_and_digest).await
+}
+
 /// The newest of each kind by the index, then the newest of those.
 pub(super) async fn recent_events(
     readers: &SqlitePool,

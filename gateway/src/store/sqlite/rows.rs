@@ -6,7 +6,7 @@ use sqlx::{Decode, Row, Type};
 
 use super::super::{
     ApiKeyRecord, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document, EventRecord, FlowRecord,
-    FlowResult, ReleaseMeta, ReturnRecord, Stage, StoreError, WorkRecord,
+    FlowResult, ReleaseMeta, ReturnRecord, Stage, StoreError, Uid, WorkRecord,
 };
 use super::{control, deliveries};
 
@@ -55,6 +55,12 @@ impl<'r> Columns<'r> {
 }
 
 pub(super) fn two_digests(row: &SqliteRow) -> Result<(Digest, Digest), StoreError> {
+    let mut columns = Columns::new(row, "event");
+    Ok((columns.bytes()?, columns.bytes()?))
+}
+
+/// An event's uid and the digest of its body.
+pub(super) fn uid_and_digest(row: &SqliteRow) -> Result<(Uid, Digest), StoreError> {
     let mut columns = Columns::new(row, "event");
     Ok((columns.bytes()?, columns.bytes()?))
 }
