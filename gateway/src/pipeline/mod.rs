@@ -26,4 +26,5 @@ mod views;
 pub use counts::Counts;
 pub use error::{Problem, Refusal};
 pub use gateway::{Gateway, Parts, StartError, Tuning};
+pub use keys::{new_key, store_new_key};
 pub use model::*;
