@@ -1,7 +1,7 @@
 //! What every store must do, as functions over `&dyn Store`: each database runs the same cases, each on a
 //! new, empty store. It knows no database.
 
-use gateway_policy::{Category, Clause, Flow, Label, Reason, Recipient, Verdict};
+use gateway_policy::{Access, Category, Clause, FieldVerdict, Flow, Label, Reason, Recipient, Verdict};
 
 use super::crypto::{new_pseudonym, new_uid};
 use super::*;
@@ -86,9 +86,9 @@ pub(crate) fn event(consumer: &ConsumerRecord, seed: u64) -> NewEvent {
     }
 }
 
-pub(crate) fn field(path: &str, access: &str, category: &str, verdict: Verdict) -> FieldVerdict {
+pub(crate) fn field(path: &str, access: Access, category: &str, verdict: Verdict) -> FieldVerdict {
     let label = Label::first_party(Category::parse(category).unwrap());
-    FieldVerdict { field: path.into(), access: access.into(), labels: vec![label], verdict }
+    FieldVerdict { field: path.into(), access, labels: [label].into(), verdict }
 }
 
 fn permit() -> Verdict {
@@ -112,8 +112,8 @@ pub(crate) fn flow(consumer: &ConsumerRecord, event: &Uid, at_ms: i64) -> FlowRe
         event: *event,
         event_type: "chat.ended".into(),
         verdicts: vec![
-            field("/contact/email", "sealed", "user.contact.email", permit()),
-            field("/visit/device_type", "read", "user.device", Verdict::withhold(Reason::NotGranted)),
+            field("/contact/email", Access::Sealed, "user.contact.email", permit()),
+            field("/visit/device_type", Access::Read, "user.device", Verdict::withhold(Reason::NotGranted)),
         ],
         facts: u64::MAX - 5,
         outcome: "ran".into(),
@@ -599,7 +599,7 @@ async fn flows_are_found_by_each_filter(store: &dyn Store) {
     let north = consumer(store, "north", 1).await;
     let south = consumer(store, "south", 2).await;
     let base = |consumer: &ConsumerRecord, at| flow(consumer, &[1; 16], NOW + at);
-    let allowed = |category: &str| vec![field("/f", "read", category, permit())];
+    let allowed = |category: &str| vec![field("/f", Access::Read, category, permit())];
     let rows = [
         base(&north, 0),
         FlowRecord { verdicts: allowed("user.contact.phone_number"), ..base(&north, 1_000) },

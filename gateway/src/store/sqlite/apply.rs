@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use super::super::{Acceptance, Digest, NewEvent, StoreError};
 use super::errors::Trouble;
 use super::operation::{Answer, Operation, Outcome};
-use super::{accept, calls, control, deliveries};
+use super::{accept, calls, control, deliveries, ledger};
 
 /// Row numbers reserved for this process: never used twice, also not after a crash or a deletion, so that
 /// a stale number of work that is done can never name other work.
@@ -100,6 +100,7 @@ impl State {
         let mut attempts = Vec::new();
         let mut results = Vec::new();
         let mut others = Vec::new();
+        let mut flows = Vec::new();
         for (slot, operation) in slots.iter_mut().zip(operations) {
             match operation {
                 Operation::Consumer(offered) => consumers.push((slot, offered)),
@@ -110,7 +111,8 @@ impl State {
                 Operation::Call { call, flows } => recorded.push((slot, call, flows.as_slice())),
                 Operation::Attempt { delivery, attempt, flow } => {
                     *slot = Some(Ok(Answer::Done));
-                    attempts.push((delivery, *attempt, flow));
+                    attempts.push((delivery, *attempt));
+                    flows.push(flow);
                 }
                 Operation::Result(result) => {
                     *slot = Some(Ok(Answer::Done));
@@ -141,7 +143,7 @@ impl State {
             }
         }
         if !offered.is_empty() {
-            let mut written = calls::record(connection, self, &offered).await?.into_iter();
+            let mut written = calls::record(connection, self, &offered, &mut flows).await?.into_iter();
             for ((slot, ..), new) in recorded.into_iter().zip(written.by_ref()) {
                 *slot = Some(Ok(Answer::Whether(new)));
             }
@@ -151,8 +153,9 @@ impl State {
             }
         }
         if !attempts.is_empty() {
-            deliveries::record_attempts(connection, self, &attempts).await?;
+            deliveries::record_attempts(connection, &attempts).await?;
         }
+        ledger::add(connection, self, &flows).await?;
         if !results.is_empty() {
             deliveries::record_results(connection, &results).await?;
         }

@@ -6,7 +6,7 @@
 
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr, SqliteConnection};
+use sqlx::{Arguments, AssertSqlSafe, SqlSafeStr, SqlStr, SqliteConnection};
 
 /// Rows of a statement: the smallest that fits is taken.
 const SIZES: [usize; 6] = [1, 4, 8, 16, 32, 64];
@@ -73,18 +73,79 @@ impl Bulk {
         Ok(fetched)
     }
 
+    /// The statement for the most rows.
+    #[cfg(test)]
+    pub(super) fn text(&self) -> String {
+        self.statements[SIZES.len() - 1].as_str().to_owned()
+    }
+
     fn prepare<T>(&self, chunk: &[T], bind: Bind<T>) -> Result<(SqlStr, SqliteArguments), sqlx::Error> {
-        let statement = SIZES
-            .iter()
-            .zip(&self.statements)
-            .find_map(|(size, statement)| (*size >= chunk.len()).then_some(statement))
-            .ok_or_else(|| sqlx::Error::Protocol("a chunk is larger than the largest statement".into()))?;
+        let (size, statement) = fitting(&self.statements, chunk.len())?;
         let mut arguments = SqliteArguments::default();
-        sqlx::Arguments::reserve(&mut arguments, chunk.len() * self.columns, 0);
-        for row in chunk {
-            bind(&mut arguments, row).map_err(sqlx::Error::Encode)?;
-        }
+        arguments.reserve(size * self.columns, 0);
         // Placeholders beyond the arguments are NULL.
+        bind_rows(&mut arguments, chunk, bind)?;
         Ok((statement.clone(), arguments))
     }
+}
+
+/// Two statements over the same rows in one round trip.
+pub(super) struct Pair {
+    statements: [SqlStr; SIZES.len()],
+    first: usize,
+    second: usize,
+}
+
+impl Pair {
+    pub(super) fn new(first: Bulk, second: Bulk) -> Self {
+        let mut both = first.statements.iter().zip(&second.statements);
+        let statements = std::array::from_fn(|_| {
+            let text = both.next().map(|(a, b)| format!("{}; {}", a.as_str(), b.as_str()));
+            AssertSqlSafe(text.unwrap_or_default()).into_sql_str().clone()
+        });
+        Self { statements, first: first.columns, second: second.columns }
+    }
+
+    #[cfg(test)]
+    pub(super) fn text(&self) -> String {
+        self.statements[SIZES.len() - 1].as_str().to_owned()
+    }
+
+    /// Executes both over the rows, the first wholly before the second; the number of rows that they wrote.
+    pub(super) async fn execute<T>(
+        &self,
+        connection: &mut SqliteConnection,
+        rows: &[T],
+        first: Bind<T>,
+        second: Bind<T>,
+    ) -> Result<u64, sqlx::Error> {
+        let mut affected = 0;
+        for chunk in rows.chunks(LARGEST) {
+            let (size, statement) = fitting(&self.statements, chunk.len())?;
+            let mut arguments = SqliteArguments::default();
+            arguments.reserve(size * (self.first + self.second), 0);
+            bind_rows(&mut arguments, chunk, first)?;
+            // The second statement's arguments follow the first's, so these are filled up.
+            for _ in 0..(size - chunk.len()) * self.first {
+                arguments.add(None::<i64>).map_err(sqlx::Error::Encode)?;
+            }
+            bind_rows(&mut arguments, chunk, second)?;
+            let done = sqlx::query_with(statement.clone(), arguments).execute(&mut *connection).await?;
+            affected += done.rows_affected();
+        }
+        Ok(affected)
+    }
+}
+
+/// The smallest statement for so many rows, and its size.
+fn fitting(statements: &[SqlStr; SIZES.len()], rows: usize) -> Result<(usize, &SqlStr), sqlx::Error> {
+    SIZES
+        .into_iter()
+        .zip(statements)
+        .find(|(size, _)| *size >= rows)
+        .ok_or_else(|| sqlx::Error::Protocol("a chunk is larger than the largest statement".into()))
+}
+
+fn bind_rows<T>(arguments: &mut SqliteArguments, rows: &[T], bind: Bind<T>) -> Result<(), sqlx::Error> {
+    rows.iter().try_for_each(|row| bind(arguments, row)).map_err(sqlx::Error::Encode)
 }

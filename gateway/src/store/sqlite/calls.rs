@@ -24,18 +24,18 @@ static ADD_RETURNS: LazyLock<Bulk> = LazyLock::new(|| {
 static ADD_LOGS: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::insert("call_logs", &["flow", "consumer", "text"], ""));
 
-/// Records the calls, in their order; for each whether it was new. Void where one of them is not new by
+/// Records the calls, in their order, and lists their flows in `flows`; for each whether it was new. Void where one of them is not new by
 /// what the database holds.
-pub(super) async fn record(
+pub(super) async fn record<'a>(
     connection: &mut SqliteConnection,
     state: &mut State,
-    calls: &[(&CallRecord, &[Shaped])],
+    calls: &[(&'a CallRecord, &'a [Shaped])],
+    flows: &mut Vec<&'a Shaped>,
 ) -> Result<Vec<bool>, Trouble> {
     let mut work: HashSet<i64> = HashSet::with_capacity(calls.len());
     let mut decided = HashSet::new();
     let mut answers = Vec::with_capacity(calls.len());
     let mut decisions: Vec<&DecisionRecord> = Vec::new();
-    let mut flows: Vec<&Shaped> = Vec::with_capacity(2 * calls.len());
     let mut requests: Vec<&NewDelivery> = Vec::new();
     let mut returns: Vec<&NewReturn> = Vec::new();
     let mut logs: Vec<&NewLog> = Vec::new();
@@ -70,7 +70,6 @@ pub(super) async fn record(
     if deleted != work.len() as u64 || added != decisions.len() as u64 {
         return Err(Trouble::Void);
     }
-    ledger::add(connection, state, &flows).await?;
     deliveries::add(connection, state, &requests).await?;
     ADD_RETURNS
         .execute(connection, &returns, |arguments, row| {
@@ -112,4 +111,9 @@ pub(super) async fn defer(
         return Err(Trouble::Void);
     }
     ledger::add(connection, state, &flows.iter().collect::<Vec<_>>()).await
+}
+
+#[cfg(test)]
+pub(super) fn texts() -> Vec<String> {
+    vec![DELETE_WORK.text()]
 }

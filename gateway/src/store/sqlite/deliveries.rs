@@ -6,34 +6,30 @@ use sqlx::{Arguments, SqliteConnection};
 
 use super::super::{AttemptResult, Change, DeliveryState, NewDelivery, Uid};
 use super::apply::State;
-use super::bulk::Bulk;
+use super::bulk::{Bulk, Pair};
 use super::errors::Trouble;
 use super::operation::Shaped;
 use super::{control, ledger};
 
-static ADD_DELIVERIES: LazyLock<Bulk> = LazyLock::new(|| {
-    Bulk::insert("deliveries", &["id", "consumer", "plugin", "event", "endpoint", "payload"], "")
+static ADD: LazyLock<Pair> = LazyLock::new(|| {
+    let request = ["id", "consumer", "plugin", "event", "endpoint", "payload"];
+    let state = ["uid", "delivery", "brand", "state", "attempt", "due_ms"];
+    Pair::new(Bulk::insert("deliveries", &request, ""), Bulk::insert("delivery_states", &state, ""))
 });
-static ADD_STATES: LazyLock<Bulk> = LazyLock::new(|| {
-    let columns = ["uid", "delivery", "brand", "state", "attempt", "due_ms"];
-    Bulk::insert("delivery_states", &columns, "")
-});
+// `+`: else SQLite reads all that is pending by the index over it.
 static ATTEMPT: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "UPDATE delivery_states SET attempt = new.column2 FROM (VALUES {rows}) AS new \
-         WHERE uid = new.column1 AND state = 0",
+         WHERE uid = new.column1 AND +state = 0",
         2,
     )
 });
-static SETTLE: LazyLock<Bulk> = LazyLock::new(|| {
-    Bulk::new(
-        "UPDATE delivery_states SET state = new.column2, due_ms = new.column3, last = new.column4 \
-         FROM (VALUES {rows}) AS new WHERE uid = new.column1",
-        4,
-    )
+static SETTLE: LazyLock<Pair> = LazyLock::new(|| {
+    let result = ["flow", "at_ms", "outcome", "status", "code"];
+    let state = "UPDATE delivery_states SET state = new.column2, due_ms = new.column3, last = new.column4 \
+                 FROM (VALUES {rows}) AS new WHERE uid = new.column1";
+    Pair::new(Bulk::insert("flow_results", &result, ""), Bulk::new(state, 4))
 });
-static ADD_RESULTS: LazyLock<Bulk> =
-    LazyLock::new(|| Bulk::insert("flow_results", &["flow", "at_ms", "outcome", "status", "code"], ""));
 
 /// The number that stands for a state in the database.
 pub(super) fn state_number(state: DeliveryState) -> i64 {
@@ -61,46 +57,42 @@ pub(super) async fn add(
     for delivery in deliveries {
         rows.push((state.numbers.take()?, *delivery));
     }
-    ADD_DELIVERIES
-        .execute(connection, &rows, |arguments, (number, delivery)| {
+    ADD.execute(
+        connection,
+        &rows,
+        |arguments, (number, delivery)| {
             arguments.add(*number)?;
             arguments.add(delivery.consumer)?;
             arguments.add(delivery.plugin.as_str())?;
             arguments.add(delivery.event.as_slice())?;
             arguments.add(delivery.endpoint.as_str())?;
             arguments.add(delivery.payload.as_slice())
-        })
-        .await?;
-    ADD_STATES
-        .execute(connection, &rows, |arguments, (number, delivery)| {
+        },
+        |arguments, (number, delivery)| {
             arguments.add(delivery.id.as_slice())?;
             arguments.add(*number)?;
             arguments.add(delivery.brand.as_str())?;
             arguments.add(state_number(DeliveryState::Pending))?;
             arguments.add(0)?;
             arguments.add(delivery.due_ms)
-        })
-        .await?;
+        },
+    )
+    .await?;
     Ok(())
 }
 
-/// Records attempts; void where a delivery is not pending.
+/// Records attempts, but for their flows; void where a delivery is not pending.
 pub(super) async fn record_attempts(
     connection: &mut SqliteConnection,
-    state: &mut State,
-    attempts: &[(&Uid, u32, &Shaped)],
+    attempts: &[(&Uid, u32)],
 ) -> Result<(), Trouble> {
     let updated = ATTEMPT
-        .execute(connection, attempts, |arguments, (delivery, attempt, _)| {
+        .execute(connection, attempts, |arguments, (delivery, attempt)| {
             arguments.add(delivery.as_slice())?;
             arguments.add(*attempt)
         })
         .await?;
-    if updated != attempts.len() as u64 {
-        return Err(Trouble::Void);
-    }
-    let flows: Vec<&Shaped> = attempts.iter().map(|(_, _, flow)| *flow).collect();
-    ledger::add(connection, state, &flows).await
+    if updated == attempts.len() as u64 { Ok(()) } else { Err(Trouble::Void) }
 }
 
 /// Records results; void where there is no such delivery.
@@ -108,25 +100,28 @@ pub(super) async fn record_results(
     connection: &mut SqliteConnection,
     results: &[&AttemptResult],
 ) -> Result<(), Trouble> {
-    ADD_RESULTS
-        .execute(connection, results, |arguments, row| {
-            arguments.add(row.flow.as_slice())?;
-            arguments.add(row.result.at_ms)?;
-            arguments.add(row.result.outcome.as_str())?;
-            arguments.add(row.result.status)?;
-            arguments.add(row.result.code.as_deref())
-        })
+    let written = SETTLE
+        .execute(
+            connection,
+            results,
+            |arguments, row| {
+                arguments.add(row.flow.as_slice())?;
+                arguments.add(row.result.at_ms)?;
+                arguments.add(row.result.outcome.as_str())?;
+                arguments.add(row.result.status)?;
+                arguments.add(row.result.code.as_deref())
+            },
+            |arguments, row| {
+                let result = &row.result;
+                arguments.add(row.delivery.as_slice())?;
+                arguments.add(state_number(row.state))?;
+                arguments.add(row.due_ms)?;
+                arguments.add(result.code.clone().or_else(|| result.status.map(|status| status.to_string())))
+            },
+        )
         .await?;
-    let settled = SETTLE
-        .execute(connection, results, |arguments, row| {
-            let result = &row.result;
-            arguments.add(row.delivery.as_slice())?;
-            arguments.add(state_number(row.state))?;
-            arguments.add(row.due_ms)?;
-            arguments.add(result.code.clone().or_else(|| result.status.map(|status| status.to_string())))
-        })
-        .await?;
-    if settled == results.len() as u64 { Ok(()) } else { Err(Trouble::Void) }
+    // A result and a state each.
+    if written == 2 * results.len() as u64 { Ok(()) } else { Err(Trouble::Void) }
 }
 
 /// Drops a delivery; void where it is not pending.
@@ -173,4 +168,10 @@ pub(super) async fn resend(
     }
     control::record_change(connection, change, false).await?;
     Ok(true)
+}
+
+#[cfg(test)]
+pub(super) fn texts() -> Vec<String> {
+    let settle = SETTLE.text();
+    vec![ATTEMPT.text(), settle.split_once("; ").unwrap().1.to_owned()]
 }

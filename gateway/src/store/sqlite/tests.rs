@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::super::conformance::{self, NOW, accepted, call, change, consumer, event};
 use super::super::{Acceptance, Document, DocumentKind, FlowQuery, NewEvent, Store, StoreError};
-use super::{SqliteStore, connection};
+use super::{SqliteStore, accept, calls, connection, deliveries};
 
 async fn open() -> (SqliteStore, TempDir) {
     let dir = tempfile::tempdir().unwrap();
@@ -157,6 +157,23 @@ async fn a_full_disk_refuses_all_writes_nothing_and_passes() {
     sqlx::query("DELETE FROM events").execute(&mut raw).await.unwrap();
     raw.close().await.unwrap();
     assert!(matches!(store.accept(vec![large(stored)]).await.unwrap()[0], Acceptance::New { .. }));
+}
+
+/// A statement of the writer that reads a whole table is fast in a test and stops a store that has grown.
+#[tokio::test]
+async fn no_statement_of_the_writer_reads_a_whole_table() {
+    let (_store, dir) = open().await;
+    let mut raw = connection::writer(&path(&dir)).await.unwrap();
+    for text in [accept::texts(), calls::texts(), deliveries::texts()].concat() {
+        let plan = format!("EXPLAIN QUERY PLAN {text}");
+        let plan: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(plan)).fetch_all(&mut raw).await.unwrap();
+        let steps: Vec<_> = plan.into_iter().map(|(.., step)| step).collect();
+        for table in ["consumers", "events", "work", "delivery_states"] {
+            assert!(!steps.iter().any(|step| step.starts_with(&format!("SCAN {table}"))), "{steps:?}");
+        }
+        assert!(steps.iter().any(|step| step.starts_with("SEARCH")), "{steps:?}");
+    }
 }
 
 #[tokio::test]

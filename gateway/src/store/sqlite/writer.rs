@@ -82,7 +82,8 @@ impl Writer {
             Some(connection) => connection,
             None => {
                 let Ok(opened) = connection::writer(&self.path).await else {
-                    tokio::time::sleep(RECONNECT).await;
+                    // Nothing else runs on this thread.
+                    std::thread::sleep(RECONNECT);
                     return None;
                 };
                 self.connection.insert(opened)
