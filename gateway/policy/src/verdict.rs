@@ -133,6 +133,23 @@ pub enum Access {
     Return,
 }
 
+impl Access {
+    /// `read`, `sealed` or `return`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Sealed => "sealed",
+            Self::Return => "return",
+        }
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// The verdict on one declared field: what a row of the ledger says of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldVerdict {

@@ -55,7 +55,11 @@ impl PolicyBook {
 
     /// The versions that matter for something accepted at `accepted_ms` and decided at `now_ms`.
     pub fn moment(&self, accepted_ms: i64, now_ms: i64) -> Moment {
-        Moment { now_ms, accepted: self.set.in_force(&day(accepted_ms)), current: self.set.in_force(&day(now_ms)) }
+        Moment {
+            now_ms,
+            accepted: self.set.in_force(&day(accepted_ms)),
+            current: self.set.in_force(&day(now_ms)),
+        }
     }
 
     /// SHA-256 of the file of the version in force now; zeroes where none is.
@@ -68,6 +72,11 @@ impl PolicyBook {
         self.set.get(index)
     }
 
+    /// How many versions there are.
+    pub fn versions(&self) -> usize {
+        self.digests.len()
+    }
+
     /// The decision of one version, compiled once.
     pub fn compiled(
         &self,
@@ -78,16 +87,26 @@ impl PolicyBook {
         category: Category,
     ) -> Option<Arc<CompiledDecision>> {
         let key = (version, flow, recipient, purpose, category);
-        if let Some(known) = self.compiled.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&key) {
+        if let Some(known) = self.compiled.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&key)
+        {
             return Some(Arc::clone(known));
         }
-        let fresh = Arc::new(self.set.get(version)?.compile(flow, recipient, purpose, category));
+        let fresh = self.set.get(version)?.compile(flow, recipient, purpose, category);
         let mut memo = self.compiled.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Some(Arc::clone(memo.entry(key).or_insert(fresh)))
+        // Categories that no rule tells apart share one decision.
+        let shared = memo.values().find(|known| ***known == fresh).map(Arc::clone);
+        let shared = shared.unwrap_or_else(|| Arc::new(fresh));
+        Some(Arc::clone(memo.entry(key).or_insert(shared)))
     }
 
     /// The verdict on one label: allowed by the version at acceptance and by the one in force now.
-    pub fn decide(&self, question: &Question<'_>, label: &Label, base: Facts, moment: Moment) -> (Recipient, Verdict) {
+    pub fn decide(
+        &self,
+        question: &Question<'_>,
+        label: &Label,
+        base: Facts,
+        moment: Moment,
+    ) -> (Recipient, Verdict) {
         let (recipient, facts) = question.facts_for(label, base, moment.now_ms);
         let one = |version: Option<usize>| {
             version
@@ -97,7 +116,8 @@ impl PolicyBook {
                 .map_or(Verdict::withhold(Reason::NoPermit), |decision| decision.decide(facts))
         };
         let now = one(moment.current);
-        let verdict = if moment.accepted == moment.current { now } else { now.strictest(one(moment.accepted)) };
+        let verdict =
+            if moment.accepted == moment.current { now } else { now.strictest(one(moment.accepted)) };
         (recipient, verdict)
     }
 
@@ -141,13 +161,18 @@ impl Question<'_> {
     /// The recipient for this label, and the facts that depend on it.
     fn facts_for(&self, label: &Label, base: Facts, now_ms: i64) -> (Recipient, Facts) {
         let standing = self.partner.standing(self.purpose, label.category, now_ms);
-        let mut facts = base.with(Fact::ContractOnward, standing.onward);
-        match &label.origin {
-            Origin::FirstParty => {}
-            Origin::Public => facts = facts.with(Fact::Public, true),
-            Origin::Partner(name) if **name == *self.partner.name => facts = facts.with(Fact::SamePartner, true),
-            Origin::Partner(_) => facts = facts.with(Fact::OtherPartner, true),
-        }
+        let facts = origin_facts(base, &label.origin, self.partner, standing.onward);
         (if self.to_brand { Recipient::Brand } else { standing.recipient }, facts)
+    }
+}
+
+/// The facts that depend on a label's origin and on the contracts that cover it.
+pub(super) fn origin_facts(base: Facts, origin: &Origin, partner: &Partner, onward: bool) -> Facts {
+    let facts = base.with(Fact::ContractOnward, onward);
+    match origin {
+        Origin::FirstParty => facts,
+        Origin::Public => facts.with(Fact::Public, true),
+        Origin::Partner(name) if **name == *partner.name => facts.with(Fact::SamePartner, true),
+        Origin::Partner(_) => facts.with(Fact::OtherPartner, true),
     }
 }

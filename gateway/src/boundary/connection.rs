@@ -6,7 +6,9 @@ use std::sync::Arc;
 use gateway_policy::{Access, Category, Flow, Label, Origin, Partner, Purpose};
 use serde_json::Value;
 
-use crate::catalogue::{Catalogue, FieldPath, Projection};
+use super::book::PolicyBook;
+use super::prepared::Prepared;
+use crate::catalogue::{Catalogue, FieldPath, Presence, Projection};
 use crate::manifest::{self, Endpoint, Manifest, ReceivedField, ReturnSchema};
 
 /// The declared name of the pseudonym: granted like a field, found in no event's data.
@@ -54,6 +56,8 @@ pub struct Hook {
     pub return_labels: Vec<Label>,
     /// The projection onto every readable field.
     pub(super) all_readable: Projection,
+    /// Which fields an event has, by their index.
+    pub(super) presence: Presence,
 }
 
 /// A declared field.
@@ -138,11 +142,14 @@ impl Hook {
         partner: &Arc<str>,
         catalogue: &Catalogue,
     ) -> Result<Self, String> {
-        let kind = catalogue.event_type(event).ok_or_else(|| format!("event type {event} is not in the catalogue"))?;
+        let kind = catalogue
+            .event_type(event)
+            .ok_or_else(|| format!("event type {event} is not in the catalogue"))?;
         let mut fields = Vec::with_capacity(receives.len());
         for declared in receives {
             let (path, label) = if declared.field == CONSUMER_FIELD {
-                let category = Category::parse("user.unique_id.pseudonymous").map_err(|error| error.to_string())?;
+                let category =
+                    Category::parse("user.unique_id.pseudonymous").map_err(|error| error.to_string())?;
                 (None, Label::first_party(category))
             } else {
                 let field = kind
@@ -181,9 +188,15 @@ impl Hook {
             });
         }
         let all_readable = Projection::new(
-            fields.iter().filter(|field| field.access == Access::Read).filter_map(|field| field.path.as_ref()),
+            fields
+                .iter()
+                .filter(|field| field.access == Access::Read)
+                .filter_map(|field| field.path.as_ref()),
         );
-        Ok(Self { trigger, flow, deadline_ms: None, fields, returns, return_labels, all_readable })
+        let presence = Presence::new(
+            fields.iter().enumerate().filter_map(|(index, field)| Some((index, field.path.as_ref()?))),
+        );
+        Ok(Self { trigger, flow, deadline_ms: None, fields, returns, return_labels, all_readable, presence })
     }
 
     /// The type of the events that it is about.
@@ -217,6 +230,8 @@ pub struct Connection {
     pub partner: Arc<Partner>,
     /// For each hook of the release, for each of its fields: whether it is granted.
     pub(super) granted: Vec<Vec<bool>>,
+    /// For each hook of the release, its fields made ready for decisions.
+    pub(super) prepared: Vec<Prepared>,
     /// Slots that the brand marks promotional.
     pub promotional: HashSet<String>,
     /// Valid against the plugin's settings schema.
@@ -228,6 +243,7 @@ pub struct Connection {
 impl Connection {
     /// Puts a connection together.
     pub fn new(
+        book: &PolicyBook,
         brand: Arc<str>,
         release: Arc<Release>,
         partner: Arc<Partner>,
@@ -243,7 +259,16 @@ impl Connection {
                 hook.fields.iter().map(|field| fields.is_some_and(|set| set.contains(&*field.name))).collect()
             })
             .collect();
+        let prepared = release
+            .hooks
+            .iter()
+            .map(|hook| {
+                let labels = hook.fields.iter().map(|field| &*field.labels);
+                Prepared::new(book, hook.flow, release.purpose, &partner, labels)
+            })
+            .collect();
         Self {
+            prepared,
             brand,
             plugin: release.manifest.plugin.name.as_str().into(),
             release,
@@ -262,7 +287,10 @@ impl Connection {
 
     /// The hook for a slot, by index into the release's hooks.
     pub fn decide_hook(&self, slot: &str) -> Option<usize> {
-        self.release.hooks.iter().position(|hook| matches!(&hook.trigger, Trigger::Slot { slot: s, .. } if **s == *slot))
+        self.release
+            .hooks
+            .iter()
+            .position(|hook| matches!(&hook.trigger, Trigger::Slot { slot: s, .. } if **s == *slot))
     }
 
     /// Whether the brand marks the hook's slot promotional.
@@ -280,7 +308,11 @@ impl Connection {
         self.release.hooks.iter().enumerate().any(|(index, hook)| {
             hook.flow == flow
                 && hook.event() == event
-                && hook.fields.iter().enumerate().any(|(at, field)| *field.name == *name && self.grants(index, at))
+                && hook
+                    .fields
+                    .iter()
+                    .enumerate()
+                    .any(|(at, field)| *field.name == *name && self.grants(index, at))
         })
     }
 }

@@ -53,7 +53,9 @@ pub enum Violation {
         used: usize,
     },
     /// An endpoint that the manifest does not declare.
-    #[error("the plugin asked for an endpoint that its manifest does not declare; it declares {declared} endpoints")]
+    #[error(
+        "the plugin asked for an endpoint that its manifest does not declare; it declares {declared} endpoints"
+    )]
     UndeclaredEndpoint {
         /// Endpoints declared.
         declared: usize,
@@ -101,6 +103,14 @@ pub struct PlannedDelivery {
     pub purpose: Purpose,
     /// Of the release that ran.
     pub release: [u8; 32],
+    /// The plugin's name.
+    pub plugin: String,
+    /// Who runs the plugin.
+    pub partner: String,
+    /// When the event was accepted, in milliseconds since the Unix epoch.
+    pub accepted_ms: i64,
+    /// Its place among the requests of its call.
+    pub index: usize,
     /// As its manifest declares it.
     pub endpoint: Endpoint,
     /// As the plugin asked for it.
@@ -159,12 +169,16 @@ pub fn from_share(
     if used > MAX_DELIVERIES {
         return Err(Violation::TooManyDeliveries { used });
     }
-    let Some(hook) = connection.release.hooks.get(crossing.hook) else { return Err(Violation::NothingDeclared) };
+    let Some(hook) = connection.release.hooks.get(crossing.hook) else {
+        return Err(Violation::NothingDeclared);
+    };
     let mut deliveries = Vec::with_capacity(used);
-    for request in outcome.deliveries {
-        deliveries.push(plan(connection, hook, crossing, subject.conditions, request)?);
+    for (index, request) in outcome.deliveries.into_iter().enumerate() {
+        let planned = plan(connection, hook, crossing, subject.conditions, request)?;
+        deliveries.push(PlannedDelivery { index, ..planned });
     }
-    let (returned, verdicts) = check_returns(book, connection, hook, crossing, subject, moment, &outcome.returns)?;
+    let (returned, verdicts) =
+        check_returns(book, connection, hook, crossing, subject, moment, &outcome.returns)?;
     Ok(Checked { deliveries, returned, verdicts })
 }
 
@@ -180,7 +194,9 @@ pub fn from_decide(
     moment: Moment,
     answer: &str,
 ) -> Result<Checked, Violation> {
-    let Some(hook) = connection.release.hooks.get(crossing.hook) else { return Err(Violation::NothingDeclared) };
+    let Some(hook) = connection.release.hooks.get(crossing.hook) else {
+        return Err(Violation::NothingDeclared);
+    };
     let (returned, verdicts) = check_returns(book, connection, hook, crossing, subject, moment, answer)?;
     Ok(Checked { deliveries: Vec::new(), returned, verdicts })
 }
@@ -252,6 +268,10 @@ fn plan(
         event_type: hook.event().to_owned(),
         purpose: release.purpose,
         release: release.digest,
+        plugin: connection.plugin.to_string(),
+        partner: connection.partner.name.clone(),
+        accepted_ms: crossing.accepted_ms,
+        index: 0,
         endpoint: endpoint.clone(),
         request,
         values: kept,
@@ -350,7 +370,8 @@ fn check_returns(
     if fields.is_empty() {
         return Ok((None, verdicts));
     }
-    let value = if fields.len() == verdicts.len() { value } else { crate::catalogue::project(&paths, &value) };
+    let value =
+        if fields.len() == verdicts.len() { value } else { crate::catalogue::project(&paths, &value) };
     let returned = Returned { value, fields, conditions: subject.conditions.clone() };
     Ok((Some(Permitted::grant(returned)), verdicts))
 }

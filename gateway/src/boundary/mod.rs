@@ -6,15 +6,19 @@ mod connection;
 mod from_plugin;
 mod permitted;
 pub mod placing;
+mod prepared;
 mod subject;
 mod toward_partner;
 mod toward_plugin;
 mod types;
 
 pub use book::{Moment, PolicyBook, Question};
-pub use connection::{CONSUMER_FIELD, Connection, Grant, Hook, HookField, Release, ReleaseError, Trigger, grant_key};
+pub use connection::{
+    CONSUMER_FIELD, Connection, Grant, Hook, HookField, Release, ReleaseError, Trigger, grant_key,
+};
 pub use from_plugin::{
-    Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share, withheld_reason,
+    Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share,
+    withheld_reason,
 };
 pub use permitted::Permitted;
 pub use subject::{Integration, Subject, base_facts};

@@ -35,7 +35,8 @@ pub fn base_facts(subject: Subject<'_>, integration: Integration<'_>) -> Facts {
     let Some(choices) = subject.choices else { return Facts::unknown() };
     let conditions = subject.conditions;
     let opt_out = &choices.opt_out;
-    let permitted = |scope: &dyn Fn(&PermissionScope) -> bool| choices.permissions.iter().any(|p| scope(&p.scope));
+    let permitted =
+        |scope: &dyn Fn(&PermissionScope) -> bool| choices.permissions.iter().any(|p| scope(&p.scope));
     let cookie = |class| conditions.cookies.contains(&class);
     let other_purpose = !conditions.collected_for.is_empty()
         && !conditions.collected_for.iter().any(|collected| integration.purpose.is_under(*collected));

@@ -1,7 +1,7 @@
 //! Toward a partner: each try is a new decision. If one label of a request is now withheld, the whole
 //! request stays; it is never trimmed.
 
-use gateway_policy::{FieldVerdict, Facts, Partner, Reason, Recipient, Verdict};
+use gateway_policy::{Facts, FieldVerdict, Partner, Reason, Recipient, Verdict};
 
 use super::book::{Moment, PolicyBook, Question};
 use super::connection::Connection;
@@ -41,7 +41,6 @@ pub enum Stays {
 /// withholds everything.
 pub fn toward_partner(
     book: &PolicyBook,
-    plugin: &str,
     partner: &Partner,
     connection: Option<&Connection>,
     planned: &PlannedDelivery,
@@ -53,7 +52,7 @@ pub fn toward_partner(
     let facts = base_facts(
         subject,
         Integration {
-            plugin,
+            plugin: &planned.plugin,
             purpose: planned.purpose,
             partner,
             switched_on: connection.is_some(),
@@ -75,8 +74,9 @@ pub fn toward_partner(
         }
         // No label at all would be a value without an origin (clause collect.sources).
         let mut verdict = verdict.unwrap_or(Verdict::withhold(Reason::Undeclared));
-        let granted = connection
-            .is_none_or(|connection| connection.grants_named(planned.flow, &planned.event_type, &carried.field));
+        let granted = connection.is_none_or(|connection| {
+            connection.grants_named(planned.flow, &planned.event_type, &carried.field)
+        });
         if !granted {
             verdict = Verdict::withhold(Reason::NotGranted);
         }

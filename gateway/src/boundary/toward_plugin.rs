@@ -6,9 +6,10 @@ use std::sync::Arc;
 use gateway_policy::{Access, Facts, FieldVerdict, Reason, Recipient, Verdict};
 use serde_json::Value;
 
-use super::book::{Moment, PolicyBook, Question};
+use super::book::Moment;
 use super::connection::{Connection, Hook};
 use super::permitted::Permitted;
+use super::prepared::stricter;
 use super::subject::{Integration, Subject, base_facts};
 use super::types::PluginInput;
 use crate::catalogue::Projection;
@@ -23,6 +24,8 @@ pub struct EventView<'a> {
     pub time: &'a str,
     /// The pseudonym for (brand, partner).
     pub consumer: &'a str,
+    /// When the gateway accepted it, in milliseconds since the Unix epoch.
+    pub accepted_ms: i64,
     /// CloudEvents `data`.
     pub data: &'a Arc<Value>,
 }
@@ -70,11 +73,11 @@ pub struct Crossing {
     pub(super) allowed: Vec<bool>,
     pub(super) data: Arc<Value>,
     pub(super) consumer: String,
+    pub(super) accepted_ms: i64,
 }
 
 /// Decides for every declared field of `hook` and makes the argument of the call.
 pub fn toward_plugin(
-    book: &PolicyBook,
     connection: &Connection,
     hook_index: usize,
     hook: &Hook,
@@ -82,12 +85,6 @@ pub fn toward_plugin(
     subject: Subject<'_>,
     moment: Moment,
 ) -> TowardPlugin {
-    let question = Question {
-        flow: hook.flow,
-        purpose: connection.release.purpose,
-        partner: &connection.partner,
-        to_brand: false,
-    };
     let facts = base_facts(
         subject,
         Integration {
@@ -103,24 +100,22 @@ pub fn toward_plugin(
     let mut allowed = Vec::with_capacity(hook.fields.len());
     let mut not_run = None;
     let mut recipient = Recipient::ServiceProvider;
+    let present = hook.presence.of(event.data);
+    let prepared = connection.prepared.get(hook_index);
+    let decided = prepared.map(|prepared| prepared.decide(&connection.partner, facts, moment));
     for (index, field) in hook.fields.iter().enumerate() {
-        let present = field.path.as_ref().is_none_or(|path| path.is_present(event.data));
-        if !present {
+        if field.path.is_some() && present & 1_u64.checked_shl(index as u32).unwrap_or(0) == 0 {
             allowed.push(false);
             if field.required {
                 not_run.get_or_insert(NotRun::RequiredAbsent);
             }
             continue;
         }
-        let mut verdict = None;
-        for label in field.labels.iter() {
-            let (stands, one) = book.decide(&question, label, facts, moment);
-            if stands == Recipient::ThirdParty {
-                recipient = Recipient::ThirdParty;
-            }
-            verdict = Some(verdict.map_or(one, |so_far: Verdict| so_far.strictest(one)));
-        }
-        let mut verdict = verdict.unwrap_or(Verdict::withhold(Reason::Undeclared));
+        let (stands, mut verdict) = match &decided {
+            Some(decided) => decided.field(index),
+            None => (Recipient::ThirdParty, Verdict::withhold(Reason::Undeclared)),
+        };
+        recipient = stricter(recipient, stands);
         if !connection.grants(hook_index, index) {
             verdict = Verdict::withhold(Reason::NotGranted);
         }
@@ -147,15 +142,21 @@ pub fn toward_plugin(
         allowed,
         data: Arc::clone(event.data),
         consumer: event.consumer.to_owned(),
+        accepted_ms: event.accepted_ms,
     };
     TowardPlugin { verdicts, facts, recipient, input, crossing }
 }
 
 fn input(connection: &Connection, hook: &Hook, event: &EventView<'_>, allowed: &[bool]) -> PluginInput {
     let of = |access: Access| {
-        hook.fields.iter().zip(allowed).filter(move |(field, ok)| **ok && field.access == access).map(|(f, _)| f)
+        hook.fields
+            .iter()
+            .zip(allowed)
+            .filter(move |(field, ok)| **ok && field.access == access)
+            .map(|(f, _)| f)
     };
-    let readable = hook.fields.iter().filter(|field| field.access == Access::Read && field.path.is_some()).count();
+    let readable =
+        hook.fields.iter().filter(|field| field.access == Access::Read && field.path.is_some()).count();
     let granted = of(Access::Read).filter(|field| field.path.is_some()).count();
     let fields = if readable == granted {
         to_json(&hook.all_readable, event.data)

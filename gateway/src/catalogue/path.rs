@@ -34,8 +34,6 @@ pub struct FieldPath {
 
 /// Why a text is not a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-// Each variant's message is its documentation.
-#[allow(missing_docs)]
 pub enum FieldPathError {
     #[error("a path begins with `/`; write it as a JSON Pointer such as `/contact/email`")]
     NoSlash,

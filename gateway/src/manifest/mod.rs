@@ -1,8 +1,29 @@
 //! `plugin.toml`: what a plugin declares. This room reads and checks it; it runs nothing and opens no socket.
 
+mod check;
+mod component;
+mod endpoints;
+mod interface;
+mod load;
+mod problem;
+mod schemas;
+mod shape;
 pub mod url_template;
 
 use serde::{Deserialize, Serialize};
+
+pub use check::{SERVED_API, check};
+pub use component::{
+    EmbedError, FEATURES, Inspected, MAX_COMPONENT_BYTES, MAX_MANIFEST_BYTES, SECTION, embed, inspect, review,
+};
+pub use endpoints::is_reserved_header;
+pub use load::{load_dir, parse_toml};
+pub use problem::{ManifestErrors, Problem};
+pub use schemas::{ReturnSchema, SchemaViolation, validate_settings};
+
+/// The name under `receives` that asks for the partner's pseudonym of the consumer, which is no field
+/// of the event (category user.unique_id.pseudonymous).
+pub const CONSUMER_FIELD: &str = "consumer";
 
 /// The manifest of one release (design: "The manifest"). Unknown keys are refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -153,7 +174,7 @@ pub struct Endpoint {
     pub url: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Auth::is_none")]
     pub auth: Auth,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<Channel>,
@@ -164,7 +185,7 @@ pub struct Endpoint {
 
 /// How the host authenticates to an endpoint. Each string names a secret of `[settings] secrets`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Auth {
     /// `auth` left out: only the Standard Webhooks signature, keyed by the connection.
     #[default]
@@ -181,6 +202,12 @@ pub enum Auth {
     Oauth2ClientCredentials { token_url: String, client_id: String, client_secret: String },
 }
 
+impl Auth {
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+}
+
 /// `[settings]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -190,3 +217,6 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests;

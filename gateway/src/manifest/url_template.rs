@@ -44,8 +44,6 @@ pub struct UrlTemplate {
 
 /// Why a template is refused. A template is the partner's own published text, so it may be named.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-// Each variant's message is its documentation.
-#[allow(missing_docs)]
 pub enum UrlTemplateError {
     #[error("the URL is longer than {MAX_TEMPLATE_CHARS} characters; shorten the template")]
     TooLong,

@@ -59,7 +59,11 @@ pub struct Problem {
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.pointer.is_empty() { f.write_str(&self.detail) } else { write!(f, "{}: {}", self.pointer, self.detail) }
+        if self.pointer.is_empty() {
+            f.write_str(&self.detail)
+        } else {
+            write!(f, "{}: {}", self.pointer, self.detail)
+        }
     }
 }
 
@@ -78,6 +82,9 @@ impl From<StoreError> for Refusal {
         match error {
             StoreError::Unavailable => Self::Unavailable,
             StoreError::Exists(what) => Self::Conflict { message: format!("{what} exists already") },
+            StoreError::Contradiction(what) => Self::Conflict {
+                message: format!("the {what} contradicts what is stored; nothing was written"),
+            },
             StoreError::Damaged(what) => {
                 tracing::error!(what, "stored data is damaged");
                 Self::Internal

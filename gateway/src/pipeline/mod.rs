@@ -1,8 +1,30 @@
 //! What happens when: accept, dispatch, deliver. It asks the boundary before anything crosses, and
 //! commits to the ledger before anything is released. It may not know axum, sqlx or wasmtime.
 
+mod accept;
+mod breaker;
+mod consumers;
+mod control;
+mod counts;
+mod decide;
+mod deliver;
+mod dispatch;
+mod documents;
 mod error;
+mod event;
+mod flows;
+mod gateway;
+mod keys;
+mod ledger;
 mod model;
+mod preview;
+mod publish;
+mod queue;
+mod registry;
+mod views;
 
+pub use counts::Counts;
 pub use error::{Problem, Refusal};
+pub use gateway::{Gateway, Parts, StartError, Tuning};
+pub use keys::{new_key, store_new_key};
 pub use model::*;

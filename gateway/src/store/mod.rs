@@ -1,6 +1,8 @@
 //! The store, in domain words. The only room with sqlx; it knows the policy's types and nothing else
 //! of this project. Whoever holds a [`Store`] cannot tell SQLite from PostgreSQL.
 
+#[cfg(test)]
+mod conformance;
 pub mod crypto;
 mod records;
 mod sqlite;
@@ -19,6 +21,10 @@ pub enum StoreError {
     /// Something with that name is there already.
     #[error("{0} exists already")]
     Exists(String),
+    /// The database refuses it: it names something that is not there, or is there already, or that is no
+    /// longer in the state for it. Nothing of it was written, nothing may be released.
+    #[error("the {0} contradicts what is stored; nothing was written")]
+    Contradiction(&'static str),
     /// What is stored does not read as what it should be.
     #[error("the stored {0} is damaged")]
     Damaged(&'static str),
@@ -38,7 +44,13 @@ pub trait Store: Send + Sync {
     /// Writes a document and its entry in the record of changes.
     async fn put_document(&self, document: Document, change: Change) -> Result<(), StoreError>;
     /// Deletes a document and records the change; `false` where there was none.
-    async fn delete_document(&self, kind: DocumentKind, scope: &str, name: &str, change: Change) -> Result<bool, StoreError>;
+    async fn delete_document(
+        &self,
+        kind: DocumentKind,
+        scope: &str,
+        name: &str,
+        change: Change,
+    ) -> Result<bool, StoreError>;
     /// Grows with every change of documents, releases and keys, by any process.
     async fn control_version(&self) -> Result<i64, StoreError>;
     /// Stores a release; [`StoreError::Exists`] where its version number is taken by other bytes.
@@ -66,22 +78,45 @@ pub trait Store: Send + Sync {
     /// survives the consumer's deletion.
     async fn choices(&self, brand: &str, subject: &Digest) -> Result<Option<String>, StoreError>;
     /// Replaces what the consumer chose.
-    async fn put_choices(&self, brand: &str, subject: &Digest, choices: &str, change: Change) -> Result<(), StoreError>;
+    async fn put_choices(
+        &self,
+        brand: &str,
+        subject: &Digest,
+        choices: &str,
+        change: Change,
+    ) -> Result<(), StoreError>;
 
     // ---- events and work ----
 
-    /// Stores new events with their work, all of them or, where one conflicts, none.
+    /// Stores new events with their work, all of them or, where one conflicts, none. Where one conflicts,
+    /// the others are answered with what they would have been, and with no work.
     async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Acceptance>, StoreError>;
+    /// The uid and the body digest of a stored event.
+    async fn event_by_key(&self, key: &Digest) -> Result<Option<(Uid, Digest)>, StoreError>;
+    /// Stores an event together with the call that decided about it. Anything but [`Acceptance::New`]:
+    /// nothing was written.
+    async fn accept_decided(&self, event: NewEvent, call: CallRecord) -> Result<Acceptance, StoreError>;
     /// Work that is not done and is due, oldest first.
     async fn due_work(&self, now_ms: i64, limit: u32) -> Result<Vec<WorkRecord>, StoreError>;
-    /// When the next work that is not yet due will be; none where there is none.
-    async fn next_due_ms(&self) -> Result<Option<i64>, StoreError>;
-    /// Puts work off, with the flow that says why.
-    async fn defer_work(&self, work: i64, attempt: u32, due_ms: i64, flows: Vec<FlowRecord>) -> Result<(), StoreError>;
+    /// When, after `now_ms`, the next work or delivery will be due; none where there is none.
+    async fn next_due_ms(&self, now_ms: i64) -> Result<Option<i64>, StoreError>;
+    /// Puts work off, with the flow that says why; a contradiction where the work is done.
+    async fn defer_work(
+        &self,
+        work: i64,
+        attempt: u32,
+        due_ms: i64,
+        flows: Vec<FlowRecord>,
+    ) -> Result<(), StoreError>;
     /// One event.
     async fn event(&self, uid: &Uid) -> Result<Option<EventRecord>, StoreError>;
     /// The newest events of these types, newest first.
-    async fn recent_events(&self, brand: &str, kinds: &[String], limit: u32) -> Result<Vec<EventRecord>, StoreError>;
+    async fn recent_events(
+        &self,
+        brand: &str,
+        kinds: &[String],
+        limit: u32,
+    ) -> Result<Vec<EventRecord>, StoreError>;
     /// The newest events of one consumer, newest first.
     async fn consumer_events(&self, consumer: i64, limit: u32) -> Result<Vec<EventRecord>, StoreError>;
 
@@ -97,14 +132,20 @@ pub trait Store: Send + Sync {
     async fn due_deliveries(&self, now_ms: i64, limit: u32) -> Result<Vec<DeliveryRecord>, StoreError>;
     /// One delivery.
     async fn delivery(&self, id: &Uid) -> Result<Option<DeliveryRecord>, StoreError>;
-    /// Writes the row of an attempt; only then may it be sent.
+    /// Writes the row of an attempt (the first is 1); only then may it be sent. A contradiction where the
+    /// delivery is not pending: then it may not be sent.
     async fn record_attempt(&self, delivery: &Uid, attempt: u32, flow: FlowRecord) -> Result<(), StoreError>;
     /// Writes what came of an attempt, and what the delivery becomes.
     async fn record_result(&self, result: AttemptResult) -> Result<(), StoreError>;
-    /// Drops a delivery that may no longer be sent, with the flow that says why.
+    /// Drops a pending delivery that may no longer be sent, with the flow that says why.
     async fn drop_delivery(&self, delivery: &Uid, attempt: u32, flow: FlowRecord) -> Result<(), StoreError>;
     /// Deliveries that are dead or dropped, newest first, before the cursor.
-    async fn dead_letters(&self, brand: &str, before: Option<Uid>, limit: u32) -> Result<Vec<DeliveryRecord>, StoreError>;
+    async fn dead_letters(
+        &self,
+        brand: &str,
+        before: Option<Uid>,
+        limit: u32,
+    ) -> Result<Vec<DeliveryRecord>, StoreError>;
     /// Makes a dead letter due again; `false` where there is none such.
     async fn resend(&self, brand: &str, id: &Uid, now_ms: i64, change: Change) -> Result<bool, StoreError>;
     /// Rows of the ledger, newest first, with the results of attempts.

@@ -171,6 +171,7 @@ impl Stage {
 /// One row of the ledger. It holds no value of a consumer.
 #[derive(Clone, Debug)]
 pub struct FlowRecord {
+    /// Made at `at_ms` (at most an hour apart): the order of ids is the order of the ledger.
     pub id: Uid,
     pub at_ms: i64,
     pub stage: Stage,

@@ -1,0 +1,223 @@
+-- Rows are narrow and indexes few: every page that a transaction touches is written to the log and synced.
+-- Numbers of events, work and deliveries come from `counters`: never used twice, also after a deletion.
+
+CREATE TABLE counters (
+    name TEXT PRIMARY KEY,
+    next INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO counters (name, next) VALUES ('rows', 1);
+
+-- Control plane ---------------------------------------------------------------------------------------------
+
+-- `control`: 1 where documents, releases or keys changed, so that other processes read them again.
+CREATE TABLE control_changes (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_ms INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    what TEXT NOT NULL,
+    control INTEGER NOT NULL
+) STRICT;
+CREATE INDEX control_changes_control ON control_changes (control, seq);
+
+CREATE TABLE documents (
+    kind TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    name TEXT NOT NULL,
+    body TEXT NOT NULL,
+    secret BLOB,
+    PRIMARY KEY (kind, scope, name)
+) STRICT;
+
+CREATE TABLE releases (
+    digest BLOB PRIMARY KEY,
+    plugin TEXT NOT NULL,
+    version TEXT NOT NULL,
+    partner TEXT NOT NULL,
+    manifest TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    published_ms INTEGER NOT NULL,
+    UNIQUE (plugin, version)
+) STRICT;
+
+-- Apart from `releases`, so that a listing does not read megabytes.
+CREATE TABLE components (
+    digest BLOB PRIMARY KEY REFERENCES releases (digest),
+    bytes BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE api_keys (
+    id TEXT PRIMARY KEY,
+    secret_digest BLOB NOT NULL UNIQUE,
+    role TEXT NOT NULL,
+    brand TEXT,
+    partner TEXT,
+    created_ms INTEGER NOT NULL,
+    revoked_ms INTEGER
+) STRICT;
+
+-- Consumers -------------------------------------------------------------------------------------------------
+
+CREATE TABLE consumers (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    brand TEXT NOT NULL,
+    subject BLOB NOT NULL,
+    pseudonym BLOB NOT NULL,
+    wrapped_key BLOB NOT NULL,
+    engaged INTEGER NOT NULL,
+    UNIQUE (subject, brand)
+) STRICT;
+
+-- By digest and not by consumer: a choice outlives the consumer's deletion.
+CREATE TABLE choices (
+    subject BLOB NOT NULL,
+    brand TEXT NOT NULL,
+    choices TEXT NOT NULL,
+    PRIMARY KEY (subject, brand)
+) STRICT;
+
+-- Events and work -------------------------------------------------------------------------------------------
+
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    uid BLOB NOT NULL UNIQUE,
+    key BLOB NOT NULL UNIQUE,
+    body BLOB NOT NULL,
+    consumer INTEGER NOT NULL REFERENCES consumers (id),
+    brand TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    accepted_ms INTEGER NOT NULL,
+    payload BLOB NOT NULL
+) STRICT;
+CREATE INDEX events_recent ON events (brand, kind, id);
+CREATE INDEX events_consumer ON events (consumer, id);
+
+-- What is done is deleted: the table holds what is to be done, and stays small.
+CREATE TABLE work (
+    id INTEGER PRIMARY KEY,
+    event INTEGER NOT NULL REFERENCES events (id),
+    plugin TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    due_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX work_due ON work (due_ms);
+
+CREATE TABLE decisions (
+    event_key BLOB NOT NULL,
+    slot TEXT NOT NULL,
+    consumer INTEGER NOT NULL REFERENCES consumers (id),
+    event BLOB NOT NULL,
+    payload BLOB NOT NULL,
+    PRIMARY KEY (event_key, slot)
+) STRICT;
+
+CREATE TABLE returns (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    flow BLOB NOT NULL,
+    consumer INTEGER NOT NULL REFERENCES consumers (id),
+    brand TEXT NOT NULL,
+    plugin TEXT NOT NULL,
+    event BLOB NOT NULL,
+    payload BLOB NOT NULL,
+    at_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX returns_brand ON returns (brand, position);
+CREATE INDEX returns_consumer ON returns (consumer, position);
+
+CREATE TABLE call_logs (
+    id INTEGER PRIMARY KEY,
+    flow BLOB NOT NULL,
+    consumer INTEGER NOT NULL REFERENCES consumers (id),
+    text BLOB NOT NULL
+) STRICT;
+CREATE INDEX call_logs_flow ON call_logs (flow);
+
+-- The outbox ------------------------------------------------------------------------------------------------
+
+CREATE TABLE deliveries (
+    id INTEGER PRIMARY KEY,
+    consumer INTEGER NOT NULL REFERENCES consumers (id),
+    plugin TEXT NOT NULL,
+    event BLOB NOT NULL,
+    endpoint TEXT NOT NULL,
+    payload BLOB NOT NULL
+) STRICT;
+
+-- Where a delivery stands; apart from its request, so that an attempt does not write the request again.
+-- `state`: 0 pending, 1 delivered, 2 dead, 3 dropped.
+CREATE TABLE delivery_states (
+    uid BLOB PRIMARY KEY,
+    delivery INTEGER NOT NULL REFERENCES deliveries (id),
+    brand TEXT NOT NULL,
+    state INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    due_ms INTEGER NOT NULL,
+    last TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX delivery_states_due ON delivery_states (due_ms) WHERE state = 0;
+CREATE INDEX delivery_states_dead ON delivery_states (brand, uid) WHERE state >= 2;
+
+-- The ledger ------------------------------------------------------------------------------------------------
+
+-- What flows have in common, verdicts above all: a small set of rows, by the SHA-256 of their content.
+CREATE TABLE flow_shapes (
+    id INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,
+    stage TEXT NOT NULL,
+    flow TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    plugin TEXT NOT NULL,
+    partner TEXT NOT NULL,
+    release BLOB NOT NULL,
+    policy BLOB NOT NULL,
+    purpose TEXT NOT NULL,
+    event_type TEXT NOT NULL,
+    endpoint TEXT,
+    outcome TEXT NOT NULL,
+    verdicts TEXT NOT NULL
+) STRICT;
+
+-- The categories in a shape's verdicts with what was decided, for queries. Category is empty where a field has none.
+CREATE TABLE flow_shape_categories (
+    category TEXT NOT NULL,
+    decision TEXT NOT NULL,
+    shape INTEGER NOT NULL REFERENCES flow_shapes (id),
+    PRIMARY KEY (category, decision, shape)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE flows (
+    seq INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    at_ms INTEGER NOT NULL,
+    shape INTEGER NOT NULL REFERENCES flow_shapes (id),
+    brand TEXT NOT NULL,
+    consumer BLOB NOT NULL,
+    event BLOB NOT NULL,
+    facts INTEGER NOT NULL,
+    delivery BLOB,
+    attempt INTEGER NOT NULL,
+    payload BLOB,
+    fuel INTEGER NOT NULL,
+    micros INTEGER NOT NULL
+) STRICT;
+CREATE INDEX flows_brand ON flows (brand, id);
+CREATE INDEX flows_consumer ON flows (consumer, id);
+
+-- What came of attempts: a row of its own, since rows of the ledger never change.
+CREATE TABLE flow_results (
+    flow BLOB PRIMARY KEY REFERENCES flows (id),
+    at_ms INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    status INTEGER,
+    code TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER flows_update BEFORE UPDATE ON flows BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER flows_delete BEFORE DELETE ON flows BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER flow_shapes_update BEFORE UPDATE ON flow_shapes BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER flow_shapes_delete BEFORE DELETE ON flow_shapes BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER flow_shape_categories_update BEFORE UPDATE ON flow_shape_categories BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER flow_shape_categories_delete BEFORE DELETE ON flow_shape_categories BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER flow_results_update BEFORE UPDATE ON flow_results BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER flow_results_delete BEFORE DELETE ON flow_results BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER control_changes_update BEFORE UPDATE ON control_changes BEGIN SELECT RAISE(ABORT, 'the record of changes is append-only'); END;
+CREATE TRIGGER control_changes_delete BEFORE DELETE ON control_changes BEGIN SELECT RAISE(ABORT, 'the record of changes is append-only'); END;

@@ -1,0 +1,292 @@
+//! `gateway demo`: a whole gateway on this machine, with three brands, three partners and events that go
+//! through. It is a client of its own API: nothing in it has more rights than its keys.
+
+mod feed;
+mod input;
+mod partner;
+mod record;
+mod report;
+mod setup;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::client::Client;
+use super::plugin::ToolchainArgs;
+use super::plugin_build::{BuildOptions, BuiltPlugin};
+use super::progress::Progress;
+use super::serve::{http_options, stop_signal};
+use super::{CliError, assemble, logging, output, plugin};
+use crate::config::{Config, LogFormat};
+use crate::http;
+use crate::pipeline::{Gateway, Refusal, Role};
+
+/// The plugins that the demo builds and switches on.
+const PLUGINS: [&str; 3] = ["adf-lead", "chat-button", "transcript-quality"];
+/// The domain of the partner whose endpoint is on this machine.
+const PARTNER_DOMAIN: &str = "acme.example";
+/// Where it listens when it keeps running and nobody else does; else on a free port.
+const PORT: u16 = 8080;
+/// The demo's own faults are told by its errors; of the rest, what an operator should see.
+const LOG_LEVEL: &str = "warn,gateway::cli=error";
+
+/// Run a whole gateway on this machine, with brands, partners and events
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+It builds the sample plugins, starts on a temporary database with three brands and a partner endpoint on
+loopback, sends events through, and prints what flowed. It then keeps running and says what to try next;
+with --once it ends instead, with one JSON object as the last line:
+  {\"events\":N,\"calls\":N,\"fields\":{\"allow\":N,\"transform\":N,\"withhold\":N},
+   \"deliveries\":{\"delivered\":N,\"failed\":N},\"violations\":N,\"flows\":N}
+
+Examples:
+  gateway demo
+  gateway demo --once --input events.jsonl --record out")]
+pub(super) struct Demo {
+    /// End when every event is worked off; one attempt for each delivery
+    #[arg(long)]
+    once: bool,
+    /// CloudEvents to send, JSON lines; `brand` names one of the demo's brands. Left out: a sample
+    #[arg(long)]
+    input: Option<PathBuf>,
+    /// Write what the partner's endpoint received to DIR/received.jsonl, and the ledger to
+    /// DIR/flows.jsonl: one JSON object a line
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
+    /// Where the sample plugins are; left out: `plugins` of the checkout, or of this directory
+    #[arg(long, value_name = "DIR")]
+    plugins: Option<PathBuf>,
+    #[command(flatten)]
+    toolchain: ToolchainArgs,
+}
+
+/// The running demo.
+struct Running {
+    gateway: Arc<Gateway>,
+    address: SocketAddr,
+    keys: Keys,
+    client: Client,
+    partner: partner::Partner,
+    served: tokio::task::JoinHandle<std::io::Result<()>>,
+    stop: CancellationToken,
+    /// Holds the database; deleted at the end.
+    _dir: tempfile::TempDir,
+}
+
+impl Demo {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        // First, so that a bad line does not wait for a compiler.
+        let events = input::read(self.input.as_deref())?;
+        let plugins_dir = plugins_dir(self.plugins.as_deref())?;
+        logging::start(LogFormat::Text, LOG_LEVEL)?;
+        let record = self.record.as_deref().map(record::Record::open).transpose()?.map(Arc::new);
+
+        let progress = Progress::spinner("building the sample plugins");
+        let built = self.build(&plugins_dir, &progress).await?;
+        progress.keep("starting the gateway");
+        let running = self.start(&plugins_dir, record.clone()).await?;
+        let outcome = self.flow(&running, &built, events, record.as_deref(), &progress).await;
+        drop(progress);
+
+        let outcome = match outcome {
+            Ok(()) if !self.once => self.stay(&running, record.as_deref()).await,
+            other => other,
+        };
+        let counts = running.gateway.counts();
+        running.end().await?;
+        outcome?;
+        if self.once { output::line(&report::last_line(&counts)) } else { Ok(()) }
+    }
+
+    async fn build(&self, plugins_dir: &Path, progress: &Progress) -> Result<Vec<BuiltPlugin>, CliError> {
+        let mut built = Vec::with_capacity(PLUGINS.len());
+        for name in PLUGINS {
+            let options = BuildOptions {
+                dir: plugins_dir.join(name),
+                out: None,
+                install_toolchain: self.toolchain.install_toolchain,
+            };
+            built.push(plugin::build(options, progress).await?);
+        }
+        Ok(built)
+    }
+
+    async fn start(
+        &self,
+        plugins_dir: &Path,
+        record: Option<Arc<record::Record>>,
+    ) -> Result<Running, CliError> {
+        let stop = CancellationToken::new();
+        let partner = partner::Partner::start(record, stop.clone()).await?;
+        let listener = self.listen().await.map_err(CliError::start("the API's listener"))?;
+        let address = listener.local_addr().map_err(CliError::start("the API's listener"))?;
+
+        let dir = tempfile::tempdir().map_err(CliError::start("the temporary directory"))?;
+        let mut config = Config {
+            listen: address,
+            database: dir.path().join("demo.db").display().to_string(),
+            cache_dir: Some(compiled_dir(plugins_dir, dir.path())),
+            endpoint_bindings: [(PARTNER_DOMAIN.to_owned(), partner.address)].into(),
+            ..Config::default()
+        };
+        if self.once {
+            config.max_attempts = 1;
+        }
+        let options = http_options(&config)?;
+        let gateway =
+            Gateway::start(assemble::parts(&config).await?).await.map_err(CliError::start("the gateway"))?;
+        let keys = Keys::make(&gateway).await.map_err(|error| CliError::FellShort(error.to_string()))?;
+        let url = Url::parse(&format!("http://{address}")).map_err(CliError::start("the API's client"))?;
+        let client = Client::new(&url, keys.operator.clone())?;
+        let served = tokio::spawn(http::serve(
+            listener,
+            Arc::clone(&gateway),
+            options,
+            stop.clone().cancelled_owned(),
+        ));
+        Ok(Running { gateway, address, keys, client, partner, served, stop, _dir: dir })
+    }
+
+    async fn listen(&self) -> std::io::Result<TcpListener> {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        if self.once {
+            return TcpListener::bind(any).await;
+        }
+        match TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, PORT))).await {
+            Ok(listener) => Ok(listener),
+            Err(_) => TcpListener::bind(any).await,
+        }
+    }
+
+    /// Sets the world up, sends the events through, prints what flowed.
+    async fn flow(
+        &self,
+        running: &Running,
+        built: &[BuiltPlugin],
+        events: Vec<input::Event>,
+        record: Option<&record::Record>,
+        progress: &Progress,
+    ) -> Result<(), CliError> {
+        progress.keep("publishing and switching on");
+        setup::world(&running.client, &running.keys, built).await?;
+        progress.keep(&format!("sending {} events", events.len()));
+        feed::send(&running.client, &running.keys, events).await?;
+        progress.say("waiting until all is worked off");
+        running.gateway.settled().await;
+
+        let flows = report::flows(&running.client, &running.keys).await?;
+        if let Some(record) = record {
+            record.flows(&flows)?;
+        }
+        output::line(&report::summary(&flows, &running.gateway.counts(), running.partner.received()))
+    }
+
+    /// Says what to try next, and waits for the end.
+    async fn stay(&self, running: &Running, record: Option<&record::Record>) -> Result<(), CliError> {
+        let stop = stop_signal()?;
+        output::line(&report::what_next(running.address, &running.keys))?;
+        stop.await;
+        if let Some(record) = record {
+            record.flows(&report::flows(&running.client, &running.keys).await?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Running {
+    /// Takes nothing new, finishes what was accepted.
+    async fn end(self) -> Result<(), CliError> {
+        self.stop.cancel();
+        let served = self.served.await.map_err(CliError::start("the API"))?;
+        self.gateway.shutdown().await;
+        self.partner.end().await;
+        served.map_err(CliError::start("the API"))
+    }
+}
+
+/// The keys of the demo, which live as long as it does.
+struct Keys {
+    operator: SecretString,
+    auditor: SecretString,
+    /// By brand: source, brand.
+    brands: Vec<(&'static str, SecretString, SecretString)>,
+    partners: Vec<(&'static str, SecretString)>,
+}
+
+impl Keys {
+    async fn make(gateway: &Gateway) -> Result<Self, Refusal> {
+        let key = async |role, brand, partner| {
+            gateway
+                .create_key(role, brand, partner, "demo")
+                .await
+                .map(|(_, secret)| SecretString::from(secret))
+        };
+        let mut brands = Vec::new();
+        for brand in setup::BRANDS {
+            let name = brand.name;
+            brands.push((
+                name,
+                key(Role::Source, Some(name), None).await?,
+                key(Role::Brand, Some(name), None).await?,
+            ));
+        }
+        let mut partners = Vec::new();
+        for partner in setup::PARTNERS {
+            partners.push((partner.name, key(Role::Partner, None, Some(partner.name)).await?));
+        }
+        Ok(Self {
+            operator: key(Role::Operator, None, None).await?,
+            auditor: key(Role::Auditor, None, None).await?,
+            brands,
+            partners,
+        })
+    }
+
+    fn source(&self, brand: &str) -> Option<&SecretString> {
+        self.brands.iter().find(|(name, ..)| *name == brand).map(|(_, source, _)| source)
+    }
+
+    fn brand(&self, brand: &str) -> Option<&SecretString> {
+        self.brands.iter().find(|(name, ..)| *name == brand).map(|(_, _, key)| key)
+    }
+
+    fn partner(&self, partner: &str) -> Option<&SecretString> {
+        self.partners.iter().find(|(name, _)| *name == partner).map(|(_, key)| key)
+    }
+}
+
+/// The folder of the sample plugins.
+fn plugins_dir(named: Option<&Path>) -> Result<PathBuf, CliError> {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
+    let candidates: Vec<PathBuf> = match named {
+        Some(dir) => vec![dir.to_owned()],
+        None => vec![checkout, PathBuf::from("plugins")],
+    };
+    let has_all = |dir: &PathBuf| PLUGINS.iter().all(|name| dir.join(name).join("plugin.toml").is_file());
+    match candidates.iter().find(|dir| has_all(dir)) {
+        Some(dir) => dir.canonicalize().map_err(CliError::file("reading", dir)),
+        None => {
+            let looked: Vec<String> = candidates.iter().map(|dir| dir.display().to_string()).collect();
+            Err(CliError::Usage(format!(
+                "the sample plugins {} are not in {}; run the demo in a checkout of the project, or name their folder with --plugins",
+                PLUGINS.join(", "),
+                looked.join(" or ")
+            )))
+        }
+    }
+}
+
+/// Where compiled plugins stay, so that the next start is quick: below the plugins' target directory, or
+/// for this run only where that cannot be written.
+fn compiled_dir(plugins_dir: &Path, temporary: &Path) -> PathBuf {
+    let kept = plugins_dir.join("target").join("gateway-cache");
+    let writable = std::fs::create_dir_all(plugins_dir.join("target")).is_ok()
+        && tempfile::tempfile_in(plugins_dir.join("target")).is_ok();
+    if writable { kept } else { temporary.join("cache") }
+}

@@ -1,0 +1,182 @@
+//! The demo's world, written through the API: who there is, what is published, what is switched on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use super::Keys;
+use crate::cli::CliError;
+use crate::cli::client::{Client, WASM, segment};
+use crate::cli::plugin::read_component;
+use crate::cli::plugin_build::BuiltPlugin;
+use crate::pipeline::{BrandInput, ConnectionInput, ContractInput, PartnerInput};
+
+/// A brand of the demo.
+pub(super) struct Brand {
+    pub(super) name: &'static str,
+    display_name: &'static str,
+    /// Plugins that are on, every declared field granted.
+    pub(super) on: &'static [&'static str],
+}
+
+/// A partner of the demo.
+pub(super) struct Partner {
+    pub(super) name: &'static str,
+    display_name: &'static str,
+    region: &'static str,
+    domain: &'static str,
+    plugin: &'static str,
+    /// With one it is a service provider for its plugin's purpose; without, a third party.
+    contract: Option<Terms>,
+}
+
+/// What a contract of the demo says, beside its partner's purpose.
+struct Terms {
+    purpose: &'static str,
+    onward_transfer: bool,
+}
+
+/// The plugin that answers, and its slot.
+pub(super) const SLOT_PLUGIN: &str = "chat-button";
+pub(super) const SLOT: &str = "chat-button";
+/// The event type that the slot's decision takes.
+pub(super) const SLOT_EVENT: &str = "page.viewed";
+
+pub(super) const BRANDS: [Brand; 3] = [
+    Brand { name: "northside-motors", display_name: "Northside Motors", on: &["adf-lead", SLOT_PLUGIN] },
+    Brand { name: "city-dental", display_name: "City Dental", on: &["transcript-quality", SLOT_PLUGIN] },
+    Brand { name: "first-bank", display_name: "First Bank", on: &[] },
+];
+
+pub(super) const PARTNERS: [Partner; 3] = [
+    Partner {
+        name: "acme-crm",
+        display_name: "Acme CRM",
+        region: "US",
+        domain: super::PARTNER_DOMAIN,
+        plugin: "adf-lead",
+        contract: None,
+    },
+    Partner {
+        name: "engage",
+        display_name: "Engage",
+        region: "US",
+        domain: "engage.example",
+        plugin: "chat-button",
+        contract: Some(Terms { purpose: "personalize.content.limited", onward_transfer: true }),
+    },
+    Partner {
+        name: "clarity",
+        display_name: "Clarity",
+        region: "EU",
+        domain: "clarity.example",
+        plugin: "transcript-quality",
+        contract: Some(Terms { purpose: "essential.service.operations.improve", onward_transfer: false }),
+    },
+];
+
+/// Whether a brand has the slot on.
+pub(super) fn has_slot(brand: &str) -> bool {
+    BRANDS.iter().any(|known| known.name == brand && known.on.contains(&SLOT_PLUGIN))
+}
+
+/// Writes all of it.
+pub(super) async fn world(operator: &Client, keys: &Keys, built: &[BuiltPlugin]) -> Result<(), CliError> {
+    for brand in &BRANDS {
+        let input = BrandInput { display_name: brand.display_name.to_owned(), platform: false };
+        operator.put(&format!("/v1/brands/{}", segment(brand.name)), &input).await?;
+    }
+    let mut releases: BTreeMap<&str, Value> = BTreeMap::new();
+    for partner in &PARTNERS {
+        write_partner(operator, partner).await?;
+        let path = built.iter().find(|plugin| plugin.name == partner.plugin).map(|plugin| &plugin.path);
+        let (Some(path), Some(key)) = (path, keys.partner(partner.name)) else { continue };
+        let component = read_component(path)?;
+        let release = operator.with_key(key.clone()).post("/v1/plugins", WASM, component).await?;
+        releases.insert(partner.plugin, release);
+    }
+    for brand in &BRANDS {
+        let Some(key) = keys.brand(brand.name) else { continue };
+        let client = operator.with_key(key.clone());
+        for plugin in brand.on {
+            let Some(release) = releases.get(plugin) else { continue };
+            let path = format!("/v1/brands/{}/connections/{}", segment(brand.name), segment(plugin));
+            client.put(&path, &connection(plugin, brand, release)?).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn write_partner(operator: &Client, partner: &Partner) -> Result<(), CliError> {
+    let path = format!("/v1/partners/{}", segment(partner.name));
+    let input = PartnerInput {
+        display_name: partner.display_name.to_owned(),
+        region: partner.region.to_owned(),
+        domains: vec![partner.domain.to_owned()],
+        consideration: false,
+    };
+    operator.put(&path, &input).await?;
+    if let Some(terms) = &partner.contract {
+        let input = ContractInput {
+            purposes: vec![terms.purpose.to_owned()],
+            // Whatever the plugin declares is about the consumer.
+            categories: vec!["user".to_owned()],
+            onward_transfer: terms.onward_transfer,
+            consideration: false,
+            expires: None,
+        };
+        operator.put(&format!("{path}/contracts/demo"), &input).await?;
+    }
+    Ok(())
+}
+
+/// The switch, with every declared field granted.
+fn connection(plugin: &str, brand: &Brand, release: &Value) -> Result<ConnectionInput, CliError> {
+    let mut grant: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (hook, fields) in release.get("hooks").and_then(Value::as_object).into_iter().flatten() {
+        let names = fields.as_array().into_iter().flatten().filter_map(|field| field.get("field")?.as_str());
+        grant.insert(hook.clone(), names.map(str::to_owned).collect());
+    }
+    let (settings, secrets) = if plugin == "adf-lead" {
+        let settings = json!({ "host": "leads", "dealer": "4711", "vendor-name": brand.display_name });
+        (settings, BTreeMap::from([("api-key".to_owned(), random_secret()?)]))
+    } else {
+        (json!({}), BTreeMap::new())
+    };
+    let id = release.get("release").and_then(Value::as_str).unwrap_or_default().to_owned();
+    Ok(ConnectionInput { release: id, grant, settings, secrets, promotional: BTreeSet::new() })
+}
+
+/// What the partner would have given the brand: 128 random bits.
+fn random_secret() -> Result<String, CliError> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| CliError::FellShort(format!("no random numbers: {error}")))?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_declared_field_is_granted_under_its_hook() {
+        let release = json!({
+            "release": "00ff",
+            "hooks": { "share chat.ended": [{ "field": "/a", "access": "read" }, { "field": "/b" }] }
+        });
+        let input = connection("adf-lead", &BRANDS[0], &release).unwrap();
+        assert_eq!(input.release, "00ff");
+        assert_eq!(input.grant["share chat.ended"], BTreeSet::from(["/a".to_owned(), "/b".to_owned()]));
+        assert!(input.secrets["api-key"].len() >= 20);
+    }
+
+    #[test]
+    fn what_is_on_has_a_partner() {
+        for plugin in BRANDS.iter().flat_map(|brand| brand.on) {
+            assert!(PARTNERS.iter().any(|partner| partner.plugin == *plugin), "{plugin}");
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! A component's bytes: putting a manifest in, and looking at what a partner sent. It runs nothing
+//! and compiles nothing; every byte of a component is untrusted.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use wasmparser::{Parser, Payload, Validator, WasmFeatures};
+
+use super::interface::{self, Edge};
+use super::problem::Problem;
+use super::{Manifest, SchemaSource, check};
+use crate::catalogue::Catalogue;
+
+/// The custom section of the outer component that holds the manifest.
+pub const SECTION: &str = "integration-manifest";
+/// Octets of a component. Python's interpreter makes 18 MB; this leaves room for a program.
+pub const MAX_COMPONENT_BYTES: usize = 32 * 1024 * 1024;
+/// Octets of an embedded manifest: a few schemas of at most 64 KiB each.
+pub const MAX_MANIFEST_BYTES: usize = 512 * 1024;
+
+/// What components from Rust, JavaScript and Python need (design: "The sandbox"), nothing else: no
+/// threads, memory64, relaxed SIMD, exceptions, tail calls, GC or component-model async.
+pub const FEATURES: WasmFeatures =
+    WasmFeatures::WASM2.union(WasmFeatures::EXTENDED_CONST).union(WasmFeatures::COMPONENT_MODEL);
+
+/// Octets of one section of component types; the interface's own take less than 2 KiB. wasmparser
+/// reads nested types by recursion, three octets a level, so this bounds its depth.
+const MAX_TYPE_SECTION_BYTES: usize = 64 * 1024;
+/// Octets of stack for reading a component: more than that depth needs. Only what is touched is
+/// ever backed by memory.
+const STACK_BYTES: usize = 256 * 1024 * 1024;
+
+/// An interface that componentize-py adds to everything it makes.
+const PYTHON_EXPORT: &str = "exports";
+const HOOKS: [&str; 4] = ["share", "decide", "receive", "rights"];
+
+/// Why a manifest was not embedded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EmbedError {
+    /// Not a component at all.
+    #[error("the bytes are not a component; encode the compiled module as one first")]
+    NotAComponent,
+    /// Cut off or malformed.
+    #[error("the component cannot be read to its end; build it again")]
+    Malformed,
+    /// One is there, outside or nested.
+    #[error("the component holds a manifest already; embed into the component as it was encoded")]
+    AlreadyEmbedded,
+    /// A path where the schema itself belongs.
+    #[error("a schema of the manifest is a path; read the manifest with its directory")]
+    SchemaNotInlined,
+    /// Larger than publication allows.
+    #[error(
+        "the component or its manifest is too large (at most {MAX_COMPONENT_BYTES} and {MAX_MANIFEST_BYTES} bytes); make it smaller"
+    )]
+    TooLarge,
+}
+
+/// A release as its bytes describe it.
+#[derive(Clone, Debug)]
+pub struct Inspected {
+    /// The one embedded manifest.
+    pub manifest: Manifest,
+    /// SHA-256 of all bytes, by which the release is named.
+    pub digest: [u8; 32],
+    /// Octets.
+    pub size: usize,
+}
+
+/// Appends the manifest to the outer component, as its only section of that name.
+///
+/// # Errors
+/// See [`EmbedError`].
+pub fn embed(component: &[u8], manifest: &Manifest) -> Result<Vec<u8>, EmbedError> {
+    if !Parser::is_component(component) {
+        return Err(EmbedError::NotAComponent);
+    }
+    let outline = Outline::read(component);
+    if outline.malformed {
+        return Err(EmbedError::Malformed);
+    }
+    if !outline.manifests.is_empty() || outline.nested > 0 {
+        return Err(EmbedError::AlreadyEmbedded);
+    }
+    if schemas(manifest).any(|(_, source)| matches!(source, SchemaSource::Path(_))) {
+        return Err(EmbedError::SchemaNotInlined);
+    }
+    let text = canonical(manifest).ok_or(EmbedError::TooLarge)?;
+    let mut content = leb128(SECTION.len());
+    content.extend_from_slice(SECTION.as_bytes());
+    content.extend_from_slice(&text);
+    let mut bytes = component.to_vec();
+    // Section 0 is a custom section: its size, its name with a length, its content.
+    bytes.push(0);
+    bytes.extend(leb128(content.len()));
+    bytes.extend(content);
+    if text.len() > MAX_MANIFEST_BYTES || bytes.len() > MAX_COMPONENT_BYTES {
+        return Err(EmbedError::TooLarge);
+    }
+    Ok(bytes)
+}
+
+/// JSON without spaces, keys sorted: one manifest has one text.
+fn canonical(manifest: &Manifest) -> Option<Vec<u8>> {
+    let mut value: Value = serde_json::to_value(manifest).ok()?;
+    value.sort_all_objects();
+    serde_json::to_vec(&value).ok()
+}
+
+/// Unsigned LEB128.
+fn leb128(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = u8::try_from(number & 0x7f).unwrap_or(0);
+        number >>= 7;
+        if number == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
+}
+
+/// Looks at a component: what it is, imports, exports, and its manifest against these.
+///
+/// # Errors
+/// Everything that is wrong with it. What the manifest means is for [`check()`]; [`review`] does both.
+pub fn inspect(component: &[u8]) -> Result<Inspected, Vec<Problem>> {
+    let (manifest, problems) = examine(component);
+    accept(component, manifest, problems)
+}
+
+/// [`inspect`] and [`check()`] in one pass: everything that keeps a component from being published.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn review(component: &[u8], catalogue: &Catalogue) -> Result<Inspected, Vec<Problem>> {
+    let (manifest, mut problems) = examine(component);
+    if let Some(manifest) = &manifest {
+        problems.extend(check(manifest, catalogue));
+    }
+    accept(component, manifest, problems)
+}
+
+fn accept(
+    component: &[u8],
+    manifest: Option<Manifest>,
+    mut problems: Vec<Problem>,
+) -> Result<Inspected, Vec<Problem>> {
+    match manifest {
+        Some(manifest) if problems.is_empty() => {
+            Ok(Inspected { manifest, digest: Sha256::digest(component).into(), size: component.len() })
+        }
+        None if problems.is_empty() => Err(vec![no_manifest()]),
+        _ => {
+            problems.dedup();
+            Err(problems)
+        }
+    }
+}
+
+fn no_manifest() -> Problem {
+    Problem::new(
+        "no-manifest",
+        "component",
+        format!("the component has no `{SECTION}` section"),
+        "build it with `gateway plugin build`, which embeds `plugin.toml`",
+    )
+}
+
+fn examine(component: &[u8]) -> (Option<Manifest>, Vec<Problem>) {
+    let refused =
+        |code, message: String, remedy: &str| (None, vec![Problem::new(code, "component", message, remedy)]);
+    if component.len() > MAX_COMPONENT_BYTES {
+        let message = format!("the component is larger than {MAX_COMPONENT_BYTES} bytes");
+        return refused("component-too-large", message, "strip it, or optimise for size");
+    }
+    if Parser::is_core_wasm(component) {
+        let message = "this is a core WebAssembly module rather than a component".to_owned();
+        return refused("core-module", message, "encode it with `gateway plugin build`");
+    }
+    if !Parser::is_component(component) {
+        let message = "this is not WebAssembly".to_owned();
+        return refused("not-wasm", message, "send the bytes of the component itself");
+    }
+    // A thread of its own, for the stack, and so that a panic in a parser ends that thread alone.
+    std::thread::scope(|scope| {
+        let reading =
+            std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || read(component));
+        reading.ok().and_then(|reading| reading.join().ok())
+    })
+    .unwrap_or_else(|| {
+        let message = "the component cannot be read".to_owned();
+        refused("component-unreadable", message, "build it with `gateway plugin build`")
+    })
+}
+
+fn read(component: &[u8]) -> (Option<Manifest>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let outline = Outline::read(component);
+    if outline.largest_types > MAX_TYPE_SECTION_BYTES {
+        problems.push(Problem::new(
+            "types-too-large",
+            "component",
+            format!("a section of component types is larger than {MAX_TYPE_SECTION_BYTES} bytes"),
+            "use the types of the interface only",
+        ));
+        return (None, problems);
+    }
+    let valid = match Validator::new_with_features(FEATURES).validate_all(component) {
+        Ok(_) => true,
+        Err(error) => {
+            problems.push(Problem::new(
+                "invalid-component",
+                "component",
+                format!("invalid at byte {}: {}", error.offset(), error.message()),
+                "build for WebAssembly 2.0 with extended constants and no other proposals",
+            ));
+            false
+        }
+    };
+    if outline.malformed && valid {
+        problems.push(Problem::new(
+            "invalid-component",
+            "component",
+            "the component cannot be read to its end",
+            "build it again",
+        ));
+    }
+    for name in &outline.imports {
+        problems.extend(check_import(name));
+    }
+    for name in &outline.exports {
+        problems.extend(check_export(name));
+    }
+    if valid {
+        problems.extend(interface::compare(component));
+    }
+    let manifest = read_manifest(&outline, &mut problems);
+    if let Some(manifest) = &manifest {
+        compare_hooks(manifest, &outline.exports, &mut problems);
+    }
+    (manifest, problems)
+}
+
+fn check_import(name: &str) -> Option<Problem> {
+    let at = format!("component, import `{name}`");
+    let problem = |code, message: &str, remedy: &str| Some(Problem::new(code, at.clone(), message, remedy));
+    match interface::edge(name) {
+        Edge::Ours("log" | "types") => None,
+        Edge::Ours("memory" | "exchange") => Some(Problem::not_served(at, &format!("the import `{name}`"))),
+        Edge::Wasi => problem(
+            "wasi-import",
+            "a plugin has no WASI: no clock, randomness, files or network of its own",
+            "build for `wasm32-unknown-unknown`, or with the language's WASI features switched off",
+        ),
+        Edge::OtherVersion => {
+            problem("unknown-import", "this gateway serves another version", "import version 0.1.0")
+        }
+        Edge::Ours(_) | Edge::Foreign => problem(
+            "unknown-import",
+            "a plugin imports `log` and `types` of `integration:plugin@0.1.0` only",
+            "remove the import",
+        ),
+    }
+}
+
+fn check_export(name: &str) -> Option<Problem> {
+    let at = format!("component, export `{name}`");
+    match interface::edge(name) {
+        Edge::Ours("share" | "decide") => None,
+        Edge::Ours("receive" | "rights") => Some(Problem::not_served(at, &format!("the hook `{name}`"))),
+        Edge::Foreign if name == PYTHON_EXPORT => None,
+        Edge::OtherVersion => Some(Problem::new(
+            "unknown-export",
+            at,
+            "this gateway serves another version",
+            "export version 0.1.0",
+        )),
+        _ => Some(Problem::new(
+            "unknown-export",
+            at,
+            "a plugin exports hooks of `integration:plugin@0.1.0` only",
+            "remove the export",
+        )),
+    }
+}
+
+/// Exports against the manifest, both ways.
+fn compare_hooks(manifest: &Manifest, exports: &[String], problems: &mut Vec<Problem>) {
+    for hook in HOOKS {
+        let declared = match hook {
+            "share" => !manifest.share.is_empty(),
+            "decide" => !manifest.decide.is_empty(),
+            "receive" => !manifest.receive.is_empty(),
+            _ => !manifest.rights.is_empty(),
+        };
+        let exported = exports.iter().any(|name| interface::edge(name) == Edge::Ours(hook));
+        match (declared, exported) {
+            (true, false) => problems.push(Problem::new(
+                "hook-not-exported",
+                hook,
+                format!("the manifest declares `{hook}`, which the component does not export"),
+                format!("implement it, or remove `[[{hook}]]`"),
+            )),
+            (false, true) => problems.push(Problem::new(
+                "hook-not-declared",
+                hook,
+                format!("the component exports `{hook}`, which the manifest does not declare"),
+                format!("add `[[{hook}]]`, or do not export it"),
+            )),
+            _ => {}
+        }
+    }
+}
+
+fn read_manifest(outline: &Outline<'_>, problems: &mut Vec<Problem>) -> Option<Manifest> {
+    if outline.nested > 0 {
+        problems.push(Problem::new(
+            "nested-manifest",
+            "component",
+            format!("a module or component inside holds a `{SECTION}` section"),
+            "keep one, of the outer component",
+        ));
+    }
+    let [text] = outline.manifests.as_slice() else {
+        problems.push(if outline.manifests.is_empty() {
+            no_manifest()
+        } else {
+            Problem::new(
+                "several-manifests",
+                "component",
+                format!("the component has more than one `{SECTION}` section"),
+                "embed the manifest once",
+            )
+        });
+        return None;
+    };
+    if text.len() > MAX_MANIFEST_BYTES {
+        problems.push(Problem::new(
+            "manifest-too-large",
+            "component",
+            format!("the manifest is larger than {MAX_MANIFEST_BYTES} bytes"),
+            "shorten its schemas",
+        ));
+        return None;
+    }
+    match serde_json::from_slice::<Manifest>(text) {
+        Ok(manifest) => Some(manifest),
+        Err(error) => {
+            problems.push(Problem::new(
+                "bad-manifest",
+                "component",
+                format!("the embedded manifest does not read: {error}"),
+                "embed it with `gateway plugin build`",
+            ));
+            None
+        }
+    }
+}
+
+/// Every schema of a manifest with its place.
+fn schemas(manifest: &Manifest) -> impl Iterator<Item = (&'static str, &SchemaSource)> {
+    let share = manifest.share.iter().filter_map(|hook| Some(("share", hook.returns.as_ref()?)));
+    let decide = manifest.decide.iter().map(|hook| ("decide", &hook.returns));
+    let receive = manifest.receive.iter().filter_map(|hook| Some(("receive", hook.returns.as_ref()?)));
+    let settings =
+        manifest.settings.iter().filter_map(|settings| Some(("settings", settings.schema.as_ref()?)));
+    share.chain(decide).chain(receive).chain(settings)
+}
+
+/// What is seen of a component without understanding it.
+#[derive(Default)]
+struct Outline<'b> {
+    imports: Vec<String>,
+    exports: Vec<String>,
+    /// Contents of manifest sections of the outer component.
+    manifests: Vec<&'b [u8]>,
+    /// Manifest sections inside nested modules and components.
+    nested: usize,
+    /// Octets of the largest section of component types, nested ones included.
+    largest_types: usize,
+    malformed: bool,
+}
+
+impl<'b> Outline<'b> {
+    fn read(component: &'b [u8]) -> Self {
+        let mut outline = Self::default();
+        let mut depth = 0_usize;
+        for payload in Parser::new(0).parse_all(component) {
+            let Ok(payload) = payload else {
+                outline.malformed = true;
+                break;
+            };
+            match payload {
+                Payload::Version { .. } => depth = depth.saturating_add(1),
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::CustomSection(section) if section.name() == SECTION => {
+                    if depth == 1 {
+                        outline.manifests.push(section.data());
+                    } else {
+                        outline.nested = outline.nested.saturating_add(1);
+                    }
+                }
+                Payload::ComponentTypeSection(section) => {
+                    outline.largest_types = outline.largest_types.max(section.range().len());
+                }
+                Payload::ComponentImportSection(section) if depth == 1 => {
+                    for import in section {
+                        match import {
+                            Ok(import) => outline.imports.push(import.name.name.to_owned()),
+                            Err(_) => outline.malformed = true,
+                        }
+                    }
+                }
+                Payload::ComponentExportSection(section) if depth == 1 => {
+                    for export in section {
+                        match export {
+                            Ok(export) => outline.exports.push(export.name.name.to_owned()),
+                            Err(_) => outline.malformed = true,
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        outline
+    }
+}
+
+#[cfg(test)]
+#[path = "component_tests.rs"]
+mod tests;

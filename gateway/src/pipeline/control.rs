@@ -1,0 +1,379 @@
+//! The control plane: brands, partners, contracts, and the switch. Each change is checked against the
+//! newest state, recorded, and in effect when its call returns.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use gateway_policy::{Category, Purpose};
+
+use super::documents::{ConnectionDocument, Secrets};
+use super::error::{Problem, Refusal};
+use super::gateway::Gateway;
+use super::model::{
+    BrandInput, BrandView, ConnectionInput, ConnectionView, ContractInput, PartnerInput, PartnerView,
+};
+use super::registry::{LiveConnection, LiveRelease, Registry, parse_rfc3339_ms, rfc3339, secrets_place};
+use crate::boundary::{Trigger, grant_key};
+use crate::manifest;
+use crate::store::crypto::{format_digest, parse_digest};
+use crate::store::{Document, DocumentKind};
+
+/// Characters of a name.
+const MAX_NAME: usize = 63;
+
+/// A name for the control plane: `[a-z][a-z0-9-]*`.
+fn check_name(what: &str, name: &str) -> Result<(), Refusal> {
+    let first = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+    let rest = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if first && rest && name.len() <= MAX_NAME {
+        return Ok(());
+    }
+    let detail = format!("must have 1 to {MAX_NAME} of a-z, 0-9 and -, and begin with a letter");
+    Err(Refusal::invalid(format!("the name of the {what}"), "", detail))
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> Result<String, Refusal> {
+    serde_json::to_string(value).map_err(|_| Refusal::Internal)
+}
+
+fn problems(what: impl Into<String>, problems: Vec<Problem>) -> Result<(), Refusal> {
+    if problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid { what: what.into(), problems }) }
+}
+
+impl Gateway {
+    async fn put(
+        &self,
+        kind: DocumentKind,
+        scope: &str,
+        name: &str,
+        body: String,
+        secret: Option<Vec<u8>>,
+        actor: &str,
+    ) -> Result<(), Refusal> {
+        let what = format!("put {kind:?} {scope} {name}").to_lowercase();
+        let document = Document { kind, scope: scope.to_owned(), name: name.to_owned(), body, secret };
+        self.store.put_document(document, self.change(actor, what)).await?;
+        Ok(self.reload().await?)
+    }
+
+    /// Registers a brand, or changes it.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`]; [`Refusal::Conflict`] where another brand is the platform's own.
+    pub async fn put_brand(&self, name: &str, input: BrandInput, actor: &str) -> Result<BrandView, Refusal> {
+        check_name("brand", name)?;
+        let _alone = self.changing.lock().await;
+        if input.platform {
+            let registry = self.registry.load();
+            if let Some((other, _)) =
+                registry.brands.iter().find(|(other, brand)| brand.platform && *other != name)
+            {
+                return Err(Refusal::Conflict {
+                    message: format!("brand {other} is the platform's own already, and there is one at most"),
+                });
+            }
+        }
+        self.put(DocumentKind::Brand, "", name, to_json(&input)?, None, actor).await?;
+        Ok(BrandView { name: name.to_owned(), brand: input })
+    }
+
+    /// Registers a partner, or changes its record.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`].
+    pub async fn put_partner(
+        &self,
+        name: &str,
+        input: PartnerInput,
+        actor: &str,
+    ) -> Result<PartnerView, Refusal> {
+        check_name("partner", name)?;
+        let mut wrong = Vec::new();
+        for (index, domain) in input.domains.iter().enumerate() {
+            let labels: Vec<&str> = domain.split('.').collect();
+            if labels.len() < 2 || !labels.iter().all(|label| manifest::url_template::is_host_label(label)) {
+                wrong.push(Problem {
+                    pointer: format!("/domains/{index}"),
+                    detail:
+                        "must be a domain name of at least two labels in lower case, such as acme.example"
+                            .into(),
+                });
+            }
+        }
+        problems(format!("partner {name}"), wrong)?;
+        let _alone = self.changing.lock().await;
+        self.put(DocumentKind::Partner, "", name, to_json(&input)?, None, actor).await?;
+        let contracts =
+            self.registry.load().partners.get(name).map(|live| live.contracts.clone()).unwrap_or_default();
+        Ok(PartnerView { name: name.to_owned(), partner: input, contracts })
+    }
+
+    /// Writes a contract of a partner.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for an unknown partner; [`Refusal::Invalid`] names unknown purposes and categories.
+    pub async fn put_contract(
+        &self,
+        partner: &str,
+        name: &str,
+        input: ContractInput,
+        actor: &str,
+    ) -> Result<ContractInput, Refusal> {
+        check_name("contract", name)?;
+        let mut wrong = Vec::new();
+        let mut check = |list: &str, index: usize, error: Option<gateway_policy::UnknownKey>| {
+            if let Some(error) = error {
+                wrong.push(Problem { pointer: format!("/{list}/{index}"), detail: error.to_string() });
+            }
+        };
+        for (index, key) in input.purposes.iter().enumerate() {
+            check("purposes", index, Purpose::parse(key).err());
+        }
+        for (index, key) in input.categories.iter().enumerate() {
+            check("categories", index, Category::parse(key).err());
+        }
+        if input.expires.as_deref().is_some_and(|text| parse_rfc3339_ms(text).is_none()) {
+            wrong.push(Problem { pointer: "/expires".into(), detail: "must be an RFC 3339 time".into() });
+        }
+        problems(format!("contract {name}"), wrong)?;
+        let _alone = self.changing.lock().await;
+        if !self.registry.load().partners.contains_key(partner) {
+            return Err(Refusal::NotFound { what: format!("partner {partner}") });
+        }
+        self.put(DocumentKind::Contract, partner, name, to_json(&input)?, None, actor).await?;
+        Ok(input)
+    }
+
+    /// The switch: turns a plugin on for a brand, or changes how it is on.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for an unknown brand, plugin or release; [`Refusal::Invalid`] names every unknown
+    /// hook and field of the grant, bad settings and missing secrets; [`Refusal::Conflict`] for a taken slot.
+    pub async fn put_connection(
+        &self,
+        brand: &str,
+        plugin: &str,
+        input: ConnectionInput,
+        actor: &str,
+    ) -> Result<ConnectionView, Refusal> {
+        let _alone = self.changing.lock().await;
+        let registry = self.registry.load_full();
+        if !registry.brands.contains_key(brand) {
+            return Err(Refusal::NotFound { what: format!("brand {brand}") });
+        }
+        let live = find_release(&registry, plugin, Some(&input.release))?;
+        if !registry.partners.contains_key(&live.meta.partner) {
+            return Err(Refusal::NotFound { what: format!("partner {}", live.meta.partner) });
+        }
+        let before = registry.connection(brand, plugin);
+        let (secrets, is_new) = merged_secrets(before.map(|live| &live.secrets), &input)?;
+        problems(format!("connection {plugin}"), check_connection(live, &input, &secrets))?;
+        self.check_slots(&registry, brand, plugin, live)?;
+        // Compiled now, not at the first call: a release that cannot be loaded is not switched on.
+        if self.load_release(&live.meta.digest).await.is_none() {
+            return Err(Refusal::Unavailable);
+        }
+        let document = ConnectionDocument {
+            release: format_digest(&live.meta.digest),
+            grant: input.grant,
+            settings: input.settings,
+            promotional: input.promotional,
+            privacy_policy: live.release.manifest.plugin.privacy_policy.clone(),
+            switched_on_ms: self.clock.now_ms(),
+            endpoints_off: Default::default(),
+        };
+        let text = serde_json::to_vec(&secrets).map_err(|_| Refusal::Internal)?;
+        let sealed = self.master.seal(&secrets_place(brand, plugin), &text).map_err(|_| Refusal::Internal)?;
+        self.put(DocumentKind::Connection, brand, plugin, to_json(&document)?, Some(sealed), actor).await?;
+        let mut view = self.connection(brand, plugin)?;
+        view.signing_secret = is_new.then_some(secrets.signing);
+        Ok(view)
+    }
+
+    fn check_slots(
+        &self,
+        registry: &Registry,
+        brand: &str,
+        plugin: &str,
+        live: &LiveRelease,
+    ) -> Result<(), Refusal> {
+        for hook in &live.release.hooks {
+            let Trigger::Slot { slot, .. } = &hook.trigger else { continue };
+            if let Some(other) =
+                registry.slot(brand, slot).filter(|other| *other.connection.plugin != *plugin)
+            {
+                return Err(Refusal::Conflict {
+                    message: format!(
+                        "slot {slot} of brand {brand} is filled by plugin {}; switch that off first",
+                        other.connection.plugin
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A connection as it stands.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`].
+    pub fn connection(&self, brand: &str, plugin: &str) -> Result<ConnectionView, Refusal> {
+        let registry = self.registry.load();
+        let live = registry
+            .connection(brand, plugin)
+            .ok_or_else(|| Refusal::NotFound { what: format!("connection of {plugin} at brand {brand}") })?;
+        Ok(self.connection_view(live))
+    }
+
+    /// What is on at a brand.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for an unknown brand.
+    pub fn connections(&self, brand: &str) -> Result<Vec<ConnectionView>, Refusal> {
+        self.platform_brand(brand)?;
+        let registry = self.registry.load();
+        Ok(registry
+            .connections
+            .get(brand)
+            .into_iter()
+            .flatten()
+            .map(|(_, live)| self.connection_view(live))
+            .collect())
+    }
+
+    fn connection_view(&self, live: &LiveConnection) -> ConnectionView {
+        let LiveConnection { connection, document, secrets, .. } = live;
+        ConnectionView {
+            brand: connection.brand.to_string(),
+            plugin: connection.plugin.to_string(),
+            partner: connection.partner.name.clone(),
+            version: connection.release.manifest.plugin.version.to_string(),
+            release: document.release.clone(),
+            grant: document.grant.clone(),
+            settings: document.settings.clone(),
+            secrets: secrets.named.keys().cloned().collect(),
+            promotional: document.promotional.clone(),
+            privacy_policy: document.privacy_policy.clone(),
+            switched_on: rfc3339(document.switched_on_ms),
+            endpoints_off: document.endpoints_off.clone(),
+            breaker: live.breaker.as_str(self.clock.now_ms()).to_owned(),
+            signing_secret: None,
+        }
+    }
+
+    /// Turns a plugin off; in effect on the next decision, work already queued included.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`].
+    pub async fn delete_connection(&self, brand: &str, plugin: &str, actor: &str) -> Result<(), Refusal> {
+        let _alone = self.changing.lock().await;
+        let change = self.change(actor, format!("delete connection {brand} {plugin}"));
+        if !self.store.delete_document(DocumentKind::Connection, brand, plugin, change).await? {
+            return Err(Refusal::NotFound { what: format!("connection of {plugin} at brand {brand}") });
+        }
+        Ok(self.reload().await?)
+    }
+}
+
+/// A release by version or digest; the newest where none is named.
+pub(super) fn find_release<'r>(
+    registry: &'r Registry,
+    plugin: &str,
+    release: Option<&str>,
+) -> Result<&'r LiveRelease, Refusal> {
+    let all = registry.releases_of(plugin);
+    if all.is_empty() {
+        let known = registry.plugin_names().into_iter().collect::<Vec<_>>().join(", ");
+        return Err(Refusal::NotFound { what: format!("plugin {plugin} (published: {known})") });
+    }
+    let digest = release.and_then(parse_digest);
+    all.into_iter()
+        .map(|live| &**live)
+        .find(|live| match release {
+            None => true,
+            Some(version) => Some(live.meta.digest) == digest || live.meta.version == version,
+        })
+        .ok_or_else(|| Refusal::NotFound {
+            what: format!("release {} of plugin {plugin}", release.unwrap_or("")),
+        })
+}
+
+/// The secrets of a connection: those given, and those kept. Also whether the signing key is new.
+fn merged_secrets(before: Option<&Secrets>, input: &ConnectionInput) -> Result<(Secrets, bool), Refusal> {
+    let mut named: BTreeMap<String, String> = before.map(|secrets| secrets.named.clone()).unwrap_or_default();
+    named.extend(input.secrets.clone());
+    let signing = match before {
+        Some(secrets) => secrets.signing.clone(),
+        None => {
+            let mut key = [0_u8; 32];
+            getrandom::fill(&mut key).map_err(|_| Refusal::Internal)?;
+            format!("whsec_{}", STANDARD.encode(key))
+        }
+    };
+    Ok((Secrets { named, signing }, before.is_none()))
+}
+
+/// Everything wrong with what a brand wrote.
+fn check_connection(live: &LiveRelease, input: &ConnectionInput, secrets: &Secrets) -> Vec<Problem> {
+    let release = &live.release;
+    let mut wrong = Vec::new();
+    let escape = |key: &str| key.replace('~', "~0").replace('/', "~1");
+    for (key, fields) in &input.grant {
+        let Some(hook) = release.hooks.iter().find(|hook| grant_key(&hook.trigger) == *key) else {
+            let declared =
+                release.hooks.iter().map(|hook| grant_key(&hook.trigger)).collect::<Vec<_>>().join(", ");
+            wrong.push(Problem {
+                pointer: format!("/grant/{}", escape(key)),
+                detail: format!("the plugin has no hook {key:?}; it declares: {declared}"),
+            });
+            continue;
+        };
+        for field in fields.iter().filter(|field| !hook.fields.iter().any(|known| *known.name == ***field)) {
+            let declared = hook.fields.iter().map(|field| &*field.name).collect::<Vec<_>>().join(", ");
+            wrong.push(Problem {
+                pointer: format!("/grant/{}", escape(key)),
+                detail: format!(
+                    "the plugin does not declare field {field:?} for {key}; it declares: {declared}"
+                ),
+            });
+        }
+    }
+    for problem in manifest::validate_settings(&release.manifest, &input.settings).err().unwrap_or_default() {
+        wrong.push(Problem {
+            pointer: if problem.at.starts_with('/') {
+                format!("/settings{}", problem.at)
+            } else {
+                "/settings".into()
+            },
+            detail: problem.to_string(),
+        });
+    }
+    let declared =
+        release.manifest.settings.as_ref().map(|settings| settings.secrets.as_slice()).unwrap_or_default();
+    for name in declared.iter().filter(|name| !secrets.named.contains_key(*name)) {
+        wrong.push(Problem {
+            pointer: format!("/secrets/{}", escape(name)),
+            detail: format!("secret {name:?} is missing; the plugin's endpoints authenticate with it"),
+        });
+    }
+    for name in input.secrets.keys().filter(|name| !declared.contains(name)) {
+        wrong.push(Problem {
+            pointer: format!("/secrets/{}", escape(name)),
+            detail: format!("the plugin declares no secret {name:?}"),
+        });
+    }
+    for slot in &input.promotional {
+        let known = release
+            .hooks
+            .iter()
+            .any(|hook| matches!(&hook.trigger, Trigger::Slot { slot: s, .. } if **s == **slot));
+        if !known {
+            wrong.push(Problem {
+                pointer: "/promotional".into(),
+                detail: format!("the plugin has no slot {slot:?}"),
+            });
+        }
+    }
+    wrong
+}

@@ -1,0 +1,74 @@
+//! What has happened since the start, for the demo's last line and the metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gateway_policy::Decision;
+
+/// Since the gateway started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events accepted.
+    pub events: u64,
+    /// Calls that ran.
+    pub calls: u64,
+    /// Fields allowed toward plugins.
+    pub allow: u64,
+    /// Fields transformed toward plugins.
+    pub transform: u64,
+    /// Fields withheld from plugins.
+    pub withhold: u64,
+    /// Requests delivered.
+    pub delivered: u64,
+    /// Requests that ended as dead letters, and those dropped.
+    pub failed: u64,
+    /// Outcomes refused.
+    pub violations: u64,
+    /// Rows of the ledger.
+    pub flows: u64,
+}
+
+macro_rules! counters {
+    ($($name:ident => $metric:literal,)+) => {
+        /// The counters behind [`Counts`].
+        #[derive(Default)]
+        pub(super) struct Counters { $($name: AtomicU64,)+ }
+
+        impl Counters {
+            /// What they stand at.
+            pub(super) fn read(&self) -> Counts {
+                Counts { $($name: self.$name.load(Ordering::Relaxed),)+ }
+            }
+
+            $(
+                /// Adds to the counter and to its metric.
+                pub(super) fn $name(&self, by: u64) {
+                    self.$name.fetch_add(by, Ordering::Relaxed);
+                    metrics::counter!($metric).increment(by);
+                }
+            )+
+        }
+    };
+}
+
+counters! {
+    events => "gateway_events_accepted_total",
+    calls => "gateway_calls_total",
+    allow => "gateway_fields_allowed_total",
+    transform => "gateway_fields_transformed_total",
+    withhold => "gateway_fields_withheld_total",
+    delivered => "gateway_deliveries_delivered_total",
+    failed => "gateway_deliveries_failed_total",
+    violations => "gateway_violations_total",
+    flows => "gateway_flows_total",
+}
+
+impl Counters {
+    /// Counts one verdict of a flow toward a plugin.
+    pub(super) fn decision(&self, decision: Decision) {
+        match decision {
+            Decision::Allow => self.allow(1),
+            Decision::Transform => self.transform(1),
+            Decision::Withhold => self.withhold(1),
+        }
+    }
+}

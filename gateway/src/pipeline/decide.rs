@@ -1,0 +1,283 @@
+//! Decide: an answer that the brand waits for. It never fails open: late, broken or withheld is no answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gateway_policy::{Facts, Flow, Recipient};
+
+use super::accept::StoredEvent;
+use super::consumers::Consumer;
+use super::dispatch::{CallOutcome, Tally, seal};
+use super::error::Refusal;
+use super::event;
+use super::gateway::Gateway;
+use super::ledger::Row;
+use super::model::{DecisionView, Provenance};
+use super::registry::LiveConnection;
+use crate::boundary::{Moment, Subject, from_decide, toward_plugin};
+use crate::plugin_host::Budget;
+use crate::store::crypto::{format_digest, format_uid};
+use crate::store::{Acceptance, CallRecord, DecisionRecord, NewEvent, Stage, Uid};
+
+/// What a decision works on.
+struct Asked {
+    live: Arc<LiveConnection>,
+    hook: usize,
+    slot: String,
+    consumer: Arc<Consumer>,
+    event: Arc<StoredEvent>,
+    deadline: Instant,
+}
+
+/// The place of a recorded answer: associated data of its encryption.
+fn decision_place(event: &Uid) -> String {
+    format!("decision/{}", format_uid(event))
+}
+
+impl DecisionView {
+    /// No decision, and why.
+    fn none(reason: impl Into<String>) -> Self {
+        Self { decision: None, plugin: None, provenance: None, reason: Some(reason.into()) }
+    }
+}
+
+impl Gateway {
+    /// Takes an event and answers for a slot, within the plugin's deadline.
+    ///
+    /// # Errors
+    /// As [`Gateway::accept`]. That there is no decision is an answer, not an error.
+    pub async fn decide(
+        self: &Arc<Self>,
+        brand: &str,
+        slot: &str,
+        body: &[u8],
+    ) -> Result<DecisionView, Refusal> {
+        let started = Instant::now();
+        let (platform, now_ms) = (self.platform_brand(brand)?, self.clock.now_ms());
+        let mut events = event::parse(body, false, brand, platform, &self.catalogue, now_ms)?;
+        let Some(event) = events.pop() else { return Err(Refusal::Internal) };
+        let live = self.registry.load().slot(brand, slot).cloned();
+        let hook = live.as_ref().and_then(|live| live.connection.decide_hook(slot));
+        let (consumer, mut record) = self.new_event(brand, &event, now_ms).await?;
+        let (Some(live), Some(hook)) = (live, hook) else {
+            self.store_undecided(&consumer, record, event, now_ms).await?;
+            return Ok(DecisionView::none("no-connection"));
+        };
+        let Some(declared) = live.connection.release.hooks.get(hook) else { return Err(Refusal::Internal) };
+        if declared.event() != event.kind {
+            let detail = format!("slot {slot} decides about {}; send such an event", declared.event());
+            return Err(Refusal::invalid("the event", "/type", detail));
+        }
+        let allowed = Duration::from_millis(u64::from(declared.deadline_ms.unwrap_or(100)));
+        let mut known = false;
+        if let Some((uid, stored_body)) = self.store.event_by_key(&record.key).await? {
+            if stored_body != record.body {
+                return Err(conflict());
+            }
+            if let Some(answer) = self.recorded(&consumer, &record.key, slot).await? {
+                return Ok(answer);
+            }
+            record.uid = uid;
+            known = true;
+        }
+        let stored = Arc::new(StoredEvent::new(record.uid, record.key, now_ms, event));
+        let asked =
+            Asked { live, hook, slot: slot.to_owned(), consumer, event: stored, deadline: started + allowed };
+        // On its own task: a caller that goes away leaves no half-written record.
+        let gateway = Arc::clone(self);
+        let answer = self.tasks.spawn(async move { gateway.answer(asked, record, known).await });
+        match tokio::time::timeout_at((started + allowed).into(), answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Refusal::Internal),
+            Err(_) => Ok(DecisionView::none("late")),
+        }
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        asked: Asked,
+        record: NewEvent,
+        known: bool,
+    ) -> Result<DecisionView, Refusal> {
+        let (outcome, view) = self.judge_decision(&asked).await?;
+        let CallOutcome { record: call, .. } = outcome;
+        if known {
+            let event = asked.event.uid;
+            return match self.commit(CallOutcome { record: call, deliveries: vec![] }).await? {
+                true => Ok(view),
+                false => self.recorded(&asked.consumer, &record.key, &asked.slot).await?.ok_or_else(|| {
+                    tracing::error!(event = format_uid(&event), "a decision is recorded and cannot be read");
+                    Refusal::Internal
+                }),
+            };
+        }
+        let plugins = record.work.clone();
+        let tally = Tally::of(&call.flows);
+        match self.store.accept_decided(record, call.clone()).await? {
+            Acceptance::New { work } => {
+                self.tally(&tally);
+                self.stored(&asked.consumer, Arc::clone(&asked.event), plugins, work);
+                Ok(view)
+            }
+            // The same event came in twice at once. This call ran all the same, so its row is written.
+            raced => {
+                let record = CallRecord { decision: None, returns: vec![], ..call };
+                self.commit(CallOutcome { record, deliveries: vec![] }).await?;
+                match raced {
+                    Acceptance::Conflict => Err(conflict()),
+                    _ => Ok(self
+                        .recorded(&asked.consumer, &asked.event.key, &asked.slot)
+                        .await?
+                        .unwrap_or_else(|| DecisionView::none("repeated"))),
+                }
+            }
+        }
+    }
+
+    /// Decides, runs and checks; the answer is released only once its record is committed.
+    async fn judge_decision(self: &Arc<Self>, asked: &Asked) -> Result<(CallOutcome, DecisionView), Refusal> {
+        let Asked { live, hook, slot, consumer, event, deadline } = asked;
+        let now_ms = self.clock.now_ms();
+        let moment: Moment = self.book.moment(event.accepted_ms, now_ms);
+        let row = Row::of_call(self, &live.connection, consumer, event, moment);
+        if live.breaker.admit(now_ms).is_err() {
+            let flow = row.record(
+                Stage::Call,
+                Flow::Decide,
+                Recipient::ThirdParty,
+                vec![],
+                Facts::none(),
+                "not-run:breaker-open",
+            );
+            return self.no_answer(asked, flow, None);
+        }
+        let choices = consumer.choices();
+        let subject = Subject {
+            conditions: &event.event.conditions,
+            choices: Some(&choices),
+            engaged: consumer.engaged() || event.event.engages,
+        };
+        let Some(declared) = live.connection.release.hooks.get(*hook) else { return Err(Refusal::Internal) };
+        let identity = self.identity(live, consumer, event);
+        let toward = toward_plugin(&live.connection, *hook, declared, &identity.view(event), subject, moment);
+        let mut flow =
+            row.record(Stage::Call, Flow::Decide, toward.recipient, toward.verdicts, toward.facts, "ran");
+        let input = match toward.input {
+            Ok(input) => input,
+            Err(not_run) => {
+                flow.outcome = not_run.code().into();
+                return self.no_answer(asked, flow, None);
+            }
+        };
+        flow.payload = Some(consumer.key.digest(input.get().fields.as_bytes()));
+        let started = Instant::now();
+        let budget = Budget::within(deadline.saturating_duration_since(started));
+        let call = self.host.decide(&live.loaded, slot, input, budget).await;
+        flow.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        flow.fuel = call.fuel_used;
+        let log = self.log_of(&call, &flow, consumer);
+        let checked = match call.result {
+            Ok(answer) => {
+                from_decide(&self.book, &live.connection, &toward.crossing, subject, moment, &answer)
+                    .map_err(|violation| violation.code())
+            }
+            Err(error) => Err(format!("failed:{}", error.code())),
+        };
+        let checked = match checked {
+            Ok(checked) => checked,
+            Err(code) => {
+                self.note_failure(live, now_ms, &code);
+                flow.outcome = code;
+                return self.no_answer(asked, flow, log);
+            }
+        };
+        live.breaker.succeeded();
+        let view = match &checked.returned {
+            None => DecisionView::none("withheld"),
+            Some(returned) => {
+                let returned = returned.get();
+                DecisionView {
+                    decision: Some(returned.value.clone()),
+                    plugin: Some(live.connection.plugin.to_string()),
+                    provenance: Some(Provenance {
+                        flow: format_uid(&flow.id),
+                        release: format_digest(&live.connection.release.digest),
+                        labels: returned
+                            .fields
+                            .iter()
+                            .map(|field| (field.field.to_string(), field.labels.clone()))
+                            .collect(),
+                    }),
+                    reason: None,
+                }
+            }
+        };
+        let mut outcome = self.outcome(&row, flow, checked, consumer, event)?;
+        outcome.record.log = log;
+        outcome.record.decision = Some(decision_record(asked, &view)?);
+        Ok((outcome, view))
+    }
+
+    fn no_answer(
+        &self,
+        asked: &Asked,
+        flow: crate::store::FlowRecord,
+        log: Option<crate::store::NewLog>,
+    ) -> Result<(CallOutcome, DecisionView), Refusal> {
+        let view = DecisionView::none(flow.outcome.clone());
+        let decision = Some(decision_record(asked, &view)?);
+        let record =
+            CallRecord { work: None, flows: vec![flow], deliveries: vec![], returns: vec![], decision, log };
+        Ok((CallOutcome { record, deliveries: vec![] }, view))
+    }
+
+    /// The recorded answer for an event and a slot.
+    async fn recorded(
+        &self,
+        consumer: &Consumer,
+        key: &crate::store::Digest,
+        slot: &str,
+    ) -> Result<Option<DecisionView>, Refusal> {
+        let Some(record) = self.store.decision(key, slot).await? else { return Ok(None) };
+        let text = consumer
+            .key
+            .open(&decision_place(&record.event), &record.payload)
+            .map_err(|_| Refusal::Internal)?;
+        serde_json::from_slice(&text).map(Some).map_err(|_| Refusal::Internal)
+    }
+
+    /// Stores an event for a slot that nothing fills.
+    async fn store_undecided(
+        self: &Arc<Self>,
+        consumer: &Arc<Consumer>,
+        record: NewEvent,
+        event: event::Event,
+        now_ms: i64,
+    ) -> Result<(), Refusal> {
+        let (uid, key, plugins) = (record.uid, record.key, record.work.clone());
+        let mut outcomes = self.store.accept(vec![record]).await?;
+        super::accept::conflicts(&outcomes, false)?;
+        if let Some(Acceptance::New { work }) = outcomes.pop() {
+            self.stored(consumer, Arc::new(StoredEvent::new(uid, key, now_ms, event)), plugins, work);
+        }
+        Ok(())
+    }
+}
+
+fn decision_record(asked: &Asked, view: &DecisionView) -> Result<DecisionRecord, Refusal> {
+    let text = serde_json::to_vec(view).map_err(|_| Refusal::Internal)?;
+    Ok(DecisionRecord {
+        event_key: asked.event.key,
+        slot: asked.slot.clone(),
+        consumer: asked.consumer.id,
+        event: asked.event.uid,
+        payload: seal(&asked.consumer, &decision_place(&asked.event.uid), &text)?,
+    })
+}
+
+fn conflict() -> Refusal {
+    Refusal::Conflict {
+        message: "an event with this source and id is stored with another body; give a new event a new id"
+            .into(),
+    }
+}

@@ -1,0 +1,306 @@
+//! Deliver: each try is a new decision with its own row, written first. A request with a label that is
+//! now withheld is dropped as a whole.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use gateway_policy::{FieldVerdict, Flow, Partner, Recipient};
+use tokio::sync::Semaphore;
+
+use super::consumers::Consumer;
+use super::dispatch::{AFTER_FAILURE, delivery_place};
+use super::documents::ConnectionDocument;
+use super::error::Refusal;
+use super::gateway::Gateway;
+use super::ledger::Row;
+use super::registry::LiveConnection;
+use crate::boundary::{OutboundRequest, Permitted, PlannedDelivery, Stays, Subject, toward_partner};
+use crate::outbound::{Disposition, RetrySchedule, classify, outcome_code};
+use crate::store::crypto::format_digest;
+use crate::store::{
+    AttemptResult, Change, DeliveryRecord, DeliveryState, Document, DocumentKind, FlowResult, Stage, Uid,
+};
+
+/// Deliveries that one read of the store brings at most.
+const READ: u32 = 512;
+
+/// A request of the outbox, in memory.
+pub(super) struct DueDelivery {
+    pub(super) id: Uid,
+    pub(super) brand: String,
+    pub(super) plugin: String,
+    pub(super) event: Uid,
+    pub(super) accepted_ms: i64,
+    /// Its place among the requests of its call.
+    pub(super) index: usize,
+    /// Attempts made.
+    pub(super) attempt: u32,
+    pub(super) consumer: Arc<Consumer>,
+    pub(super) planned: Arc<PlannedDelivery>,
+}
+
+impl Gateway {
+    pub(super) async fn delivery_loop(self: Arc<Self>) {
+        let slots = Arc::new(Semaphore::new(self.tuning.concurrent_deliveries));
+        loop {
+            if self.deliveries.begin_read() {
+                self.read_due_deliveries().await;
+                self.deliveries.end_read();
+            }
+            let due = tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => return,
+                due = self.deliveries.next() => due,
+            };
+            let Some(due) = due else {
+                tokio::task::yield_now().await;
+                continue;
+            };
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+            let gateway = Arc::clone(&self);
+            self.tasks.spawn(async move {
+                if gateway.deliver(&due).await.is_err() {
+                    tracing::warn!("a delivery could not be recorded; it stays due");
+                    tokio::time::sleep(AFTER_FAILURE).await;
+                }
+                gateway.deliveries.done(&due.id);
+                drop(slot);
+            });
+        }
+    }
+
+    async fn read_due_deliveries(&self) {
+        let records = match self.store.due_deliveries(self.clock.now_ms(), READ).await {
+            Ok(records) => records,
+            Err(error) => {
+                tracing::warn!(%error, "due deliveries cannot be read");
+                return;
+            }
+        };
+        if records.len() >= READ as usize {
+            self.deliveries.fall_behind();
+        }
+        for record in records {
+            if !self.deliveries.is_news(&record.id) {
+                continue;
+            }
+            match self.due_delivery(record).await {
+                Ok(due) => self.deliveries.push(due.id, due),
+                Err(error) => tracing::error!(%error, "a stored delivery cannot be read; it waits"),
+            }
+        }
+    }
+
+    async fn due_delivery(&self, record: DeliveryRecord) -> Result<DueDelivery, Refusal> {
+        let consumer = self.consumers.by_id(&*self.store, &self.master, record.consumer).await?;
+        let text =
+            consumer.key.open(&delivery_place(&record.id), &record.payload).map_err(|_| Refusal::Internal)?;
+        let planned: PlannedDelivery = serde_json::from_slice(&text).map_err(|_| Refusal::Internal)?;
+        Ok(DueDelivery {
+            id: record.id,
+            brand: record.brand,
+            plugin: record.plugin,
+            event: record.event,
+            accepted_ms: planned.accepted_ms,
+            index: planned.index,
+            attempt: record.attempt,
+            consumer,
+            planned: Arc::new(planned),
+        })
+    }
+
+    async fn deliver(self: &Arc<Self>, due: &DueDelivery) -> Result<(), Refusal> {
+        let now_ms = self.clock.now_ms();
+        let registry = self.registry.load_full();
+        let live = registry.connection(&due.brand, &due.plugin);
+        let planned = &due.planned;
+        let partner_name = &planned.partner;
+        let partner: Arc<Partner> = match registry.partners.get(partner_name) {
+            Some(partner) => Arc::clone(&partner.record),
+            // Partners are never deleted; were one gone, nothing would cover the request.
+            None => return Err(Refusal::Internal),
+        };
+        let moment = self.book.moment(due.accepted_ms, now_ms);
+        let choices = due.consumer.choices();
+        let toward = toward_partner(
+            &self.book,
+            &partner,
+            live.map(|live| &live.connection),
+            planned,
+            Subject {
+                conditions: &planned.conditions,
+                choices: Some(&choices),
+                engaged: due.consumer.engaged(),
+            },
+            moment,
+            self.webhook_id(due),
+        );
+        let row = Row {
+            brand: &due.brand,
+            plugin: &due.plugin,
+            partner: partner_name,
+            release: planned.release,
+            purpose: planned.purpose.as_str(),
+            consumer: due.consumer.pseudonym,
+            event: due.event,
+            event_type: &planned.event_type,
+            policy: self.book.digest(moment),
+            at_ms: now_ms,
+        };
+        let attempt = due.attempt + 1;
+        let flow = |outcome: &str, recipient: Recipient, verdicts: Vec<FieldVerdict>| {
+            let mut flow =
+                row.record(Stage::Delivery, Flow::Share, recipient, verdicts, toward.facts, outcome);
+            flow.flow = planned.flow;
+            flow.endpoint = Some(planned.endpoint.name.clone());
+            flow.delivery = Some(due.id);
+            flow.attempt = attempt;
+            flow
+        };
+        let request = match (toward.request, live) {
+            (Ok(request), Some(live)) => match live.credentials(&planned.endpoint.auth) {
+                _ if live.document.endpoints_off.contains(&planned.endpoint.name) => Err("endpoint-off"),
+                Some(credentials) => Ok((request, credentials, live)),
+                None => Err("secret-missing"),
+            },
+            (Err(Stays::Placing(error)), _) => Err(error.code()),
+            (Err(Stays::Withheld), _) | (Ok(_), None) => Err("withheld"),
+        };
+        let (request, credentials, live) = match request {
+            Ok(ready) => ready,
+            Err(code) => {
+                self.store
+                    .drop_delivery(&due.id, attempt, flow(code, toward.recipient, toward.verdicts))
+                    .await?;
+                self.counters.flows(1);
+                self.counters.failed(1);
+                return Ok(());
+            }
+        };
+        let mut record = flow("attempt", toward.recipient, toward.verdicts);
+        record.payload = Some(due.consumer.key.digest(&request.get().body));
+        let flow_id = record.id;
+        self.store.record_attempt(&due.id, attempt, record).await?;
+        self.counters.flows(1);
+        // While the row was written a switch or a choice may have changed: then this decision is stale, and
+        // the next try decides anew.
+        if !Arc::ptr_eq(&registry, &self.registry.load_full())
+            || !Arc::ptr_eq(&choices, &due.consumer.choices())
+        {
+            let result = FlowResult {
+                at_ms: now_ms,
+                outcome: "not-sent".into(),
+                status: None,
+                code: Some("decision-stale".into()),
+            };
+            let (delivery, state) = (due.id, DeliveryState::Pending);
+            self.store
+                .record_result(AttemptResult { delivery, flow: flow_id, result, state, due_ms: now_ms })
+                .await?;
+            self.deliveries.fall_behind();
+            return Ok(());
+        }
+        let started = Instant::now();
+        let (result, state, due_ms) = self.send(due, attempt, request, &credentials, live).await;
+        metrics::histogram!("gateway_delivery_seconds").record(started.elapsed().as_secs_f64());
+        self.store
+            .record_result(AttemptResult { delivery: due.id, flow: flow_id, result, state, due_ms })
+            .await?;
+        match state {
+            DeliveryState::Delivered => self.counters.delivered(1),
+            DeliveryState::Dead | DeliveryState::Dropped => self.counters.failed(1),
+            DeliveryState::Pending => {}
+        }
+        Ok(())
+    }
+
+    /// Sends, and says what the delivery becomes.
+    async fn send(
+        &self,
+        due: &DueDelivery,
+        attempt: u32,
+        request: Permitted<OutboundRequest>,
+        credentials: &crate::outbound::Credentials,
+        live: &LiveConnection,
+    ) -> (FlowResult, DeliveryState, i64) {
+        let reply = self.outbound.send(request, credentials, self.clock.now()).await;
+        let status = reply.as_ref().ok().map(|reply| reply.status);
+        let at_ms = self.clock.now_ms();
+        let result = |outcome: &str, code: Option<&str>| FlowResult {
+            at_ms,
+            outcome: outcome.to_owned(),
+            status,
+            code: code.map(str::to_owned),
+        };
+        let code = outcome_code(&reply);
+        match classify(&reply) {
+            Disposition::Delivered => (result("delivered", None), DeliveryState::Delivered, at_ms),
+            Disposition::Retry { after } if attempt < self.tuning.max_attempts => {
+                let seed = due.id.iter().fold(0_u64, |seed, byte| seed.rotate_left(8) ^ u64::from(*byte));
+                match RetrySchedule::next(attempt, after, seed) {
+                    Some(wait) => {
+                        let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+                        (result("retry", Some(code)), DeliveryState::Pending, at_ms.saturating_add(wait_ms))
+                    }
+                    None => (result("dead", Some(code)), DeliveryState::Dead, at_ms),
+                }
+            }
+            Disposition::EndpointGone => {
+                self.switch_endpoint_off(live, &due.planned.endpoint.name).await;
+                (result("dead", Some(code)), DeliveryState::Dead, at_ms)
+            }
+            Disposition::Retry { .. } | Disposition::Failed(_) => {
+                (result("dead", Some(code)), DeliveryState::Dead, at_ms)
+            }
+        }
+    }
+
+    /// 410: the partner wants nothing more there, until the brand writes the connection again.
+    async fn switch_endpoint_off(&self, live: &LiveConnection, endpoint: &str) {
+        let _alone = self.changing.lock().await;
+        let (brand, plugin) = (&*live.connection.brand, &*live.connection.plugin);
+        let Some(live) = self.registry.load().connection(brand, plugin).cloned() else { return };
+        let mut document: ConnectionDocument = live.document.clone();
+        if !document.endpoints_off.insert(endpoint.to_owned()) {
+            return;
+        }
+        let change = Change {
+            at_ms: self.clock.now_ms(),
+            actor: "gateway".into(),
+            what: format!("endpoint {endpoint} of {brand}/{plugin} answered 410 and is off"),
+        };
+        tracing::warn!(brand, plugin, endpoint, "an endpoint answered 410 and is off");
+        let Ok(body) = serde_json::to_string(&document) else { return };
+        let written = self
+            .store
+            .put_document(
+                Document {
+                    kind: DocumentKind::Connection,
+                    scope: brand.to_owned(),
+                    name: plugin.to_owned(),
+                    body,
+                    secret: live.sealed_secrets(),
+                },
+                change,
+            )
+            .await;
+        let reloaded = match written {
+            Ok(()) => self.reload().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = reloaded {
+            tracing::error!(%error, "an endpoint that answered 410 could not be switched off");
+        }
+    }
+
+    /// Standard Webhooks `webhook-id`: from (event, connection, index), the same through all tries.
+    fn webhook_id(&self, due: &DueDelivery) -> String {
+        let digest = self.master.index_digest(
+            "webhook",
+            &[&due.event, due.brand.as_bytes(), due.plugin.as_bytes(), &due.index.to_be_bytes()],
+        );
+        let mut id = format!("msg_{}", format_digest(&digest));
+        id.truncate(36);
+        id
+    }
+}

@@ -1,0 +1,486 @@
+//! Dispatch: for each piece of work decide, run in the sandbox, check, and commit; only then deliver.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gateway_policy::{Decision, Facts, Flow, Recipient};
+use tokio::sync::Semaphore;
+
+use super::accept::{StoredEvent, event_place};
+use super::consumers::Consumer;
+use super::deliver::DueDelivery;
+use super::error::Refusal;
+use super::event;
+use super::gateway::Gateway;
+use super::ledger::Row;
+use super::registry::LiveConnection;
+use crate::boundary::{Checked, Crossing, EventView, Moment, Subject, from_share, toward_plugin};
+use crate::plugin_host::{Budget, Call, CallError};
+use crate::store::crypto::{format_digest, format_uid, new_uid};
+use crate::store::{CallRecord, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, WorkRecord};
+
+/// Pieces of work that one read of the store brings at most.
+const READ: u32 = 512;
+/// Calls of one piece of work, where the plugin says that it cannot do it now, or its breaker is open.
+const MAX_TRIES: u32 = 8;
+/// Milliseconds before the second call; each further wait is twice as long.
+const FIRST_WAIT_MS: i64 = 5_000;
+
+/// Rest after a failure of the store, so that it is not asked again and again.
+pub(super) const AFTER_FAILURE: Duration = Duration::from_millis(200);
+
+/// One event's work for one connection, in memory.
+pub(super) struct DueWork {
+    pub(super) id: i64,
+    pub(super) plugin: String,
+    pub(super) attempt: u32,
+    pub(super) consumer: Arc<Consumer>,
+    pub(super) event: Arc<StoredEvent>,
+}
+
+/// What a call leaves to be committed, and to be released once it is.
+pub(super) struct CallOutcome {
+    pub(super) record: CallRecord,
+    pub(super) deliveries: Vec<DueDelivery>,
+}
+
+impl Gateway {
+    pub(super) async fn dispatch_loop(self: Arc<Self>) {
+        let slots = Arc::new(Semaphore::new(self.tuning.concurrent_work));
+        loop {
+            if self.work.begin_read() {
+                self.read_due_work().await;
+                self.work.end_read();
+            }
+            let due = tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => return,
+                due = self.work.next() => due,
+            };
+            let Some(due) = due else {
+                tokio::task::yield_now().await;
+                continue;
+            };
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+            let gateway = Arc::clone(&self);
+            self.tasks.spawn(async move {
+                let id = due.id;
+                if gateway.work_on(due).await.is_err() {
+                    // Nothing was written and nothing released: it is still due, and the next poll reads it.
+                    tracing::warn!("work could not be committed; it stays due");
+                    tokio::time::sleep(AFTER_FAILURE).await;
+                }
+                gateway.work.done(&id);
+                drop(slot);
+            });
+        }
+    }
+
+    async fn read_due_work(&self) {
+        let records = match self.store.due_work(self.clock.now_ms(), READ).await {
+            Ok(records) => records,
+            Err(error) => {
+                tracing::warn!(%error, "due work cannot be read");
+                return;
+            }
+        };
+        if records.len() >= READ as usize {
+            self.work.fall_behind();
+        }
+        for record in records {
+            if !self.work.is_news(&record.id) {
+                continue;
+            }
+            match self.due_work(record).await {
+                Ok(due) => self.work.push(due.id, due),
+                Err(error) => tracing::error!(%error, "a stored event cannot be read; its work waits"),
+            }
+        }
+    }
+
+    async fn due_work(&self, record: WorkRecord) -> Result<DueWork, Refusal> {
+        let consumer = self.consumers.by_id(&*self.store, &self.master, record.event.consumer).await?;
+        let body = consumer
+            .key
+            .open(&event_place(&record.event.uid), &record.event.payload)
+            .map_err(|_| Refusal::Internal)?;
+        let event =
+            event::reread(&body, record.event.accepted_ms, &self.catalogue).ok_or(Refusal::Internal)?;
+        let stored = StoredEvent::new(record.event.uid, record.event.key, record.event.accepted_ms, event);
+        Ok(DueWork {
+            id: record.id,
+            plugin: record.plugin,
+            attempt: record.attempt,
+            consumer,
+            event: Arc::new(stored),
+        })
+    }
+
+    async fn work_on(self: &Arc<Self>, due: DueWork) -> Result<(), Refusal> {
+        let live = self.registry.load().connection(&due.consumer.brand, &due.plugin).cloned();
+        let Some(live) = live else { return self.switched_off(&due).await };
+        let Some(hook) = live.connection.share_hook(&due.event.event.kind) else {
+            return self.switched_off(&due).await;
+        };
+        let now_ms = self.clock.now_ms();
+        if let Err(until_ms) = live.breaker.admit(now_ms) {
+            return self.put_off(&due, &live, until_ms, "not-run:breaker-open").await;
+        }
+        let moment = self.book.moment(due.event.accepted_ms, now_ms);
+        let choices = due.consumer.choices();
+        let subject = Subject {
+            conditions: &due.event.event.conditions,
+            choices: Some(&choices),
+            engaged: due.consumer.engaged(),
+        };
+        let Some(hook_data) = live.connection.release.hooks.get(hook) else { return Err(Refusal::Internal) };
+        let identity = self.identity(&live, &due.consumer, &due.event);
+        let toward =
+            toward_plugin(&live.connection, hook, hook_data, &identity.view(&due.event), subject, moment);
+        let row = Row::of_call(self, &live.connection, &due.consumer, &due.event, moment);
+        let mut flow =
+            row.record(Stage::Call, Flow::Share, toward.recipient, toward.verdicts, toward.facts, "ran");
+        let outcome = match toward.input {
+            Err(not_run) => {
+                flow.outcome = not_run.code().into();
+                CallOutcome::only(due.id, flow)
+            }
+            Ok(input) => {
+                flow.payload = Some(due.consumer.key.digest(input.get().fields.as_bytes()));
+                let started = Instant::now();
+                let call = self.host.share(&live.loaded, input, Budget::default()).await;
+                flow.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+                flow.fuel = call.fuel_used;
+                if let Err(CallError::Unavailable(_) | CallError::Busy { .. }) = &call.result
+                    && due.attempt + 1 < MAX_TRIES
+                {
+                    let wait = FIRST_WAIT_MS << due.attempt.min(16);
+                    flow.outcome = code_of(&call);
+                    return self.defer(&due, now_ms + wait, flow).await;
+                }
+                self.judge_share(&live, &due, &row, flow, &toward.crossing, subject, moment, call)?
+            }
+        };
+        self.commit(outcome).await.map(drop)
+    }
+
+    /// Checks what a call gave back, and puts together what is to be committed.
+    #[allow(clippy::too_many_arguments)] // one call's whole context, used once
+    fn judge_share(
+        &self,
+        live: &LiveConnection,
+        due: &DueWork,
+        row: &Row<'_>,
+        mut flow: FlowRecord,
+        crossing: &Crossing,
+        subject: Subject<'_>,
+        moment: Moment,
+        call: Call<crate::boundary::PluginOutcome>,
+    ) -> Result<CallOutcome, Refusal> {
+        let log = self.log_of(&call, &flow, &due.consumer);
+        let checked = match call.result {
+            Ok(outcome) => from_share(&self.book, &live.connection, crossing, subject, moment, outcome)
+                .map_err(|violation| violation.code()),
+            Err(error) => Err(format!("failed:{}", error.code())),
+        };
+        match checked {
+            Err(code) => {
+                self.note_failure(live, row.at_ms, &code);
+                flow.outcome = code;
+                let record = CallRecord { log, ..CallOutcome::only(due.id, flow).record };
+                Ok(CallOutcome { record, deliveries: vec![] })
+            }
+            Ok(checked) => {
+                live.breaker.succeeded();
+                let mut outcome = self.outcome(row, flow, checked, &due.consumer, &due.event)?;
+                outcome.record.work = Some(due.id);
+                outcome.record.log = log;
+                Ok(outcome)
+            }
+        }
+    }
+
+    /// The rows, outbox and returned fields of a call that passed.
+    pub(super) fn outcome(
+        &self,
+        row: &Row<'_>,
+        flow: FlowRecord,
+        checked: Checked,
+        consumer: &Arc<Consumer>,
+        event: &Arc<StoredEvent>,
+    ) -> Result<CallOutcome, Refusal> {
+        let facts = Facts::from_bits(flow.facts);
+        let mut record = CallRecord {
+            work: None,
+            flows: vec![flow],
+            deliveries: vec![],
+            returns: vec![],
+            decision: None,
+            log: None,
+        };
+        if !checked.verdicts.is_empty() {
+            let outcome = if checked.returned.is_some() { "returned" } else { "withheld" };
+            let mut back =
+                row.record(Stage::Return, Flow::Return, Recipient::Brand, checked.verdicts, facts, outcome);
+            if let Some(returned) = checked.returned {
+                let text = serde_json::to_vec(&returned.release()).map_err(|_| Refusal::Internal)?;
+                back.payload = Some(consumer.key.digest(&text));
+                record.returns.push(NewReturn {
+                    flow: back.id,
+                    consumer: consumer.id,
+                    brand: row.brand.to_owned(),
+                    plugin: row.plugin.to_owned(),
+                    event: row.event,
+                    payload: seal(consumer, &return_place(&back.id), &text)?,
+                    at_ms: row.at_ms,
+                });
+            }
+            record.flows.push(back);
+        }
+        let mut deliveries = Vec::with_capacity(checked.deliveries.len());
+        for (index, planned) in checked.deliveries.into_iter().enumerate() {
+            let id = new_uid(row.at_ms);
+            let text = serde_json::to_vec(&planned).map_err(|_| Refusal::Internal)?;
+            record.deliveries.push(NewDelivery {
+                id,
+                consumer: consumer.id,
+                brand: row.brand.to_owned(),
+                plugin: row.plugin.to_owned(),
+                event: row.event,
+                endpoint: planned.endpoint.name.clone(),
+                payload: seal(consumer, &delivery_place(&id), &text)?,
+                due_ms: row.at_ms,
+            });
+            deliveries.push(DueDelivery {
+                id,
+                brand: row.brand.to_owned(),
+                plugin: row.plugin.to_owned(),
+                event: row.event,
+                accepted_ms: event.accepted_ms,
+                index,
+                attempt: 0,
+                consumer: Arc::clone(consumer),
+                planned: Arc::new(planned),
+            });
+        }
+        Ok(CallOutcome { record, deliveries })
+    }
+
+    /// Commits a call; then, and only then, its deliveries go on.
+    pub(super) async fn commit(self: &Arc<Self>, outcome: CallOutcome) -> Result<bool, Refusal> {
+        let CallOutcome { record, deliveries } = outcome;
+        let tally = Tally::of(&record.flows);
+        if !self.store.record_call(record).await? {
+            return Ok(false);
+        }
+        self.tally(&tally);
+        for delivery in deliveries {
+            self.deliveries.push(delivery.id, delivery);
+        }
+        Ok(true)
+    }
+
+    /// Counts what was committed.
+    pub(super) fn tally(&self, tally: &Tally) {
+        for verdict in &tally.decisions {
+            self.counters.decision(*verdict);
+        }
+        self.counters.flows(tally.flows);
+        self.counters.calls(tally.calls);
+        self.counters.violations(tally.violations);
+    }
+
+    /// Work for a connection that is off by now: clause use.brand-directed.
+    async fn switched_off(self: &Arc<Self>, due: &DueWork) -> Result<(), Refusal> {
+        let now_ms = self.clock.now_ms();
+        let moment = self.book.moment(due.event.accepted_ms, now_ms);
+        let registry = self.registry.load();
+        let partner = registry
+            .releases_of(&due.plugin)
+            .first()
+            .map(|live| live.meta.partner.clone())
+            .unwrap_or_default();
+        let row = Row {
+            brand: &due.consumer.brand,
+            plugin: &due.plugin,
+            partner: &partner,
+            release: [0; 32],
+            purpose: "",
+            consumer: due.consumer.pseudonym,
+            event: due.event.uid,
+            event_type: &due.event.event.kind,
+            policy: self.book.digest(moment),
+            at_ms: now_ms,
+        };
+        let flow = row.record(
+            Stage::Call,
+            Flow::Share,
+            Recipient::ThirdParty,
+            vec![],
+            Facts::none(),
+            "not-run:switched-off",
+        );
+        self.commit(CallOutcome::only(due.id, flow)).await.map(drop)
+    }
+
+    async fn put_off(
+        self: &Arc<Self>,
+        due: &DueWork,
+        live: &LiveConnection,
+        until_ms: i64,
+        code: &str,
+    ) -> Result<(), Refusal> {
+        let now_ms = self.clock.now_ms();
+        let moment = self.book.moment(due.event.accepted_ms, now_ms);
+        let row = Row::of_call(self, &live.connection, &due.consumer, &due.event, moment);
+        let flow = row.record(Stage::Call, Flow::Share, Recipient::ThirdParty, vec![], Facts::none(), code);
+        if due.attempt + 1 >= MAX_TRIES {
+            return self.commit(CallOutcome::only(due.id, flow)).await.map(drop);
+        }
+        self.defer(due, until_ms, flow).await
+    }
+
+    async fn defer(&self, due: &DueWork, due_ms: i64, flow: FlowRecord) -> Result<(), Refusal> {
+        let flows = vec![flow];
+        let tally = Tally::of(&flows);
+        self.store.defer_work(due.id, due.attempt + 1, due_ms, flows).await?;
+        self.tally(&tally);
+        Ok(())
+    }
+
+    /// Counts a failure toward the connection's breaker, visibly. Rejections and violations are the
+    /// plugin's own answers to one event; traps and overruns say that it is broken.
+    pub(super) fn note_failure(&self, live: &LiveConnection, now_ms: i64, code: &str) {
+        if code == "failed:rejected" {
+            live.breaker.succeeded();
+        } else if live.breaker.failed(now_ms) {
+            metrics::counter!("gateway_breaker_opened_total").increment(1);
+            tracing::warn!(
+                brand = &*live.connection.brand,
+                plugin = &*live.connection.plugin,
+                code,
+                "repeated failures opened the connection's breaker"
+            );
+        }
+    }
+
+    /// Log and failure texts, under the consumer's key.
+    pub(super) fn log_of<T>(&self, call: &Call<T>, flow: &FlowRecord, consumer: &Consumer) -> Option<NewLog> {
+        let failure = match &call.result {
+            Err(CallError::Rejected(text) | CallError::Unavailable(text)) => Some(text.as_str()),
+            _ => None,
+        };
+        if call.logs.is_empty() && failure.is_none() {
+            return None;
+        }
+        let lines: Vec<_> =
+            call.logs.iter().map(|line| (line.level.as_str(), line.message.as_str())).collect();
+        let text = serde_json::json!({ "lines": lines, "dropped": call.logs_dropped, "failure": failure });
+        let place = format!("log/{}", format_uid(&flow.id));
+        let text = consumer.key.seal(&place, text.to_string().as_bytes()).ok()?;
+        Some(NewLog { flow: flow.id, consumer: consumer.id, text })
+    }
+
+    /// The names under which a connection knows an event and its consumer: of no use to anyone else.
+    pub(super) fn identity(
+        &self,
+        live: &LiveConnection,
+        consumer: &Consumer,
+        event: &StoredEvent,
+    ) -> Identity {
+        let connection = &live.connection;
+        let short = |domain, parts: &[&[u8]]| {
+            let mut text = format_digest(&self.master.index_digest(domain, parts));
+            text.truncate(32);
+            text
+        };
+        Identity {
+            event: short(
+                "event-id",
+                &[connection.brand.as_bytes(), connection.plugin.as_bytes(), &event.key],
+            ),
+            consumer: short("pseudonym", &[&consumer.pseudonym, connection.partner.name.as_bytes()]),
+        }
+    }
+}
+
+/// Encrypts under the consumer's key.
+pub(super) fn seal(consumer: &Consumer, place: &str, text: &[u8]) -> Result<Vec<u8>, Refusal> {
+    consumer.key.seal(place, text).map_err(|_| Refusal::Internal)
+}
+
+/// The place of returned fields: associated data of their encryption.
+pub(super) fn return_place(flow: &crate::store::Uid) -> String {
+    format!("return/{}", format_uid(flow))
+}
+
+/// The place of a delivery: associated data of its encryption.
+pub(super) fn delivery_place(id: &crate::store::Uid) -> String {
+    format!("delivery/{}", format_uid(id))
+}
+
+/// The ledger's code for a failed call.
+pub(super) fn code_of<T>(call: &Call<T>) -> String {
+    call.result.as_ref().err().map_or_else(String::new, |error| format!("failed:{}", error.code()))
+}
+
+/// See [`Gateway::identity`]; empty for a preview, which shows nobody anything.
+#[derive(Default)]
+pub(super) struct Identity {
+    event: String,
+    consumer: String,
+}
+
+impl Identity {
+    pub(super) fn view<'a>(&'a self, stored: &'a StoredEvent) -> EventView<'a> {
+        EventView {
+            id: &self.event,
+            kind: &stored.event.kind,
+            time: &stored.event.time,
+            consumer: &self.consumer,
+            accepted_ms: stored.accepted_ms,
+            data: &stored.data,
+        }
+    }
+}
+
+/// What rows add to the counters, taken before they are handed to the store.
+pub(super) struct Tally {
+    decisions: Vec<Decision>,
+    flows: u64,
+    calls: u64,
+    violations: u64,
+}
+
+impl Tally {
+    /// Of the rows of one call; the first is the one toward the plugin.
+    pub(super) fn of(flows: &[FlowRecord]) -> Self {
+        let toward = flows.first().filter(|flow| flow.stage == Stage::Call);
+        let outcome = toward.map_or("not-run", |flow| flow.outcome.as_str());
+        Self {
+            decisions: toward.map_or_else(Vec::new, |flow| {
+                flow.verdicts.iter().map(|field| field.verdict.decision).collect()
+            }),
+            flows: flows.len() as u64,
+            calls: u64::from(!outcome.starts_with("not-run")),
+            violations: u64::from(outcome.starts_with("refused")),
+        }
+    }
+}
+
+impl CallOutcome {
+    /// Only a row: nothing came of the call.
+    fn only(work: i64, flow: FlowRecord) -> Self {
+        Self {
+            record: CallRecord {
+                work: Some(work),
+                flows: vec![flow],
+                deliveries: vec![],
+                returns: vec![],
+                decision: None,
+                log: None,
+            },
+            deliveries: vec![],
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The documents of the control plane, as they lie in the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A connection's document. Its secrets are beside it, encrypted: [`Secrets`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionDocument {
+    /// SHA-256 of the component, hexadecimal.
+    pub release: String,
+    pub grant: BTreeMap<String, BTreeSet<String>>,
+    pub settings: Value,
+    pub promotional: BTreeSet<String>,
+    pub privacy_policy: String,
+    pub switched_on_ms: i64,
+    /// Endpoints that answered 410.
+    #[serde(default)]
+    pub endpoints_off: BTreeSet<String>,
+}
+
+/// What is encrypted of a connection.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Secrets {
+    /// By the manifest's names.
+    pub named: BTreeMap<String, String>,
+    /// Standard Webhooks key, `whsec_` and Base64.
+    pub signing: String,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secrets").field("named", &self.named.keys()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,268 @@
+//! The gateway: its parts, its start and its end.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::consumers::Consumers;
+use super::counts::{Counters, Counts};
+use super::deliver::DueDelivery;
+use super::dispatch::DueWork;
+use super::documents::ConnectionDocument;
+use super::queue::Queue;
+use super::registry::{LiveRelease, Registry, Source};
+use crate::boundary::{PolicyBook, Release};
+use crate::catalogue::Catalogue;
+use crate::clock::Clock;
+use crate::manifest::Manifest;
+use crate::outbound::Outbound;
+use crate::plugin_host::PluginHost;
+use crate::store::crypto::{MasterKey, parse_digest};
+use crate::store::{Digest, DocumentKind, ReleaseMeta, Store, StoreError, Uid};
+
+/// How often the store is asked whether another process changed the control plane, or something is due.
+const POLL: Duration = Duration::from_millis(250);
+
+/// What a gateway is made of.
+pub struct Parts {
+    pub clock: Clock,
+    pub catalogue: Catalogue,
+    pub book: PolicyBook,
+    pub store: Arc<dyn Store>,
+    pub master: MasterKey,
+    pub host: PluginHost,
+    pub outbound: Outbound,
+    pub tuning: Tuning,
+}
+
+/// Numbers that an operator may change.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// Delivery attempts before a request is a dead letter; 10 is the whole schedule.
+    pub max_attempts: u32,
+    /// Consumers whose keys and choices stay in memory, about 1 KB each.
+    pub consumer_cache: u64,
+    /// Pieces of work under way at once; most of the time each waits for the disk.
+    pub concurrent_work: usize,
+    /// Requests under way at once.
+    pub concurrent_deliveries: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            max_attempts: crate::outbound::RetrySchedule::TRIES,
+            consumer_cache: 10_000,
+            concurrent_work: 64,
+            concurrent_deliveries: 64,
+        }
+    }
+}
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be read.
+    #[error("the store cannot be read: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// The running gateway.
+pub struct Gateway {
+    pub(super) clock: Clock,
+    pub(super) catalogue: Catalogue,
+    pub(super) book: PolicyBook,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) master: MasterKey,
+    pub(super) host: PluginHost,
+    pub(super) outbound: Outbound,
+    pub(super) tuning: Tuning,
+    pub(super) registry: ArcSwap<Registry>,
+    /// Held by whoever changes the control plane: one change at a time, each against the newest state.
+    pub(super) changing: tokio::sync::Mutex<()>,
+    pub(super) consumers: Consumers,
+    pub(super) counters: Counters,
+    pub(super) work: Queue<i64, DueWork>,
+    pub(super) deliveries: Queue<Uid, DueDelivery>,
+    pub(super) tasks: TaskTracker,
+    pub(super) stopping: CancellationToken,
+}
+
+impl Gateway {
+    /// Reads the control plane, loads what is switched on, and starts working.
+    ///
+    /// # Errors
+    /// [`StartError`] where the store cannot be read.
+    pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
+        let Parts { clock, catalogue, book, store, master, host, outbound, tuning } = parts;
+        let gateway = Arc::new(Self {
+            clock,
+            catalogue,
+            book,
+            store,
+            master,
+            host,
+            outbound,
+            registry: ArcSwap::default(),
+            changing: tokio::sync::Mutex::default(),
+            consumers: Consumers::new(tuning.consumer_cache),
+            counters: Counters::default(),
+            work: Queue::new(),
+            deliveries: Queue::new(),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            tuning,
+        });
+        gateway.reload().await?;
+        gateway.spawn(Self::dispatch_loop);
+        gateway.spawn(Self::delivery_loop);
+        gateway.spawn(Self::poll_loop);
+        Ok(gateway)
+    }
+
+    fn spawn<F>(self: &Arc<Self>, run: impl FnOnce(Arc<Self>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.spawn(run(Arc::clone(self)));
+    }
+
+    /// Notices what other processes changed, and what has become due.
+    async fn poll_loop(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = tokio::time::sleep(POLL) => {}
+            }
+            match self.store.control_version().await {
+                Ok(version) if version != self.registry.load().version => {
+                    let _alone = self.changing.lock().await;
+                    if let Err(error) = self.reload().await {
+                        tracing::error!(%error, "the control plane cannot be read again; the last state stays");
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "the store does not answer"),
+            }
+            // Retries and deferred work become due by the clock alone.
+            self.work.fall_behind();
+            self.deliveries.fall_behind();
+        }
+    }
+
+    /// Reads the control plane and puts the next snapshot in place.
+    pub(super) async fn reload(&self) -> Result<(), StoreError> {
+        let previous = self.registry.load_full();
+        let version = self.store.control_version().await?;
+        let documents = self.store.documents().await?;
+        let keys = self.store.keys().await?;
+        let needed: HashSet<Digest> = documents
+            .iter()
+            .filter(|document| document.kind == DocumentKind::Connection)
+            .filter_map(|document| serde_json::from_str::<ConnectionDocument>(&document.body).ok())
+            .filter_map(|document| parse_digest(&document.release))
+            .collect();
+        let mut releases = HashMap::new();
+        for meta in self.store.releases().await? {
+            let digest = meta.digest;
+            if let Some(live) = self.live_release(meta, &previous, needed.contains(&digest)).await {
+                releases.insert(digest, live);
+            }
+        }
+        let next = Registry::build(
+            Source { version, documents, keys, releases },
+            &previous,
+            &self.master,
+            &self.book,
+        );
+        self.registry.store(Arc::new(next));
+        Ok(())
+    }
+
+    /// A release of the store, loaded where a connection needs it. One that does not read or load is left
+    /// out, which switches its connections off; the log says so.
+    async fn live_release(
+        &self,
+        meta: ReleaseMeta,
+        previous: &Registry,
+        needed: bool,
+    ) -> Option<Arc<LiveRelease>> {
+        let known = previous.releases.get(&meta.digest);
+        if let Some(known) = known
+            && (known.loaded.is_some() || !needed)
+        {
+            return Some(Arc::clone(known));
+        }
+        let release = match known {
+            Some(known) => Arc::clone(&known.release),
+            None => {
+                let manifest: Manifest = serde_json::from_str(&meta.manifest)
+                    .inspect_err(|_| tracing::error!(plugin = meta.plugin, "a release's manifest is damaged"))
+                    .ok()?;
+                let release = Release::new(meta.digest, manifest, &self.catalogue)
+                    .inspect_err(|error| tracing::error!(%error, "a release does not fit this gateway"))
+                    .ok()?;
+                Arc::new(release)
+            }
+        };
+        let loaded = if needed { self.load_release(&meta.digest).await } else { None };
+        Some(Arc::new(LiveRelease { meta, release, loaded }))
+    }
+
+    pub(super) async fn load_release(&self, digest: &Digest) -> Option<crate::plugin_host::LoadedRelease> {
+        let bytes = match self.store.release_bytes(digest).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return None,
+            Err(error) => {
+                tracing::error!(%error, "a release cannot be read");
+                return None;
+            }
+        };
+        self.host
+            .load(*digest, &bytes)
+            .await
+            .inspect_err(|error| tracing::error!(%error, "a release cannot be loaded"))
+            .ok()
+    }
+
+    /// What has happened since the start.
+    pub fn counts(&self) -> Counts {
+        self.counters.read()
+    }
+
+    /// Whether it can take events: the store answers and nothing is stopping.
+    pub async fn ready(&self) -> bool {
+        !self.stopping.is_cancelled() && self.store.ping().await.is_ok()
+    }
+
+    /// Waits until no work and no delivery is due or under way.
+    pub async fn settled(&self) {
+        loop {
+            let idle = self.work.len() == 0
+                && self.deliveries.len() == 0
+                && !self.work.is_behind()
+                && !self.deliveries.is_behind();
+            if idle {
+                let now_ms = self.clock.now_ms();
+                let nothing_due = matches!(self.store.due_work(now_ms, 1).await, Ok(due) if due.is_empty())
+                    && matches!(self.store.due_deliveries(now_ms, 1).await, Ok(due) if due.is_empty());
+                if nothing_due && self.work.len() == 0 && self.deliveries.len() == 0 {
+                    return;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Stops taking work, finishes what runs, closes the store. What is not finished stays in the store.
+    pub async fn shutdown(&self) {
+        self.stopping.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.store.close().await;
+    }
+}

@@ -1,0 +1,262 @@
+//! The preview: what a brand reads before it switches on, and what the newest events would have sent.
+//! It runs no plugin and moves no value.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use gateway_policy::{Flow, Recipient};
+
+use super::accept::StoredEvent;
+use super::control::find_release;
+use super::dispatch::Identity;
+use super::error::Refusal;
+use super::gateway::Gateway;
+use super::model::{Preview, PreviewCounts, PreviewEndpoint, PreviewField, PreviewHook};
+use super::publish::declared_field;
+use super::registry::LiveRelease;
+use crate::boundary::{Connection, Grant, Hook, HookField, Subject, grant_key, toward_plugin};
+
+/// Events that a preview looks at.
+const EVENTS: u32 = 100;
+
+impl Gateway {
+    /// What would flow, to whom, under which contract and clause. Where the plugin is on at the brand, under
+    /// its grant; else as if every declared field were granted.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for an unknown brand, plugin, release or partner.
+    pub async fn preview(
+        &self,
+        brand: &str,
+        plugin: &str,
+        release: Option<&str>,
+    ) -> Result<Preview, Refusal> {
+        self.platform_brand(brand)?;
+        let registry = self.registry.load_full();
+        let on = registry.connection(brand, plugin);
+        let current = on.map(|live| live.document.release.as_str());
+        let live: &LiveRelease = find_release(&registry, plugin, release.or(current))?;
+        let partner = registry
+            .partners
+            .get(&live.meta.partner)
+            .ok_or_else(|| Refusal::NotFound { what: format!("partner {}", live.meta.partner) })?;
+        let grant: Grant = match on {
+            Some(on) => on
+                .document
+                .grant
+                .iter()
+                .map(|(hook, fields)| (hook.clone(), fields.iter().cloned().collect()))
+                .collect(),
+            None => live
+                .release
+                .hooks
+                .iter()
+                .map(|hook| {
+                    (
+                        grant_key(&hook.trigger),
+                        hook.fields.iter().map(|field| field.name.to_string()).collect(),
+                    )
+                })
+                .collect(),
+        };
+        let promotional: HashSet<String> = on.map(|on| on.connection.promotional.clone()).unwrap_or_default();
+        let connection = Connection::new(
+            &self.book,
+            brand.into(),
+            Arc::clone(&live.release),
+            Arc::clone(&partner.record),
+            &grant,
+            promotional,
+            serde_json::json!({}),
+        );
+        let mut hooks: Vec<PreviewHook> = live
+            .release
+            .hooks
+            .iter()
+            .enumerate()
+            .map(|(index, hook)| self.preview_hook(&connection, index, hook))
+            .collect();
+        let last_events = self.preview_events(brand, &connection, &mut hooks).await?;
+        let manifest = &live.release.manifest;
+        let endpoints: Vec<PreviewEndpoint> = manifest
+            .endpoint
+            .iter()
+            .map(|endpoint| PreviewEndpoint {
+                name: endpoint.name.clone(),
+                method: endpoint.method.clone(),
+                url: endpoint.url.clone(),
+                channel: endpoint.channel.map(|channel| format!("{channel:?}").to_lowercase()),
+            })
+            .collect();
+        let mut preview = Preview {
+            plugin: plugin.to_owned(),
+            version: live.meta.version.clone(),
+            partner: live.meta.partner.clone(),
+            purpose: manifest.plugin.purpose.clone(),
+            privacy_policy: manifest.plugin.privacy_policy.clone(),
+            sentences: Vec::new(),
+            hooks,
+            endpoints,
+            last_events,
+        };
+        preview.sentences = sentences(&preview, &partner.record.display_name, partner.record.region.as_str());
+        Ok(preview)
+    }
+
+    fn preview_hook(&self, connection: &Connection, index: usize, hook: &Hook) -> PreviewHook {
+        let fields = hook
+            .fields
+            .iter()
+            .enumerate()
+            .map(|(at, field)| self.preview_field(connection, hook.flow, field, connection.grants(index, at)))
+            .collect();
+        let returns = hook
+            .returns
+            .iter()
+            .flat_map(|schema| schema.leaves())
+            .map(|(path, category)| (path.to_string(), category.clone()))
+            .collect();
+        PreviewHook { hook: grant_key(&hook.trigger), fields, returns }
+    }
+
+    fn preview_field(
+        &self,
+        connection: &Connection,
+        flow: Flow,
+        field: &HookField,
+        granted: bool,
+    ) -> PreviewField {
+        let (partner, purpose) = (&connection.partner, connection.release.purpose);
+        let now_ms = self.clock.now_ms();
+        let current = self.book.moment(now_ms, now_ms).current;
+        let mut recipient = Recipient::ServiceProvider;
+        let (mut allowed_by, mut withheld_by) = (BTreeSet::new(), BTreeSet::new());
+        let mut contract = None;
+        for label in field.labels.iter() {
+            let standing = partner.standing(purpose, label.category, now_ms);
+            if standing.recipient == Recipient::ThirdParty {
+                recipient = Recipient::ThirdParty;
+            }
+            contract = partner
+                .contracts
+                .iter()
+                .find(|(_, contract)| contract.covers(purpose, label.category, now_ms))
+                .map(|(name, _)| name.clone());
+            let compiled = current.and_then(|version| {
+                self.book.compiled(version, flow, standing.recipient, purpose, label.category)
+            });
+            if let Some(compiled) = compiled {
+                allowed_by.extend(compiled.permitting_clauses().map(|clause| clause.as_str().to_owned()));
+                withheld_by.extend(compiled.forbidding_clauses().map(|clause| clause.as_str().to_owned()));
+            }
+        }
+        PreviewField {
+            declared: declared_field(field),
+            granted,
+            recipient: recipient.as_str().to_owned(),
+            contract,
+            allowed_by: allowed_by.into_iter().collect(),
+            withheld_by: withheld_by.into_iter().collect(),
+            would_allow: 0,
+            would_withhold: 0,
+            reasons: BTreeMap::new(),
+        }
+    }
+
+    /// Decides about the newest events as if they came in now, and counts.
+    async fn preview_events(
+        &self,
+        brand: &str,
+        connection: &Connection,
+        hooks: &mut [PreviewHook],
+    ) -> Result<PreviewCounts, Refusal> {
+        let kinds: BTreeSet<String> =
+            connection.release.hooks.iter().map(|hook| hook.event().to_owned()).collect();
+        let kinds: Vec<String> = kinds.into_iter().collect();
+        let mut counts = PreviewCounts::default();
+        for record in self.store.recent_events(brand, &kinds, EVENTS).await? {
+            let consumer = self.consumers.by_id(&*self.store, &self.master, record.consumer).await?;
+            let event = self.open_event(&consumer, &record)?;
+            let stored = StoredEvent::new(record.uid, record.key, record.accepted_ms, event);
+            counts.events += 1;
+            let choices = consumer.choices();
+            let subject = Subject {
+                conditions: &stored.event.conditions,
+                choices: Some(&choices),
+                engaged: consumer.engaged(),
+            };
+            let moment = self.book.moment(stored.accepted_ms, self.clock.now_ms());
+            let identity = Identity::default();
+            for ((index, hook), preview) in connection.release.hooks.iter().enumerate().zip(hooks.iter_mut())
+            {
+                if hook.event() != stored.event.kind {
+                    continue;
+                }
+                let toward = toward_plugin(connection, index, hook, &identity.view(&stored), subject, moment);
+                counts.calls += usize::from(toward.input.is_ok());
+                for verdict in &toward.verdicts {
+                    let Some(field) =
+                        preview.fields.iter_mut().find(|field| *field.declared.field == *verdict.field)
+                    else {
+                        continue;
+                    };
+                    if verdict.verdict.allows() {
+                        field.would_allow += 1
+                    } else {
+                        field.would_withhold += 1
+                    }
+                    *field.reasons.entry(verdict.verdict.reason.to_string()).or_default() += 1;
+                }
+            }
+        }
+        Ok(counts)
+    }
+}
+
+/// The whole of it in plain words.
+fn sentences(preview: &Preview, partner: &str, region: &str) -> Vec<String> {
+    let mut text = vec![format!(
+        "{} of {partner} ({region}) would work for the purpose {}; what {partner} does with the data is governed by {}.",
+        preview.plugin, preview.purpose, preview.privacy_policy
+    )];
+    for hook in &preview.hooks {
+        let when = match hook.hook.split_once(' ') {
+            Some(("decide", slot)) => format!("When the slot {slot} asks"),
+            Some((_, event)) => format!("On each {event}"),
+            None => hook.hook.clone(),
+        };
+        for (access, verb) in [("read", "reads"), ("sealed", "forwards, without being able to read it,")] {
+            let of: Vec<&PreviewField> =
+                hook.fields.iter().filter(|field| field.granted && field.declared.access == access).collect();
+            if !of.is_empty() {
+                let names = of
+                    .iter()
+                    .map(|field| format!("{} ({})", field.declared.field, field.declared.why))
+                    .collect::<Vec<_>>();
+                text.push(format!("{when}, it {verb} {}.", names.join(", ")));
+            }
+        }
+        for field in hook.fields.iter().filter(|field| field.granted) {
+            let standing = match &field.contract {
+                Some(contract) => format!("as a service provider under contract {contract}"),
+                None => "as a third party, without a contract".to_owned(),
+            };
+            let seen = field.would_allow + field.would_withhold;
+            let of_events = if seen == 0 {
+                "none of the newest events has it".to_owned()
+            } else {
+                format!("of the newest {seen} events with it, {} would have been given", field.would_allow)
+            };
+            text.push(format!("{partner} gets {} {standing}; {of_events}.", field.declared.field));
+        }
+        if !hook.returns.is_empty() {
+            let names = hook.returns.keys().cloned().collect::<Vec<_>>().join(", ");
+            text.push(format!("{when}, it gives back {names}."));
+        }
+    }
+    for endpoint in &preview.endpoints {
+        text.push(format!("Requests go to {} ({} {}).", endpoint.name, endpoint.method, endpoint.url));
+    }
+    text.push("It combines nothing with the partner's own data.".to_owned());
+    text
+}

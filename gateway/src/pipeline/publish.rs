@@ -1,0 +1,168 @@
+//! Publishing: a release is checked, compiled and stored; it runs nowhere until a brand switches it on.
+
+use std::collections::BTreeMap;
+
+use gateway_policy::Access;
+
+use super::control::find_release;
+use super::error::{Problem, Refusal};
+use super::gateway::Gateway;
+use super::model::{DeclaredField, ReleaseView};
+use super::registry::{LiveRelease, rfc3339};
+use crate::boundary::{Hook, Release, grant_key};
+use crate::manifest;
+use crate::store::crypto::format_digest;
+use crate::store::{ReleaseMeta, ReleaseRecord};
+
+impl Gateway {
+    /// Publishes a release of the key's partner.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] with everything that is wrong with the component; [`Refusal::Forbidden`] where the
+    /// manifest names another partner; [`Refusal::Conflict`] where the plugin is another partner's, or the
+    /// version is taken by another component; [`Refusal::TooLarge`].
+    pub async fn publish(
+        &self,
+        component: Vec<u8>,
+        partner: &str,
+        actor: &str,
+    ) -> Result<ReleaseView, Refusal> {
+        let limit = manifest::MAX_COMPONENT_BYTES;
+        if component.len() > limit {
+            return Err(Refusal::TooLarge { what: "the component", limit });
+        }
+        // Reading a hostile component takes a while; it must not hold up calls.
+        let catalogue = self.catalogue.clone();
+        let (component, reviewed) = tokio::task::spawn_blocking(move || {
+            let reviewed = manifest::review(&component, &catalogue);
+            (component, reviewed)
+        })
+        .await
+        .map_err(|_| Refusal::Internal)?;
+        let inspected = reviewed.map_err(invalid)?;
+        let plugin = &inspected.manifest.plugin;
+        if plugin.partner != partner {
+            return Err(Refusal::Forbidden {
+                message: format!(
+                    "the manifest names partner {}, and this key publishes for {partner}; correct [plugin] partner",
+                    plugin.partner
+                ),
+            });
+        }
+        if !self.registry.load().partners.contains_key(partner) {
+            return Err(Refusal::NotFound { what: format!("partner {partner}") });
+        }
+        let release = Release::new(inspected.digest, inspected.manifest.clone(), &self.catalogue)
+            .map_err(|error| Refusal::invalid("the manifest", "", error.to_string()))?;
+        // Outside the lock: compiling can take many seconds.
+        self.host.load(inspected.digest, &component).await.map_err(|error| {
+            tracing::warn!(%error, plugin = plugin.name, "a component was refused by the sandbox");
+            Refusal::invalid("the component", "", error.to_string())
+        })?;
+        let _alone = self.changing.lock().await;
+        let registry = self.registry.load();
+        if let Some(other) =
+            registry.releases_of(&plugin.name).first().filter(|live| live.meta.partner != partner)
+        {
+            return Err(Refusal::Conflict {
+                message: format!(
+                    "plugin {} belongs to partner {}; choose another name",
+                    plugin.name, other.meta.partner
+                ),
+            });
+        }
+        if let Some(same) = registry.releases.get(&inspected.digest) {
+            // The same bytes again: nothing to do, and no error.
+            return Ok(view(&same.meta, &same.release));
+        }
+        let version = plugin.version.to_string();
+        if registry.releases_of(&plugin.name).iter().any(|live| live.meta.version == version) {
+            return Err(Refusal::Conflict {
+                message: format!(
+                    "version {version} of {} is published with other bytes; give this one a new version",
+                    plugin.name
+                ),
+            });
+        }
+        let meta = ReleaseMeta {
+            digest: inspected.digest,
+            plugin: plugin.name.clone(),
+            version: version.clone(),
+            partner: partner.to_owned(),
+            manifest: serde_json::to_string(&inspected.manifest).map_err(|_| Refusal::Internal)?,
+            size: component.len() as u64,
+            published_ms: self.clock.now_ms(),
+        };
+        let published = view(&meta, &release);
+        let change = self.change(actor, format!("publish {} {version}", plugin.name));
+        self.store.put_release(ReleaseRecord { meta, component }, change).await?;
+        self.reload().await?;
+        Ok(published)
+    }
+
+    /// The newest release of every plugin.
+    pub fn plugins(&self) -> Vec<ReleaseView> {
+        let registry = self.registry.load();
+        registry
+            .plugin_names()
+            .into_iter()
+            .filter_map(|name| registry.releases_of(name).first().map(|live| view(&live.meta, &live.release)))
+            .collect()
+    }
+
+    /// Every release of a plugin, newest first.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`].
+    pub fn releases(&self, plugin: &str) -> Result<Vec<ReleaseView>, Refusal> {
+        let registry = self.registry.load();
+        find_release(&registry, plugin, None)?;
+        Ok(registry
+            .releases_of(plugin)
+            .into_iter()
+            .map(|live: &std::sync::Arc<LiveRelease>| view(&live.meta, &live.release))
+            .collect())
+    }
+}
+
+fn invalid(found: Vec<manifest::Problem>) -> Refusal {
+    let problems = found
+        .into_iter()
+        .map(|problem| Problem { pointer: problem.at.clone(), detail: problem.to_string() })
+        .collect();
+    Refusal::Invalid { what: "the component".into(), problems }
+}
+
+pub(super) fn view(meta: &ReleaseMeta, release: &Release) -> ReleaseView {
+    let plugin = &release.manifest.plugin;
+    ReleaseView {
+        plugin: meta.plugin.clone(),
+        version: meta.version.clone(),
+        partner: meta.partner.clone(),
+        release: format_digest(&meta.digest),
+        summary: plugin.summary.clone(),
+        purpose: plugin.purpose.clone(),
+        privacy_policy: plugin.privacy_policy.clone(),
+        size: meta.size,
+        published: rfc3339(meta.published_ms),
+        hooks: release
+            .hooks
+            .iter()
+            .map(|hook| (grant_key(&hook.trigger), declared(hook)))
+            .collect::<BTreeMap<_, _>>(),
+    }
+}
+
+fn declared(hook: &Hook) -> Vec<DeclaredField> {
+    hook.fields.iter().map(declared_field).collect()
+}
+
+pub(super) fn declared_field(field: &crate::boundary::HookField) -> DeclaredField {
+    DeclaredField {
+        field: field.name.to_string(),
+        access: if field.access == Access::Sealed { "sealed" } else { "read" }.to_owned(),
+        required: field.required,
+        why: field.why.clone(),
+        category: field.labels.first().map(|label| label.category.to_string()).unwrap_or_default(),
+    }
+}

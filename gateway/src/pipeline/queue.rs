@@ -1,0 +1,165 @@
+//! What is due and under way. The store is the truth; this is its memory, so that what was just
+//! committed need not be read again. Whatever does not fit is read from the store later.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::{Notify, mpsc};
+
+/// Items that wait in memory at most. A burst beyond it stays in the store and is read when there is room.
+const WAITING: usize = 4096;
+
+/// A queue of items with an identity, each under way at most once in this process.
+pub(super) struct Queue<K, T> {
+    send: mpsc::Sender<T>,
+    receive: tokio::sync::Mutex<mpsc::Receiver<T>>,
+    state: Mutex<State<K>>,
+    /// Set where the store holds due items that are not in here.
+    behind: AtomicBool,
+    woken: Notify,
+}
+
+struct State<K> {
+    /// Waiting or under way.
+    known: HashSet<K>,
+    /// Ended while the store was being read: what the read still shows of them is stale.
+    ended: Option<HashSet<K>>,
+}
+
+impl<K: Eq + Hash + Clone, T> Queue<K, T> {
+    pub(super) fn new() -> Self {
+        let (send, receive) = mpsc::channel(WAITING);
+        Self {
+            send,
+            receive: tokio::sync::Mutex::new(receive),
+            state: Mutex::new(State { known: HashSet::new(), ended: None }),
+            // At the start nothing of the store is known.
+            behind: AtomicBool::new(true),
+            woken: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State<K>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts an item in, unless it is here already. Without room it is left to the store.
+    pub(super) fn push(&self, key: K, item: T) {
+        let mut state = self.state();
+        if !state.known.insert(key.clone()) {
+            return;
+        }
+        if self.send.try_send(item).is_err() {
+            state.known.remove(&key);
+            drop(state);
+            self.fall_behind();
+        }
+    }
+
+    /// The next item, or none where the store must be read first.
+    pub(super) async fn next(&self) -> Option<T> {
+        let mut receive = self.receive.lock().await;
+        let woken = self.woken.notified();
+        tokio::pin!(woken);
+        woken.as_mut().enable();
+        if self.wants_read() {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            item = receive.recv() => item,
+            () = woken => None,
+        }
+    }
+
+    /// An item has been dealt with, or put off.
+    pub(super) fn done(&self, key: &K) {
+        let mut state = self.state();
+        state.known.remove(key);
+        if let Some(ended) = &mut state.ended {
+            ended.insert(key.clone());
+        }
+    }
+
+    /// How many are waiting or under way.
+    pub(super) fn len(&self) -> usize {
+        self.state().known.len()
+    }
+
+    /// Says that the store holds something due that is not in here.
+    pub(super) fn fall_behind(&self) {
+        self.behind.store(true, Ordering::Release);
+        self.woken.notify_waiters();
+    }
+
+    /// Whether the store must be read.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Acquire)
+    }
+
+    /// Whether a read of the store is due and there is room for what it may bring.
+    fn wants_read(&self) -> bool {
+        self.is_behind() && self.len() <= WAITING / 2
+    }
+
+    /// Begins a read of the store, where one is due and there is room.
+    pub(super) fn begin_read(&self) -> bool {
+        if !self.wants_read() {
+            return false;
+        }
+        self.behind.store(false, Ordering::Release);
+        self.state().ended = Some(HashSet::new());
+        true
+    }
+
+    /// Ends a read: whether an item that it showed is news.
+    pub(super) fn is_news(&self, key: &K) -> bool {
+        let state = self.state();
+        !state.known.contains(key) && !state.ended.as_ref().is_some_and(|ended| ended.contains(key))
+    }
+
+    /// Forgets what ended during the read.
+    pub(super) fn end_read(&self) {
+        self.state().ended = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_is_under_way_once() {
+        let queue = Queue::new();
+        queue.push(1, "first");
+        queue.push(1, "again");
+        assert_eq!(queue.len(), 1);
+        queue.done(&1);
+        assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn what_ended_while_the_store_was_read_is_no_news() {
+        let queue = Queue::new();
+        queue.push(1, ());
+        assert!(queue.begin_read());
+        queue.done(&1);
+        assert!(!queue.is_news(&1));
+        assert!(queue.is_news(&2));
+        queue.end_read();
+        assert!(queue.is_news(&1));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_to_the_store() {
+        let queue = Queue::new();
+        assert!(queue.begin_read());
+        for key in 0..=WAITING {
+            queue.push(key, ());
+        }
+        assert_eq!(queue.len(), WAITING);
+        assert!(queue.is_behind());
+    }
+}

@@ -1,0 +1,287 @@
+//! What there is, in memory: brands, partners, releases, connections, keys. One snapshot at a time;
+//! an edit makes the next one, and every decision reads the newest.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use gateway_policy::{Category, Contract, Partner, Purpose, Region};
+use secrecy::SecretString;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::breaker::Breaker;
+use super::documents::{ConnectionDocument, Secrets};
+use super::model::{BrandInput, Caller, ContractInput, PartnerInput, Role};
+use crate::boundary::{Connection, Grant, PolicyBook, Release};
+use crate::manifest::Auth;
+use crate::outbound::{Credentials, ResolvedAuth, SigningKey};
+use crate::plugin_host::LoadedRelease;
+use crate::store::crypto::MasterKey;
+use crate::store::{ApiKeyRecord, Digest, Document, DocumentKind, ReleaseMeta};
+
+/// A published release, ready to be called once it is loaded.
+pub struct LiveRelease {
+    pub meta: ReleaseMeta,
+    pub release: Arc<Release>,
+    /// Compiled code; none until a connection needs it.
+    pub loaded: Option<LoadedRelease>,
+}
+
+/// A connection with all that a call or a delivery of it needs.
+pub struct LiveConnection {
+    pub connection: Connection,
+    pub document: ConnectionDocument,
+    pub loaded: LoadedRelease,
+    pub secrets: Secrets,
+    pub signing: SigningKey,
+    pub breaker: Arc<Breaker>,
+    body: String,
+    sealed: Option<Vec<u8>>,
+}
+
+/// A partner's contracts as the operator wrote them, and its record.
+pub struct LivePartner {
+    pub contracts: BTreeMap<String, ContractInput>,
+    pub record: Arc<Partner>,
+}
+
+/// One snapshot of what there is.
+#[derive(Default)]
+pub struct Registry {
+    /// [`crate::store::Store::control_version`] that it was read at.
+    pub version: i64,
+    pub brands: BTreeMap<String, BrandInput>,
+    pub partners: BTreeMap<String, LivePartner>,
+    pub releases: HashMap<Digest, Arc<LiveRelease>>,
+    /// By brand, then by plugin.
+    pub connections: HashMap<String, BTreeMap<String, Arc<LiveConnection>>>,
+    keys: HashMap<Digest, Caller>,
+}
+
+/// What a snapshot is made from.
+pub struct Source {
+    pub version: i64,
+    pub documents: Vec<Document>,
+    pub keys: Vec<ApiKeyRecord>,
+    /// Every release, loaded where a connection needs it.
+    pub releases: HashMap<Digest, Arc<LiveRelease>>,
+}
+
+impl Registry {
+    /// Makes the next snapshot. A connection that cannot be put together is left out, which is as if it
+    /// were switched off, and the log says so: nothing fails open.
+    pub fn build(source: Source, previous: &Self, master: &MasterKey, book: &PolicyBook) -> Self {
+        let mut next = Self { version: source.version, releases: source.releases, ..Self::default() };
+        let mut contracts: BTreeMap<String, BTreeMap<String, ContractInput>> = BTreeMap::new();
+        for document in &source.documents {
+            match document.kind {
+                DocumentKind::Brand => match serde_json::from_str(&document.body) {
+                    Ok(brand) => drop(next.brands.insert(document.name.clone(), brand)),
+                    Err(_) => damaged(document),
+                },
+                DocumentKind::Contract => match serde_json::from_str(&document.body) {
+                    Ok(contract) => {
+                        contracts
+                            .entry(document.scope.clone())
+                            .or_default()
+                            .insert(document.name.clone(), contract);
+                    }
+                    Err(_) => damaged(document),
+                },
+                DocumentKind::Partner | DocumentKind::Connection => {}
+            }
+        }
+        for document in source.documents.iter().filter(|document| document.kind == DocumentKind::Partner) {
+            let Ok(input) = serde_json::from_str::<PartnerInput>(&document.body) else {
+                damaged(document);
+                continue;
+            };
+            let contracts = contracts.remove(&document.name).unwrap_or_default();
+            let record = partner_record(&document.name, &input, &contracts);
+            let record = match previous.partners.get(&document.name) {
+                Some(known) if *known.record == record => Arc::clone(&known.record),
+                _ => Arc::new(record),
+            };
+            next.partners.insert(document.name.clone(), LivePartner { contracts, record });
+        }
+        for document in source.documents {
+            if document.kind == DocumentKind::Connection {
+                let (brand, plugin) = (document.scope.clone(), document.name.clone());
+                match next.connect(document, previous, master, book) {
+                    Ok(live) => drop(next.connections.entry(brand).or_default().insert(plugin, live)),
+                    Err(problem) => {
+                        tracing::error!(%brand, %plugin, problem, "a connection cannot be used and counts as switched off");
+                    }
+                }
+            }
+        }
+        for key in source.keys {
+            if let Some(role) = Role::parse(&key.role) {
+                let caller = Caller { key: key.id, role, brand: key.brand, partner: key.partner };
+                next.keys.insert(key.secret_digest, caller);
+            }
+        }
+        next
+    }
+
+    fn connect(
+        &self,
+        document: Document,
+        previous: &Self,
+        master: &MasterKey,
+        book: &PolicyBook,
+    ) -> Result<Arc<LiveConnection>, &'static str> {
+        let parsed: ConnectionDocument =
+            serde_json::from_str(&document.body).map_err(|_| "its document is damaged")?;
+        let digest =
+            crate::store::crypto::parse_digest(&parsed.release).ok_or("its release is not a digest")?;
+        let live = self.releases.get(&digest).ok_or("its release is not published")?;
+        let loaded = live.loaded.clone().ok_or("its release is not loaded")?;
+        let partner = self.partners.get(&live.meta.partner).ok_or("its partner is not registered")?;
+        let known = previous.connections.get(&document.scope).and_then(|of| of.get(&document.name));
+        if let Some(known) = known
+            && known.body == document.body
+            && known.sealed == document.secret
+            && Arc::ptr_eq(&known.connection.partner, &partner.record)
+        {
+            return Ok(Arc::clone(known));
+        }
+        let sealed = document.secret.as_deref().ok_or("its secrets are missing")?;
+        let secrets = master
+            .open(&secrets_place(&document.scope, &document.name), sealed)
+            .map_err(|_| "its secrets do not open with this master key")?;
+        let secrets: Secrets = serde_json::from_slice(&secrets).map_err(|_| "its secrets are damaged")?;
+        let signing = SigningKey::from_text(&SecretString::from(secrets.signing.clone()))
+            .map_err(|_| "its signing key is damaged")?;
+        let grant: Grant = parsed
+            .grant
+            .iter()
+            .map(|(hook, fields)| (hook.clone(), fields.iter().cloned().collect()))
+            .collect();
+        let connection = Connection::new(
+            book,
+            document.scope.as_str().into(),
+            Arc::clone(&live.release),
+            Arc::clone(&partner.record),
+            &grant,
+            parsed.promotional.iter().cloned().collect(),
+            parsed.settings.clone(),
+        );
+        Ok(Arc::new(LiveConnection {
+            connection,
+            loaded,
+            secrets,
+            signing,
+            breaker: known.map_or_else(Arc::default, |known| Arc::clone(&known.breaker)),
+            document: parsed,
+            body: document.body,
+            sealed: document.secret,
+        }))
+    }
+
+    /// The caller with this key.
+    pub fn caller(&self, secret_digest: &Digest) -> Option<&Caller> {
+        self.keys.get(secret_digest)
+    }
+
+    /// One connection.
+    pub fn connection(&self, brand: &str, plugin: &str) -> Option<&Arc<LiveConnection>> {
+        self.connections.get(brand)?.get(plugin)
+    }
+
+    /// The connection that fills a slot of a brand.
+    pub fn slot(&self, brand: &str, slot: &str) -> Option<&Arc<LiveConnection>> {
+        self.connections.get(brand)?.values().find(|live| live.connection.decide_hook(slot).is_some())
+    }
+
+    /// Releases of a plugin, newest first.
+    pub fn releases_of(&self, plugin: &str) -> Vec<&Arc<LiveRelease>> {
+        let mut found: Vec<_> = self.releases.values().filter(|live| live.meta.plugin == plugin).collect();
+        found.sort_by_key(|live| std::cmp::Reverse((live.meta.published_ms, live.meta.version.clone())));
+        found
+    }
+
+    /// Names of everything of a kind, for errors that name the nearest.
+    pub fn plugin_names(&self) -> BTreeSet<&str> {
+        self.releases.values().map(|live| live.meta.plugin.as_str()).collect()
+    }
+}
+
+fn damaged(document: &Document) {
+    tracing::error!(kind = ?document.kind, scope = document.scope, name = document.name, "a document is damaged and counts as absent");
+}
+
+/// The place of a connection's secrets: associated data of their encryption.
+pub fn secrets_place(brand: &str, plugin: &str) -> String {
+    format!("connection/{brand}/{plugin}")
+}
+
+/// A partner's record from its documents. What does not parse was refused when it was written; were it
+/// here all the same, it would cover nothing.
+pub fn partner_record(
+    name: &str,
+    input: &PartnerInput,
+    contracts: &BTreeMap<String, ContractInput>,
+) -> Partner {
+    Partner {
+        name: name.to_owned(),
+        display_name: input.display_name.clone(),
+        region: Region::parse(&input.region),
+        domains: input.domains.clone(),
+        consideration: input.consideration,
+        contracts: contracts
+            .iter()
+            .map(|(name, contract)| (name.clone(), contract_record(contract)))
+            .collect(),
+    }
+}
+
+fn contract_record(input: &ContractInput) -> Contract {
+    Contract {
+        purposes: input.purposes.iter().filter_map(|key| Purpose::parse(key).ok()).collect(),
+        categories: input.categories.iter().filter_map(|key| Category::parse(key).ok()).collect(),
+        onward_transfer: input.onward_transfer,
+        consideration: input.consideration,
+        expires_ms: input.expires.as_deref().map(|text| parse_rfc3339_ms(text).unwrap_or(i64::MIN)),
+    }
+}
+
+/// RFC 3339 to milliseconds since the Unix epoch.
+pub fn parse_rfc3339_ms(text: &str) -> Option<i64> {
+    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()
+}
+
+/// Milliseconds since the Unix epoch to RFC 3339.
+pub fn rfc3339(ms: i64) -> String {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000)
+        .ok()
+        .and_then(|at| at.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}
+
+impl LiveConnection {
+    /// Its secrets as they lie in the store.
+    pub fn sealed_secrets(&self) -> Option<Vec<u8>> {
+        self.sealed.clone()
+    }
+
+    /// The endpoint's `auth` with its secrets; none where one is missing, and then nothing is sent.
+    pub fn credentials(&self, auth: &Auth) -> Option<Credentials> {
+        let secret =
+            |name: &String| self.secrets.named.get(name).map(|value| SecretString::from(value.clone()));
+        let auth = match auth {
+            Auth::None => ResolvedAuth::None,
+            Auth::Bearer(name) => ResolvedAuth::Bearer(secret(name)?),
+            Auth::Basic { username, password } => {
+                ResolvedAuth::Basic { username: secret(username)?, password: secret(password)? }
+            }
+            Auth::Header { name, value } => {
+                ResolvedAuth::Header { name: name.parse().ok()?, value: secret(value)? }
+            }
+            Auth::Hmac(name) => ResolvedAuth::Hmac(SigningKey::from_text(&secret(name)?).ok()?),
+            Auth::Oauth2ClientCredentials { .. } => return None,
+        };
+        Some(Credentials { auth, signing_key: self.signing.clone() })
+    }
+}

@@ -1,0 +1,224 @@
+//! What a brand sees and changes of its consumers: choices, stored and returned fields, dead letters.
+
+use std::collections::BTreeMap;
+
+use gateway_policy::{Choices, Label, LabelSet, Origin, PermissionScope, Purpose};
+
+use super::accept::event_place;
+use super::consumers::Consumer;
+use super::dispatch::return_place;
+use super::error::{Problem, Refusal};
+use super::event;
+use super::flows::page_size;
+use super::gateway::Gateway;
+use super::keys::may_choose;
+use super::model::{Caller, ConsumerView, DeadLetterView, Page, ReturnView, StoredEventView};
+use super::registry::rfc3339;
+use crate::boundary::Returned;
+use crate::store::crypto::{format_uid, parse_uid};
+use crate::store::{DeliveryState, EventRecord, ReturnRecord};
+
+/// Events and returned fields that one answer holds at most.
+const NEWEST: u32 = 100;
+
+impl Gateway {
+    /// What a consumer chose; nothing refused and nothing permitted where the brand never met them.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for an unknown brand.
+    pub async fn choices(&self, brand: &str, consumer: &str) -> Result<Choices, Refusal> {
+        self.platform_brand(brand)?;
+        let known = self.consumers.find(&*self.store, &self.master, brand, consumer).await?;
+        Ok(known.map(|known| (*known.choices()).clone()).unwrap_or_default())
+    }
+
+    /// Replaces what a consumer chose; in effect on the next decision. A consumer that the brand has not met
+    /// is remembered, so that their first event is decided under these choices.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for a permission without wording or actor, or for an unknown purpose;
+    /// [`Refusal::Forbidden`] where a source would loosen.
+    pub async fn put_choices(
+        &self,
+        brand: &str,
+        consumer: &str,
+        choices: Choices,
+        caller: &Caller,
+    ) -> Result<Choices, Refusal> {
+        self.platform_brand(brand)?;
+        let mut choices = choices;
+        let known = self.consumers.ensure(&*self.store, &self.master, brand, consumer).await?;
+        let before = known.choices();
+        let now = rfc3339(self.clock.now_ms());
+        let mut wrong = Vec::new();
+        for (index, permission) in choices.permissions.iter_mut().enumerate() {
+            let pointer = |key: &str| format!("/permissions/{index}/{key}");
+            for (key, text) in [("wording", &permission.wording), ("actor", &permission.actor)] {
+                if text.trim().is_empty() {
+                    wrong.push(Problem {
+                        pointer: pointer(key),
+                        detail: "must say it: a permission needs its wording and who recorded it".into(),
+                    });
+                }
+            }
+            if let PermissionScope::Purpose(key) = &permission.scope
+                && let Err(error) = Purpose::parse(key)
+            {
+                wrong.push(Problem { pointer: pointer("for/purpose"), detail: error.to_string() });
+            }
+            // When it was recorded is the gateway's to say; one that stood before keeps its time.
+            let stood = before.permissions.contains(permission);
+            if !stood {
+                permission.at.clone_from(&now);
+            }
+        }
+        if !wrong.is_empty() {
+            return Err(Refusal::Invalid { what: "the choices".into(), problems: wrong });
+        }
+        may_choose(caller, &before, &choices)?;
+        let change =
+            self.change(&caller.key, format!("choices of consumer {}", format_uid(&known.pseudonym)));
+        self.consumers.put_choices(&*self.store, &known, choices.clone(), change).await?;
+        Ok(choices)
+    }
+
+    /// What is stored of a consumer, with labels.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for an unknown brand or consumer.
+    pub async fn consumer(&self, brand: &str, consumer: &str) -> Result<ConsumerView, Refusal> {
+        self.platform_brand(brand)?;
+        let known = self
+            .consumers
+            .find(&*self.store, &self.master, brand, consumer)
+            .await?
+            .ok_or_else(|| Refusal::NotFound { what: "consumer with this id at this brand".into() })?;
+        let events = self.store.consumer_events(known.id, NEWEST).await?;
+        let returned = self.store.consumer_returns(known.id, NEWEST).await?;
+        Ok(ConsumerView {
+            pseudonym: format_uid(&known.pseudonym),
+            engaged: known.engaged(),
+            events: events.iter().map(|record| self.event_view(&known, record)).collect::<Result<_, _>>()?,
+            returned: returned.iter().map(|record| return_view(&known, record)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// A stored event, opened.
+    pub(super) fn open_event(
+        &self,
+        consumer: &Consumer,
+        record: &EventRecord,
+    ) -> Result<event::Event, Refusal> {
+        let body =
+            consumer.key.open(&event_place(&record.uid), &record.payload).map_err(|_| Refusal::Internal)?;
+        event::reread(&body, record.accepted_ms, &self.catalogue).ok_or(Refusal::Internal)
+    }
+
+    fn event_view(&self, consumer: &Consumer, record: &EventRecord) -> Result<StoredEventView, Refusal> {
+        let event = self.open_event(consumer, record)?;
+        let mut labels = BTreeMap::new();
+        for field in self.catalogue.event_type(&event.kind).into_iter().flat_map(|kind| &kind.fields) {
+            if field.path.is_present(&event.data) {
+                let category =
+                    gateway_policy::Category::parse(&field.category).map_err(|_| Refusal::Internal)?;
+                let origin = if field.public { Origin::Public } else { Origin::FirstParty };
+                labels.insert(field.path.to_string(), LabelSet::from_iter([Label { category, origin }]));
+            }
+        }
+        Ok(StoredEventView {
+            id: event.id,
+            source: event.source,
+            r#type: event.kind,
+            accepted: rfc3339(record.accepted_ms),
+            data: event.data,
+            labels,
+            conditions: event.conditions,
+        })
+    }
+
+    /// A brand's feed of returned fields after a position, oldest first.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for an unknown brand; [`Refusal::Invalid`] for a bad limit.
+    pub async fn returns(&self, brand: &str, after: i64, limit: u32) -> Result<Vec<ReturnView>, Refusal> {
+        self.platform_brand(brand)?;
+        let limit = page_size(Some(limit))?;
+        let mut views = Vec::new();
+        for record in self.store.returns(brand, after, limit).await? {
+            let consumer = self.consumers.by_id(&*self.store, &self.master, record.consumer).await?;
+            views.push(return_view(&consumer, &record)?);
+        }
+        Ok(views)
+    }
+
+    /// Requests of a brand's connections that were not delivered, newest first.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for an unknown brand; [`Refusal::Invalid`] for a bad cursor or limit.
+    pub async fn dead_letters(
+        &self,
+        brand: &str,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<DeadLetterView>, Refusal> {
+        self.platform_brand(brand)?;
+        let limit = page_size(Some(limit))?;
+        let before = cursor
+            .map(|text| {
+                parse_uid(text).ok_or_else(|| {
+                    Refusal::invalid("query parameter cursor", "", "is not one that a page gave")
+                })
+            })
+            .transpose()?;
+        let records = self.store.dead_letters(brand, before, limit + 1).await?;
+        let next = (records.len() > limit as usize)
+            .then(|| records.get(limit as usize - 1).map(|last| format_uid(&last.id)))
+            .flatten();
+        let items = records
+            .into_iter()
+            .take(limit as usize)
+            .map(|record| DeadLetterView {
+                id: format_uid(&record.id),
+                plugin: record.plugin,
+                endpoint: record.endpoint,
+                event: format_uid(&record.event),
+                state: if record.state == DeliveryState::Dropped { "dropped" } else { "dead" }.to_owned(),
+                attempts: record.attempt,
+                last: record.last,
+            })
+            .collect();
+        Ok(Page { items, next })
+    }
+
+    /// Makes a dead letter due again, under a new decision.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`].
+    pub async fn resend(&self, brand: &str, id: &str, actor: &str) -> Result<(), Refusal> {
+        let missing = || Refusal::NotFound { what: format!("dead letter with this id at brand {brand}") };
+        let uid = parse_uid(id).ok_or_else(missing)?;
+        let change = self.change(actor, format!("resend {id}"));
+        if !self.store.resend(brand, &uid, self.clock.now_ms(), change).await? {
+            return Err(missing());
+        }
+        self.deliveries.fall_behind();
+        Ok(())
+    }
+}
+
+fn return_view(consumer: &Consumer, record: &ReturnRecord) -> Result<ReturnView, Refusal> {
+    let text =
+        consumer.key.open(&return_place(&record.flow), &record.payload).map_err(|_| Refusal::Internal)?;
+    let returned: Returned = serde_json::from_slice(&text).map_err(|_| Refusal::Internal)?;
+    Ok(ReturnView {
+        position: record.position,
+        at: rfc3339(record.at_ms),
+        plugin: record.plugin.clone(),
+        consumer: format_uid(&consumer.pseudonym),
+        event: format_uid(&record.event),
+        flow: format_uid(&record.flow),
+        value: returned.value,
+        labels: returned.fields.into_iter().map(|field| (field.field.to_string(), field.labels)).collect(),
+        conditions: returned.conditions,
+    })
+}

@@ -1,0 +1,222 @@
+//! Compiled code on disk: `<cache_dir>/<compatibility>/<digest>.cwasm`, its SHA-256 beside it. It
+//! may not load from a directory that anyone else can write.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::error::HostError;
+
+const WORKSPACE_PREFIX: &str = "compile-";
+
+/// Age at which no compilation can still be running: many times its limit.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
+
+/// The part of the cache whose code one engine can load.
+#[derive(Debug)]
+pub(super) struct Cache {
+    directory: PathBuf,
+}
+
+/// Where the parts of one release's compilation stand while it runs; removed when dropped.
+pub(super) struct Workspace {
+    directory: tempfile::TempDir,
+}
+
+impl Workspace {
+    pub(super) fn input(&self) -> PathBuf {
+        self.directory.path().join("component.wasm")
+    }
+
+    pub(super) fn output(&self) -> PathBuf {
+        self.directory.path().join("component.cwasm")
+    }
+}
+
+impl Cache {
+    /// Opens, and if need be makes, the directory for an engine's `compatibility`. Refuses one that
+    /// is not the gateway's own, is a link, or that others may write.
+    pub(super) fn open(root: &Path, compatibility: &str) -> Result<Self, HostError> {
+        private_directory(root)?;
+        let directory = root.join(compatibility);
+        private_directory(&directory)?;
+        let cache = Self { directory };
+        cache.sweep();
+        Ok(cache)
+    }
+
+    /// Removes what compilations left behind that were killed with the gateway. Younger ones may
+    /// be another gateway's. Only space is at stake, so a failure is no reason not to start.
+    fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(&self.directory) else { return };
+        for entry in entries.flatten() {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+            if entry.file_name().as_encoded_bytes().starts_with(WORKSPACE_PREFIX.as_bytes())
+                && age.is_some_and(|age| age > ABANDONED)
+            {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
+    /// The compiled release, if it is here and whole. A file that is damaged counts as absent.
+    pub(super) fn load(&self, engine: &Engine, digest: &[u8; 32]) -> Result<Option<Component>, HostError> {
+        let artifact = self.artifact(digest);
+        let Ok(expected) = fs::read(self.checksum(digest)) else { return Ok(None) };
+        match sha256_of(&artifact) {
+            Ok(actual) if actual[..] == expected[..] => {}
+            Ok(_) => {
+                tracing::warn!(artifact = %artifact.display(), "compiled code is damaged; compiling it again");
+                return Ok(None);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(HostError::Io { doing: "reading", path: artifact, source }),
+        }
+        match deserialize(engine, &artifact) {
+            Ok(component) => Ok(Some(component)),
+            Err(_) => {
+                // What the engine says may quote the file, and the remedy is the same for all causes.
+                tracing::warn!(artifact = %artifact.display(), "compiled code does not load; compiling it again");
+                Ok(None)
+            }
+        }
+    }
+
+    /// A place for a compilation, on the same file system as its result.
+    pub(super) fn workspace(&self) -> Result<Workspace, HostError> {
+        let directory = tempfile::Builder::new().prefix(WORKSPACE_PREFIX).tempdir_in(&self.directory);
+        let directory = directory.map_err(|source| self.failed("making a directory in", source))?;
+        Ok(Workspace { directory })
+    }
+
+    /// Takes a compilation's result in. Its checksum goes first: without it a file is not loaded,
+    /// and with another one it is compiled again.
+    pub(super) fn keep(&self, digest: &[u8; 32], workspace: &Workspace) -> Result<(), HostError> {
+        let output = workspace.output();
+        let sum = sha256_of(&output).map_err(|source| self.failed("reading in", source))?;
+        let scratch = workspace.directory.path().join("component.sha256");
+        fs::write(&scratch, sum)
+            .and_then(|()| fs::rename(&scratch, self.checksum(digest)))
+            .and_then(|()| fs::rename(&output, self.artifact(digest)))
+            .map_err(|source| self.failed("writing to", source))
+    }
+
+    fn artifact(&self, digest: &[u8; 32]) -> PathBuf {
+        self.directory.join(format!("{}.cwasm", hex(digest)))
+    }
+
+    fn checksum(&self, digest: &[u8; 32]) -> PathBuf {
+        self.directory.join(format!("{}.sha256", hex(digest)))
+    }
+
+    fn failed(&self, doing: &'static str, source: io::Error) -> HostError {
+        HostError::Io { doing, path: self.directory.clone(), source }
+    }
+}
+
+/// The one unsafe act of the project: mapping machine code from a file.
+#[allow(unsafe_code)]
+fn deserialize(engine: &Engine, artifact: &Path) -> wasmtime::Result<Component> {
+    // SAFETY: `deserialize_file` asks for a file that `Engine::precompile_component` made and that
+    // nothing changes while it is mapped.
+    // - Made: only `Cache::keep` puts files under this name, from `compile::compile_file`, which
+    //   writes what `precompile_component` returned; the caller has just compared its SHA-256 with
+    //   the one recorded then, so it is that file and whole. The directory's name carries the
+    //   engine's compatibility hash, and wasmtime checks version and settings itself.
+    // - By no one else: `private_directory` has refused a directory that is a link, belongs to
+    //   another user, or that group or others may write, so nobody but this user can put a file here.
+    // - Unchanged: a file under this name is never written in place, only replaced by `rename`,
+    //   which leaves the mapped one as it is.
+    unsafe { Component::deserialize_file(engine, artifact) }
+}
+
+fn private_directory(path: &Path) -> Result<(), HostError> {
+    let refused = |rule| HostError::CacheDirectory { path: path.to_owned(), rule };
+    let failed =
+        |source| HostError::Io { doing: "opening the cache directory", path: path.to_owned(), source };
+
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    let metadata = fs::symlink_metadata(path).map_err(failed)?;
+    if !metadata.is_dir() {
+        return Err(refused("is not a directory itself but a link"));
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(refused("belongs to another user"));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(refused("can be written by others"));
+    }
+    Ok(())
+}
+
+fn sha256_of(path: &Path) -> io::Result<[u8; 32]> {
+    let mut file = fs::File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let read = io::Read::read(&mut file, &mut buffer)?;
+        if read == 0 {
+            return Ok(hasher.finalize().into());
+        }
+        hasher.update(buffer.get(..read).unwrap_or_default());
+    }
+}
+
+fn hex(digest: &[u8; 32]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_new_cache_is_private() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&root.path().join("code"), "engine").unwrap();
+        for path in [cache.directory.as_path(), cache.directory.parent().unwrap()] {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_is_refused() {
+        for mode in [0o770, 0o707, 0o777] {
+            let root = tempfile::tempdir().unwrap();
+            fs::set_permissions(root.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let refusal = Cache::open(root.path(), "engine").unwrap_err();
+            assert!(matches!(refusal, HostError::CacheDirectory { rule: "can be written by others", .. }));
+        }
+    }
+
+    #[test]
+    fn what_a_killed_compilation_left_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = Cache::open(root.path(), "engine").unwrap();
+        let (old, young) = (cache.directory.join("compile-old"), cache.directory.join("compile-young"));
+        fs::create_dir(&old).unwrap();
+        fs::create_dir(&young).unwrap();
+        let long_ago = std::time::SystemTime::now() - 2 * ABANDONED;
+        fs::File::open(&old).unwrap().set_modified(long_ago).unwrap();
+        Cache::open(root.path(), "engine").unwrap();
+        assert_eq!((old.exists(), young.exists()), (false, true));
+    }
+
+    #[test]
+    fn a_link_to_a_directory_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("real")).unwrap();
+        symlink(root.path().join("real"), root.path().join("link")).unwrap();
+        let refusal = Cache::open(&root.path().join("link"), "engine").unwrap_err();
+        assert!(matches!(refusal, HostError::CacheDirectory { .. }));
+    }
+}

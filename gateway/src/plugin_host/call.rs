@@ -1,0 +1,186 @@
+//! One call: a slot, a fresh store and instance, the hook, and what came of it. Nothing of it is
+//! kept or used again.
+
+use std::fmt;
+use std::time::Instant;
+
+use wasmtime::{Engine, Store, Trap, UpdateDeadline};
+
+use super::bindings::Level;
+use super::error::CallError;
+use super::instance::InstanceState;
+use super::limits::{Budget, Limits};
+
+/// What a call came to, and what it cost. All of it carries the labels of the call's input.
+#[derive(Debug)]
+pub struct Call<T> {
+    /// The answer, or why there is none.
+    pub result: Result<T, CallError>,
+    /// Fuel used: the same for the same release and input.
+    pub fuel_used: u64,
+    /// What the plugin logged, up to its limits; kept also where the call failed.
+    pub logs: Vec<LogLine>,
+    /// Lines beyond the limit.
+    pub logs_dropped: u32,
+    /// Linear memory of the instance at its end, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// A line that a plugin logged: untrusted, and under the call's labels.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// The plugin's own judgement.
+    pub level: LogLevel,
+    /// Its text, cut to a limit.
+    pub message: String,
+}
+
+/// Levels of the interface `log`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// For the plugin's author.
+    Debug,
+    /// Ordinary.
+    Info,
+    /// Odd, but dealt with.
+    Warn,
+    /// Wrong.
+    Error,
+}
+
+impl LogLevel {
+    /// The interface's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl From<Level> for LogLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Debug => Self::Debug,
+            Level::Info => Self::Info,
+            Level::Warn => Self::Warn,
+            Level::Error => Self::Error,
+        }
+    }
+}
+
+impl fmt::Debug for LogLine {
+    /// Without the text, which may carry values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LogLine({}, {} bytes)", self.level.as_str(), self.message.len())
+    }
+}
+
+impl<T> Call<T> {
+    /// A call that ended before it had an instance.
+    pub(super) fn refused(error: CallError) -> Self {
+        Self { result: Err(error), fuel_used: 0, logs: Vec::new(), logs_dropped: 0, memory_bytes: 0 }
+    }
+}
+
+/// A store for one call, with every limit set.
+pub(super) fn store(
+    engine: &Engine,
+    limits: &Limits,
+    budget: Budget,
+    deadline: Instant,
+) -> wasmtime::Result<Store<InstanceState>> {
+    let mut store = Store::new(engine, InstanceState::new(limits));
+    store.limiter(|state| &mut state.quota);
+    store.set_fuel(budget.fuel)?;
+    store.set_hostcall_fuel(limits.crossing_bytes);
+    store.set_max_component_handles(limits.component_handles);
+    // At each tick the guest lets others run and its deadline is looked at. That needs no timer, so
+    // a runaway guest is stopped even where the executor is too busy to run timers.
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |_| {
+        Ok(if Instant::now() >= deadline { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
+    });
+    Ok(store)
+}
+
+/// Takes the store apart.
+pub(super) fn finish<T>(
+    store: Store<InstanceState>,
+    budget: Budget,
+    result: Result<T, CallError>,
+) -> Call<T> {
+    let left = store.get_fuel().unwrap_or(0);
+    let state = store.into_data();
+    Call {
+        result,
+        fuel_used: budget.fuel.saturating_sub(left),
+        logs: state.log.lines,
+        logs_dropped: state.log.dropped,
+        memory_bytes: state.quota.memory as u64,
+    }
+}
+
+/// Why the guest did not return: by kind only, never by the engine's text, which can quote the guest.
+pub(super) fn classify(
+    limits: &Limits,
+    budget: Budget,
+    store: &Store<InstanceState>,
+    error: &wasmtime::Error,
+) -> CallError {
+    let memory_refused = store.data().quota.memory_refused;
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => {
+            let used = budget.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
+            CallError::OutOfFuel { used, allowed: budget.fuel }
+        }
+        Some(Trap::Interrupt) => CallError::Deadline { allowed: budget.deadline },
+        Some(Trap::StackOverflow) => CallError::StackOverflow,
+        // A guest that cannot allocate gives up with whatever trap its language uses.
+        _ if memory_refused => CallError::MemoryLimit { allowed: limits.memory },
+        Some(trap) => CallError::Trap { kind: kind(*trap) },
+        // Nothing that the guest did: the pool or the system had no room.
+        None if error.is::<NotStarted>() => CallError::Internal,
+        None if is_crossing_limit(error) => {
+            CallError::OutputTooLarge { what: "answer or log line", allowed: limits.crossing_bytes }
+        }
+        None => CallError::InvalidOutput,
+    }
+}
+
+/// Marks an error that came before the hook was called.
+#[derive(Debug)]
+struct NotStarted;
+
+impl fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the instance could not be made")
+    }
+}
+
+/// For errors of instantiation, which [`classify`] must tell from errors of the hook.
+pub(super) fn not_started(error: wasmtime::Error) -> wasmtime::Error {
+    error.context(NotStarted)
+}
+
+/// wasmtime keeps the type of this error to itself; a test holds its text fast.
+fn is_crossing_limit(error: &wasmtime::Error) -> bool {
+    error.root_cause().to_string().contains("fuel allocated for hostcalls has been exhausted")
+}
+
+fn kind(trap: Trap) -> &'static str {
+    match trap {
+        Trap::UnreachableCodeReached => "unreachable",
+        Trap::MemoryOutOfBounds => "memory out of bounds",
+        Trap::TableOutOfBounds => "table out of bounds",
+        Trap::IndirectCallToNull => "indirect call to null",
+        Trap::BadSignature => "indirect call with another signature",
+        Trap::IntegerOverflow => "integer overflow",
+        Trap::IntegerDivisionByZero => "division by zero",
+        Trap::BadConversionToInteger => "conversion to integer out of range",
+        Trap::CannotEnterComponent => "re-entered",
+        _ => "other",
+    }
+}

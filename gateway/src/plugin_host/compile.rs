@@ -1,0 +1,133 @@
+//! Turning a component into machine code: in a process of its own, with limits of memory and time.
+//! It may not load what it compiled.
+
+use std::fs;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+
+use super::cache::Workspace;
+use super::engine::{Allocation, engine};
+use super::error::{HostError, describe, one_line};
+use super::limits::{COMPILER_MESSAGE_BYTES, Limits};
+
+/// The hidden subcommand that runs [`compile_component_child`]: `<program> compile-component IN OUT`.
+/// It exits 0 if OUT is there, else 1 with the error on standard error.
+pub const COMPILE_SUBCOMMAND: &str = "compile-component";
+
+/// The entry of the compiling process. Limits the process it runs in, compiles `input` with the
+/// very settings that the host loads with, and writes `output` in one step. Its limits are always
+/// the defaults: none of [`Limits`] changes the code that comes out.
+///
+/// # Errors
+/// [`HostError::Invalid`] for a component that is none or uses what is not served; others where
+/// the system refuses something. A process that meets its limits ends by a signal instead.
+pub fn compile_component_child(input: &Path, output: &Path) -> Result<(), HostError> {
+    let limits = Limits::default();
+    limit_this_process(&limits)?;
+    compile_file(&limits, input, output)
+}
+
+/// Compiles in this process, without limits.
+pub(super) fn compile_file(limits: &Limits, input: &Path, output: &Path) -> Result<(), HostError> {
+    let failed = |doing, path: &Path, source| HostError::Io { doing, path: path.to_owned(), source };
+
+    let component = fs::read(input).map_err(|source| failed("reading", input, source))?;
+    // Text and core modules are refused by what comes first in a component: magic, version, layer.
+    if component.get(..8) != Some(b"\0asm\x0d\0\x01\0".as_slice()) {
+        let reason = "the file is not a WebAssembly component in binary form".to_owned();
+        return Err(HostError::Invalid { reason });
+    }
+    let engine = engine(limits, Allocation::None)?;
+    let code = engine
+        .precompile_component(&component)
+        .map_err(|error| HostError::Invalid { reason: describe(&error) })?;
+
+    let directory = output.parent().unwrap_or(Path::new("."));
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        io::Write::write_all(&mut file, &code)?;
+        file.persist(output)?;
+        Ok(())
+    };
+    write().map_err(|source| failed("writing", output, source))
+}
+
+/// Runs `program` on a workspace's input, and waits until its output is there or the time is over.
+/// Dropping the future ends the process.
+pub(super) async fn compile_in_child(
+    program: &Path,
+    limits: &Limits,
+    workspace: &Workspace,
+) -> Result<(), HostError> {
+    let mut child = Command::new(program)
+        .arg(COMPILE_SUBCOMMAND)
+        .arg(workspace.input())
+        .arg(workspace.output())
+        // No secret of the gateway's environment goes to where untrusted code is read.
+        .env_clear()
+        .env("RAYON_NUM_THREADS", limits.compile_threads.to_string())
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|source| HostError::CompilerStart { program: program.to_owned(), source })?;
+    let stderr = child.stderr.take();
+
+    let run = async {
+        let mut message = Vec::new();
+        if let Some(stderr) = stderr {
+            // What cannot be read does not change how the process ended; closing the pipe after
+            // this many bytes ends a process that goes on writing.
+            let _ = stderr.take(COMPILER_MESSAGE_BYTES as u64).read_to_end(&mut message).await;
+        }
+        (child.wait().await, message)
+    };
+    let (status, message) = tokio::time::timeout(limits.compile_time, run)
+        .await
+        .map_err(|_| HostError::CompileTime { limit: limits.compile_time })?;
+    let status = status.map_err(|_| HostError::Internal { doing: "waiting for the compiling process" })?;
+
+    if let Some(signal) = status.signal() {
+        return Err(HostError::CompileLimit { signal });
+    }
+    if !status.success() {
+        let said = one_line(&String::from_utf8_lossy(&message));
+        let reason = if said.is_empty() { "the compiling process gave no reason".to_owned() } else { said };
+        return Err(HostError::Invalid { reason });
+    }
+    Ok(())
+}
+
+/// The program that compiles: `program`, or this one.
+pub(super) fn program_or_self(program: Option<&PathBuf>) -> Result<PathBuf, HostError> {
+    match program {
+        Some(program) => Ok(program.clone()),
+        None => std::env::current_exe()
+            .map_err(|source| HostError::CompilerStart { program: PathBuf::from("(this program)"), source }),
+    }
+}
+
+fn limit_this_process(limits: &Limits) -> Result<(), HostError> {
+    let resources = [
+        (Resource::As, limits.compile_address_space),
+        (Resource::Data, limits.compile_memory),
+        (Resource::Cpu, limits.compile_cpu_seconds),
+        (Resource::Fsize, limits.artifact_bytes),
+        // A core dump would hold the component.
+        (Resource::Core, 0),
+    ];
+    for (resource, limit) in resources {
+        let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
+        setrlimit(resource, limit)
+            .map_err(|_| HostError::Internal { doing: "limiting the compiling process" })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,332 @@
+//! The plugin host: loads releases and runs their hooks. It may not decide what a plugin gets, nor
+//! believe what it answers.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, Store};
+
+use crate::boundary::{Permitted, PluginInput, PluginOutcome};
+
+use super::bindings::Failure;
+use super::cache::{Cache, Workspace};
+use super::call::{self, Call};
+use super::compile::{compile_file, compile_in_child, program_or_self};
+use super::engine::{Allocation, compatibility, engine};
+use super::error::{CallError, HostError};
+use super::instance::{self, InstanceState};
+use super::limits::{Budget, CALLS_PER_CORE, COMPILATIONS, Limits};
+use super::output;
+use super::release::{self, LoadedRelease, Release};
+use super::ticker::Ticker;
+
+/// How components are compiled.
+#[derive(Clone, Debug, Default)]
+pub enum Compiler {
+    /// This program, as a child process with limits of its own: `<self> compile-component IN OUT`.
+    #[default]
+    ThisProgram,
+    /// Another program in its place.
+    Program(PathBuf),
+    /// In this process, without any limit. For tests only.
+    InProcess,
+}
+
+/// What a host needs to know.
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    /// Where compiled code is kept: made if it is not there, refused if others can write it.
+    pub cache_dir: PathBuf,
+    /// How components are compiled.
+    pub compiler: Compiler,
+    /// Limits of compiling and calling.
+    pub limits: Limits,
+    /// Calls that run at once; later ones wait. Each reserves about 8 GiB of address space.
+    pub max_concurrent_calls: usize,
+}
+
+impl HostConfig {
+    /// The defaults, with compiled code under `cache_dir`: four concurrent calls for each core.
+    pub fn new(cache_dir: PathBuf) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            cache_dir,
+            compiler: Compiler::default(),
+            limits: Limits::default(),
+            max_concurrent_calls: cores.saturating_mul(CALLS_PER_CORE),
+        }
+    }
+}
+
+/// The sandbox. Cloning is cheap and gives the same sandbox.
+#[derive(Clone)]
+pub struct PluginHost {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    linker: Linker<InstanceState>,
+    limits: Limits,
+    compiler: Compiler,
+    cache: Cache,
+    slots: Semaphore,
+    compilations: Semaphore,
+    loaded: Mutex<HashMap<[u8; 32], Weak<Release>>>,
+    ticker: Ticker,
+}
+
+impl PluginHost {
+    /// Reserves the pool, opens the cache, starts the clock.
+    ///
+    /// # Errors
+    /// Where the cache's directory is not the gateway's alone, or the system refuses the address
+    /// space that the pool reserves.
+    pub fn new(config: HostConfig) -> Result<Self, HostError> {
+        let HostConfig { cache_dir, compiler, limits, max_concurrent_calls } = config;
+        let max_concurrent_calls = max_concurrent_calls.clamp(1, 4096);
+        let calls = u32::try_from(max_concurrent_calls).unwrap_or(1);
+
+        let engine = engine(&limits, Allocation::Pool { calls })?;
+        let cache = Cache::open(&cache_dir, &compatibility(&engine))?;
+        let mut linker = Linker::new(&engine);
+        instance::link(&mut linker).map_err(|_| HostError::Internal { doing: "defining the interface" })?;
+        let ticker = Ticker::start(&engine, limits.tick, limits.tick_linger)
+            .map_err(|_| HostError::Internal { doing: "starting the clock's thread" })?;
+
+        let inner = Inner {
+            engine,
+            linker,
+            limits,
+            compiler,
+            cache,
+            slots: Semaphore::new(max_concurrent_calls),
+            compilations: Semaphore::new(COMPILATIONS),
+            loaded: Mutex::new(HashMap::new()),
+            ticker,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Makes a release ready to be called. Compiles it in a child process, with limits of memory and
+    /// time, unless the cache has it; then links it. A release that is loaded already is shared.
+    ///
+    /// Compiling takes seconds and happens one at a time; it does not hold up calls.
+    ///
+    /// # Errors
+    /// Where `component` is not what `digest` names, is not a component, imports or exports what it
+    /// may not, or takes too much to compile.
+    pub async fn load(&self, digest: [u8; 32], component: &[u8]) -> Result<LoadedRelease, HostError> {
+        let limit = self.inner.limits.component_bytes;
+        if component.len() > limit {
+            return Err(HostError::TooLarge { bytes: component.len(), limit });
+        }
+        if Sha256::digest(component)[..] != digest {
+            return Err(HostError::DigestMismatch);
+        }
+        if let Some(inner) = self.inner.already_loaded(&digest) {
+            return Ok(LoadedRelease { inner });
+        }
+        if let Some(code) = self.cached(digest).await? {
+            return self.link(digest, code).await;
+        }
+
+        let closed = |_| HostError::Internal { doing: "waiting to compile" };
+        let _turn = self.inner.compilations.acquire().await.map_err(closed)?;
+        // Someone else may have compiled it while this one waited.
+        if let Some(code) = self.cached(digest).await? {
+            return self.link(digest, code).await;
+        }
+        self.compile(digest, component).await?;
+        let lost = HostError::Internal { doing: "loading what was just compiled" };
+        let code = self.cached(digest).await?.ok_or(lost)?;
+        self.link(digest, code).await
+    }
+
+    /// Calls the hook `share`.
+    pub async fn share(
+        &self,
+        release: &LoadedRelease,
+        input: Permitted<PluginInput>,
+        budget: Budget,
+    ) -> Call<PluginOutcome> {
+        self.share_released(release, input.release(), budget).await
+    }
+
+    /// Invariant: outside this room's tests, only called with what was permitted.
+    pub(super) async fn share_released(
+        &self,
+        release: &LoadedRelease,
+        input: PluginInput,
+        budget: Budget,
+    ) -> Call<PluginOutcome> {
+        let Some(hook) = &release.inner.share else {
+            return Call::refused(CallError::HookMissing { hook: "share" });
+        };
+        let limits = &self.inner.limits;
+        if let Err(refusal) = output::check_input(limits, &input, "") {
+            return Call::refused(refusal);
+        }
+        let event = output::event(input);
+        let run = async |store: &mut Store<InstanceState>| {
+            let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
+            plugin.integration_plugin_share().call_on_event(&mut *store, &event).await
+        };
+        self.inner.run(budget, run, |outcome| output::outcome(limits, outcome)).await
+    }
+
+    /// Calls the hook `decide` for `slot`. The answer is JSON text, not yet checked.
+    pub async fn decide(
+        &self,
+        release: &LoadedRelease,
+        slot: &str,
+        input: Permitted<PluginInput>,
+        budget: Budget,
+    ) -> Call<String> {
+        self.decide_released(release, slot, input.release(), budget).await
+    }
+
+    /// Invariant: outside this room's tests, only called with what was permitted.
+    pub(super) async fn decide_released(
+        &self,
+        release: &LoadedRelease,
+        slot: &str,
+        input: PluginInput,
+        budget: Budget,
+    ) -> Call<String> {
+        let Some(hook) = &release.inner.decide else {
+            return Call::refused(CallError::HookMissing { hook: "decide" });
+        };
+        let limits = &self.inner.limits;
+        if let Err(refusal) = output::check_input(limits, &input, slot) {
+            return Call::refused(refusal);
+        }
+        let event = output::event(input);
+        let run = async |store: &mut Store<InstanceState>| {
+            let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
+            plugin.integration_plugin_decide().call_decide(&mut *store, slot, &event).await
+        };
+        self.inner.run(budget, run, |json| output::answer(limits, json)).await
+    }
+
+    async fn cached(&self, digest: [u8; 32]) -> Result<Option<Component>, HostError> {
+        let inner = Arc::clone(&self.inner);
+        blocking("reading the cache", move || inner.cache.load(&inner.engine, &digest)).await
+    }
+
+    async fn link(&self, digest: [u8; 32], code: Component) -> Result<LoadedRelease, HostError> {
+        let inner = Arc::clone(&self.inner);
+        let link = move || release::link(&inner.linker, digest, &code);
+        let release = Arc::new(blocking("linking a release", link).await?);
+        Ok(LoadedRelease { inner: self.inner.remember(digest, release) })
+    }
+
+    async fn compile(&self, digest: [u8; 32], component: &[u8]) -> Result<(), HostError> {
+        let (inner, bytes) = (Arc::clone(&self.inner), component.to_vec());
+        let prepare = move || -> Result<Workspace, HostError> {
+            let workspace = inner.cache.workspace()?;
+            let path = workspace.input();
+            std::fs::write(&path, bytes).map_err(|source| HostError::Io {
+                doing: "writing",
+                path,
+                source,
+            })?;
+            Ok(workspace)
+        };
+        let workspace = blocking("preparing a compilation", prepare).await?;
+
+        let program = match &self.inner.compiler {
+            Compiler::ThisProgram => Some(program_or_self(None)?),
+            Compiler::Program(program) => Some(program_or_self(Some(program))?),
+            Compiler::InProcess => None,
+        };
+        if let Some(program) = &program {
+            compile_in_child(program, &self.inner.limits, &workspace).await?;
+        }
+        let inner = Arc::clone(&self.inner);
+        let keep = move || {
+            if program.is_none() {
+                compile_file(&inner.limits, &workspace.input(), &workspace.output())?;
+            }
+            inner.cache.keep(&digest, &workspace)
+        };
+        blocking("keeping compiled code", keep).await
+    }
+}
+
+impl Inner {
+    /// Runs a hook in a fresh store, within its budget. `Ok(Err(_))` of `hook` is the plugin's own
+    /// failure; `Err(_)` is the engine's word that it did not return.
+    async fn run<A, T>(
+        &self,
+        budget: Budget,
+        hook: impl AsyncFnOnce(&mut Store<InstanceState>) -> wasmtime::Result<Result<A, Failure>>,
+        check: impl FnOnce(A) -> Result<T, CallError>,
+    ) -> Call<T> {
+        let budget = Budget { deadline: budget.deadline.min(self.limits.longest_call), ..budget };
+        let deadline = Instant::now() + budget.deadline;
+        // Invariant: the slot outlives the store, so that a slot's share of the pool is free when
+        // the next call gets it.
+        let _slot = match self.slot(budget, deadline).await {
+            Ok(slot) => slot,
+            Err(refusal) => return Call::refused(refusal),
+        };
+        let _clock = self.ticker.running();
+        let Ok(mut store) = call::store(&self.engine, &self.limits, budget, deadline) else {
+            return Call::refused(CallError::Internal);
+        };
+
+        // Two watches for one deadline: the epoch stops a guest that computes, this one a guest that
+        // waits in the host. Where the guest returns at the first poll, no timer is set.
+        let returned = tokio::time::timeout_at(deadline.into(), hook(&mut store)).await;
+        let result = match returned {
+            Ok(Ok(Ok(answer))) => check(answer),
+            Ok(Ok(Err(failure))) => Err(output::failure(&self.limits, failure)),
+            Ok(Err(error)) => Err(call::classify(&self.limits, budget, &store, &error)),
+            Err(_) => Err(CallError::Deadline { allowed: budget.deadline }),
+        };
+        call::finish(store, budget, result)
+    }
+
+    async fn slot(&self, budget: Budget, deadline: Instant) -> Result<SemaphorePermit<'_>, CallError> {
+        if let Ok(slot) = self.slots.try_acquire() {
+            return Ok(slot);
+        }
+        match tokio::time::timeout_at(deadline.into(), self.slots.acquire()).await {
+            Ok(Ok(slot)) => Ok(slot),
+            Ok(Err(_)) => Err(CallError::Internal),
+            Err(_) => Err(CallError::Busy { allowed: budget.deadline }),
+        }
+    }
+
+    fn already_loaded(&self, digest: &[u8; 32]) -> Option<Arc<Release>> {
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.get(digest).and_then(Weak::upgrade)
+    }
+
+    /// Keeps track of a release as long as someone holds it; of two loaded at once, one stays.
+    fn remember(&self, digest: [u8; 32], release: Arc<Release>) -> Arc<Release> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.retain(|_, release| release.strong_count() > 0);
+        if let Some(first) = loaded.get(&digest).and_then(Weak::upgrade) {
+            return first;
+        }
+        loaded.insert(digest, Arc::downgrade(&release));
+        release
+    }
+}
+
+/// Files and code are read outside the executor's threads.
+async fn blocking<T: Send + 'static>(
+    doing: &'static str,
+    work: impl FnOnce() -> Result<T, HostError> + Send + 'static,
+) -> Result<T, HostError> {
+    // A panic or a stopped executor: either way there is no result.
+    let result: Result<Result<T, HostError>, _> = tokio::task::spawn_blocking(work).await;
+    result.map_err(|_| HostError::Internal { doing })?
+}

@@ -1,0 +1,137 @@
+//! What the host keeps of one running instance: its limits, its log. It may not outlive the call.
+
+use wasmtime::component::{Linker, WasmStr};
+use wasmtime::{ResourceLimiter, StoreContextMut, Trap};
+
+use super::bindings::Level;
+use super::call::{LogLevel, LogLine};
+use super::limits::{LOG_CALL_FUEL, Limits};
+use super::output::truncate;
+
+/// The data of one call's store.
+pub(super) struct InstanceState {
+    pub(super) quota: Quota,
+    pub(super) log: Log,
+}
+
+impl InstanceState {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            quota: Quota {
+                memory_limit: limits.memory,
+                memory: 0,
+                memory_refused: false,
+                table_elements: limits.table_elements,
+                instances: limits.core_instances as usize,
+                tables: limits.tables as usize,
+                memories: limits.memories as usize,
+            },
+            log: Log {
+                line_limit: limits.log_lines,
+                line_bytes: limits.log_line_bytes,
+                lines: Vec::new(),
+                dropped: 0,
+            },
+        }
+    }
+}
+
+/// Counts what an instance holds. Growth beyond a limit is refused the way WebAssembly refuses it,
+/// so that a guest that can do with less goes on.
+pub(super) struct Quota {
+    memory_limit: usize,
+    /// Bytes of all linear memories together. Memories never shrink, so this is the peak too.
+    pub(super) memory: usize,
+    /// Whether memory was refused: then a trap after it is laid to that.
+    pub(super) memory_refused: bool,
+    table_elements: usize,
+    instances: usize,
+    tables: usize,
+    memories: usize,
+}
+
+impl ResourceLimiter for Quota {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let total = self.memory.saturating_add(desired.saturating_sub(current));
+        let granted = total <= self.memory_limit && maximum.is_none_or(|maximum| desired <= maximum);
+        if granted {
+            self.memory = total;
+        } else {
+            self.memory_refused = true;
+        }
+        Ok(granted)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= self.table_elements && maximum.is_none_or(|maximum| desired <= maximum))
+    }
+
+    fn instances(&self) -> usize {
+        self.instances
+    }
+
+    fn tables(&self) -> usize {
+        self.tables
+    }
+
+    fn memories(&self) -> usize {
+        self.memories
+    }
+}
+
+/// The lines that a call wrote. A flood is cut and counted; it does not fail the call.
+pub(super) struct Log {
+    line_limit: usize,
+    line_bytes: usize,
+    pub(super) lines: Vec<LogLine>,
+    pub(super) dropped: u32,
+}
+
+/// Gives guests what they may import: `log`, and `types`, which holds no functions. Nothing else.
+pub(super) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
+    linker.instance("integration:plugin/types@0.1.0")?;
+    // By hand and not through `bindgen!`, whose log would copy each message before it can be cut.
+    linker.instance("integration:plugin/log@0.1.0")?.func_wrap("write", write)?;
+    Ok(())
+}
+
+fn write(
+    mut store: StoreContextMut<'_, InstanceState>,
+    (level, message): (Level, WasmStr),
+) -> wasmtime::Result<()> {
+    let log = &mut store.data_mut().log;
+    if log.lines.len() >= log.line_limit {
+        log.dropped = log.dropped.saturating_add(1);
+        return charge(&mut store, LOG_CALL_FUEL);
+    }
+    let line_bytes = log.line_bytes;
+
+    let (message, bytes) = {
+        let message = message.to_str(&store)?;
+        (truncate(&message, line_bytes).to_owned(), message.len())
+    };
+    charge(&mut store, LOG_CALL_FUEL.saturating_add(bytes as u64))?;
+    store.data_mut().log.lines.push(LogLine { level: LogLevel::from(level), message });
+    Ok(())
+}
+
+/// Takes fuel for work that the host does for the guest, so that it cannot be had for nothing.
+fn charge(store: &mut StoreContextMut<'_, InstanceState>, fuel: u64) -> wasmtime::Result<()> {
+    match store.get_fuel()?.checked_sub(fuel) {
+        Some(left) => store.set_fuel(left),
+        None => {
+            store.set_fuel(0)?;
+            Err(Trap::OutOfFuel.into())
+        }
+    }
+}

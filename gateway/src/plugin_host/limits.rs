@@ -1,0 +1,195 @@
+//! Every limit of the sandbox, each with its unit and its reason. Nothing here acts on them.
+//!
+//! Invariant: no limit of the sandbox is left to a default of wasmtime, and each number stands here
+//! only. A manifest may ask for less time and fuel, through [`Budget`]; nothing can ask for more than
+//! is here.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+const GIB: u64 = 1024 * 1024 * 1024;
+
+/// Fuel for each millisecond of deadline. A fast core retires about this much in half a millisecond,
+/// so on an unloaded machine a runaway loop ends by fuel, which is deterministic, before it ends by
+/// the clock, which is not.
+const FUEL_PER_MILLISECOND: u64 = 500_000;
+
+/// What one call may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Wall clock for the whole call, waiting for a free slot included.
+    pub deadline: Duration,
+    /// Deterministic cost of the guest's instructions: about one unit each, and one for each byte
+    /// logged.
+    pub fuel: u64,
+}
+
+impl Default for Budget {
+    /// For `share`, where nobody waits: 1 s is 300 times what an interpreted plugin needs (a Python
+    /// one answers in 2.3 ms), and short enough that a stuck plugin frees its slot soon.
+    fn default() -> Self {
+        Self::within(Duration::from_secs(1))
+    }
+}
+
+impl Budget {
+    /// A budget for someone who waits no longer than `deadline`, as under `decide`; its fuel is what
+    /// a call can burn in that time.
+    pub fn within(deadline: Duration) -> Self {
+        let milliseconds = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX).max(1);
+        Self { deadline, fuel: milliseconds.saturating_mul(FUEL_PER_MILLISECOND) }
+    }
+}
+
+/// Limits of compiling, of one instance, and of what crosses the boundary in one call.
+///
+/// Sizes are in bytes unless the name says otherwise.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    // Compiling.
+    /// A component's size. A Python plugin is 18 MB, nearly all of it the interpreter.
+    pub component_bytes: usize,
+    /// Wall clock of one compilation. A Python plugin takes 17 s on two cores.
+    pub compile_time: Duration,
+    /// Processor time of the compiling process, all its threads together, in seconds: what
+    /// `compile_time` allows on two cores.
+    pub compile_cpu_seconds: u64,
+    /// Writable memory of the compiling process. Compiling is where a crafted component can ask
+    /// for memory out of proportion to its size.
+    pub compile_memory: u64,
+    /// Address space of the compiling process: twice its memory, since allocators reserve ahead.
+    pub compile_address_space: u64,
+    /// A compiled artifact's size; a Python plugin's is about 60 MB.
+    pub artifact_bytes: u64,
+    /// Threads of the compiling process: it must not take every core from the calls.
+    pub compile_threads: usize,
+
+    // One instance.
+    /// All linear memories of one call together. A Rust plugin needs 1 to 2 MiB; an interpreter has
+    /// 9 (JavaScript) to 13 MB (Python) before it does anything.
+    pub memory: usize,
+    /// Linear memories of one component: one for a compiled plugin; a second for a composed one.
+    pub memories: u32,
+    /// Elements of one table. An interpreter's function table has some 15,000.
+    pub table_elements: usize,
+    /// Tables of one component: its function table, and one that the encoder adds for imports.
+    pub tables: u32,
+    /// Core instances of one component. Python's is linked from some 25 shared libraries.
+    pub core_instances: u32,
+    /// Host memory for one core instance's own bookkeeping (functions, globals, tables).
+    pub core_instance_size: usize,
+    /// The same for a component with all its core instances.
+    pub component_instance_size: usize,
+    /// Stack that guest code may use. Interpreters recurse deeply.
+    pub wasm_stack: usize,
+    /// Stack of the fiber a call runs on: `wasm_stack`, and room for the host's own frames.
+    pub fiber_stack: usize,
+    /// Live component-model handles. The interface has no resources, so no guest needs one; there
+    /// is no resource table in the host either, whose capacity is thereby zero.
+    pub component_handles: usize,
+
+    // Speed against resident memory.
+    /// Bytes of each linear memory that stay resident between calls and are wiped by copying
+    /// instead of by a system call: more than a Rust plugin touches.
+    pub memory_keep_resident: usize,
+    /// The same for each table.
+    pub table_keep_resident: usize,
+    /// The same for each fiber stack; the rest of a stack is given back to the system.
+    pub stack_keep_resident: usize,
+    /// Memories kept mapped for releases that are not running, so that their next call finds its
+    /// image in place. Bounds resident memory: this many times `memory_keep_resident`.
+    pub warm_memories: u32,
+
+    // What crosses the boundary in one call.
+    /// Everything passed to a hook. An event is capped well below at acceptance.
+    pub input_bytes: usize,
+    /// Everything that a guest passes to the host at one crossing, an answer or one log line, list
+    /// structure included: cut off before the host copies it.
+    pub crossing_bytes: usize,
+    /// JSON text that a hook returns.
+    pub returns_bytes: usize,
+    /// Requests in one outcome. A plugin that reports to its partner needs one or two.
+    pub deliveries: usize,
+    /// One request, all its pieces together: a long transcript fits.
+    pub request_bytes: usize,
+    /// A plugin's failure text; the rest is cut off.
+    pub failure_bytes: usize,
+    /// One log line; the rest is cut off.
+    pub log_line_bytes: usize,
+    /// Log lines kept of one call; the rest is counted.
+    pub log_lines: usize,
+
+    // Time.
+    /// The longest deadline that a budget can ask for; a longer one is cut to this.
+    pub longest_call: Duration,
+    /// How often the clock looks at running guests: the granularity of deadlines, and the longest
+    /// that a busy guest keeps a worker thread from other work.
+    pub tick: Duration,
+    /// How long the clock goes on after the last call, so that a steady trickle of calls does not
+    /// pay for waking it.
+    pub tick_linger: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            component_bytes: 32 * MIB,
+            compile_time: Duration::from_secs(60),
+            compile_cpu_seconds: 120,
+            compile_memory: 2 * GIB,
+            compile_address_space: 4 * GIB,
+            artifact_bytes: GIB / 4,
+            compile_threads: 2,
+
+            memory: 64 * MIB,
+            memories: 2,
+            table_elements: 65_536,
+            tables: 4,
+            core_instances: 40,
+            core_instance_size: MIB,
+            component_instance_size: 4 * MIB,
+            wasm_stack: MIB,
+            fiber_stack: MIB + MIB / 2,
+            component_handles: 0,
+
+            memory_keep_resident: MIB,
+            table_keep_resident: 128 * KIB,
+            stack_keep_resident: 16 * KIB,
+            warm_memories: 16,
+
+            input_bytes: MIB,
+            crossing_bytes: MIB,
+            returns_bytes: 256 * KIB,
+            deliveries: 16,
+            request_bytes: 512 * KIB,
+            failure_bytes: KIB,
+            log_line_bytes: 2 * KIB,
+            log_lines: 100,
+
+            longest_call: Duration::from_secs(60),
+            tick: Duration::from_millis(2),
+            tick_linger: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Calls that may run at once on each core: enough to cover those that wait for the host, few
+/// enough that the pool stays small.
+pub(super) const CALLS_PER_CORE: usize = 4;
+
+/// Address space reserved for each linear memory: all that a 32-bit pointer reaches, so that guest
+/// code needs no bounds checks. Reserved is not resident.
+pub(super) const MEMORY_RESERVATION: u64 = 4 * GIB;
+
+/// Inaccessible space after each linear memory, which catches what a constant offset reaches past it.
+pub(super) const MEMORY_GUARD: u64 = 32 * MIB as u64;
+
+/// Fixed fuel for one call of the log: what a host call costs beside its bytes.
+pub(super) const LOG_CALL_FUEL: u64 = 200;
+
+/// How much is kept of what the compiling process says when it fails.
+pub(super) const COMPILER_MESSAGE_BYTES: usize = 2 * KIB;
+
+/// Compilations at once: they take seconds of every core, and publishing can wait.
+pub(super) const COMPILATIONS: usize = 1;

@@ -1,0 +1,91 @@
+//! From the interface's types to the boundary's, with the size of everything checked. It may not
+//! judge what an answer says: that is the boundary's.
+
+use crate::boundary::{Part, PluginInput, PluginOutcome, PluginRequest};
+
+use super::bindings;
+use super::error::CallError;
+use super::limits::Limits;
+
+/// A hook's argument from what the boundary permitted; moves, does not copy.
+pub(super) fn event(input: PluginInput) -> bindings::Event {
+    let PluginInput { id, kind, time, consumer, fields, sealed, settings } = input;
+    bindings::Event { id, kind, time, consumer, fields, sealed, settings }
+}
+
+/// Refuses an input that is larger than a plugin is given. `slot` is what `decide` adds.
+pub(super) fn check_input(limits: &Limits, input: &PluginInput, slot: &str) -> Result<(), CallError> {
+    let strings = [&input.id, &input.kind, &input.time, &input.fields, &input.settings];
+    let strings = strings.into_iter().chain(&input.consumer).chain(&input.sealed);
+    let bytes = strings.map(|text| text.len()).fold(slot.len(), usize::saturating_add);
+    if bytes > limits.input_bytes {
+        return Err(CallError::InputTooLarge { bytes, allowed: limits.input_bytes });
+    }
+    Ok(())
+}
+
+/// An outcome within its limits.
+pub(super) fn outcome(limits: &Limits, outcome: bindings::Outcome) -> Result<PluginOutcome, CallError> {
+    let bindings::Outcome { deliveries, returns } = outcome;
+    let returns = answer(limits, returns)?;
+    if deliveries.len() > limits.deliveries {
+        return Err(CallError::OutputTooLarge { what: "number of deliveries", allowed: limits.deliveries });
+    }
+    let deliveries = deliveries.into_iter().map(|each| request(limits, each)).collect::<Result<_, _>>()?;
+    Ok(PluginOutcome { deliveries, returns })
+}
+
+/// A decision, or returned fields, within the limit.
+pub(super) fn answer(limits: &Limits, json: String) -> Result<String, CallError> {
+    if json.len() > limits.returns_bytes {
+        return Err(CallError::OutputTooLarge { what: "returned JSON", allowed: limits.returns_bytes });
+    }
+    Ok(json)
+}
+
+/// What the plugin says went wrong, cut to its limit.
+pub(super) fn failure(limits: &Limits, failure: bindings::Failure) -> CallError {
+    let cut = |text: String| truncate(&text, limits.failure_bytes).to_owned();
+    match failure {
+        bindings::Failure::Rejected(text) => CallError::Rejected(cut(text)),
+        bindings::Failure::Unavailable(text) => CallError::Unavailable(cut(text)),
+    }
+}
+
+/// The longest beginning of `text` that has at most `bytes` bytes and ends between characters.
+pub(super) fn truncate(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
+}
+
+fn request(limits: &Limits, request: bindings::Request) -> Result<PluginRequest, CallError> {
+    let bindings::Request { endpoint, path, headers, body } = request;
+    let request =
+        PluginRequest { endpoint, path: named_parts(path), headers: named_parts(headers), body: parts(body) };
+    if request_bytes(&request) > limits.request_bytes {
+        return Err(CallError::OutputTooLarge { what: "request", allowed: limits.request_bytes });
+    }
+    Ok(request)
+}
+
+fn named_parts(named: Vec<(String, Vec<bindings::Part>)>) -> Vec<(String, Vec<Part>)> {
+    named.into_iter().map(|(name, pieces)| (name, parts(pieces))).collect()
+}
+
+fn parts(pieces: Vec<bindings::Part>) -> Vec<Part> {
+    let part = |piece| match piece {
+        bindings::Part::Text(text) => Part::Text(text),
+        bindings::Part::Field(path) => Part::Field(path),
+    };
+    pieces.into_iter().map(part).collect()
+}
+
+fn request_bytes(request: &PluginRequest) -> usize {
+    let part = |part: &Part| match part {
+        Part::Text(text) | Part::Field(text) => text.len(),
+    };
+    let parts = |parts: &[Part]| parts.iter().map(part).sum::<usize>();
+    let named = |named: &[(String, Vec<Part>)]| {
+        named.iter().map(|(name, pieces)| name.len() + parts(pieces)).sum::<usize>()
+    };
+    request.endpoint.len() + named(&request.path) + named(&request.headers) + parts(&request.body)
+}

@@ -1,0 +1,77 @@
+//! A release that is ready to be called: linked once, instantiated for each call. It may not hold
+//! anything of a call.
+
+use std::fmt;
+use std::sync::Arc;
+
+use wasmtime::component::{Component, Linker};
+
+use super::bindings::{DecidePluginPre, SharePluginPre};
+use super::error::{HostError, describe};
+use super::instance::InstanceState;
+
+const SHARE: &str = "integration:plugin/share@0.1.0";
+const DECIDE: &str = "integration:plugin/decide@0.1.0";
+
+/// A release, compiled and linked. Cloning is cheap; its code is freed with the last clone.
+#[derive(Clone)]
+pub struct LoadedRelease {
+    pub(super) inner: Arc<Release>,
+}
+
+pub(super) struct Release {
+    digest: [u8; 32],
+    pub(super) share: Option<SharePluginPre<InstanceState>>,
+    pub(super) decide: Option<DecidePluginPre<InstanceState>>,
+}
+
+impl LoadedRelease {
+    /// SHA-256 of the component's bytes.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.inner.digest
+    }
+
+    /// Whether [`share`](super::PluginHost::share) can be called.
+    pub fn exports_share(&self) -> bool {
+        self.inner.share.is_some()
+    }
+
+    /// Whether [`decide`](super::PluginHost::decide) can be called.
+    pub fn exports_decide(&self) -> bool {
+        self.inner.decide.is_some()
+    }
+}
+
+impl fmt::Debug for LoadedRelease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadedRelease")
+            .field("share", &self.exports_share())
+            .field("decide", &self.exports_decide())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Links a component: each import must be one that is served, and each hook that it exports must
+/// have the interface's signature.
+pub(super) fn link(
+    linker: &Linker<InstanceState>,
+    digest: [u8; 32],
+    component: &Component,
+) -> Result<Release, HostError> {
+    let misfit = |error: wasmtime::Error| HostError::Interface { reason: describe(&error) };
+
+    let exports = |name: &str| component.get_export_index(None, name).is_some();
+    let (share, decide) = (exports(SHARE), exports(DECIDE));
+    if !share && !decide {
+        return Err(HostError::NoHook);
+    }
+    // One import at fault is enough to be refused; it does not matter to which hook it belongs.
+    let linked = linker.instantiate_pre(component).map_err(misfit)?;
+    let share = share.then(|| SharePluginPre::new(linked.clone())).transpose().map_err(misfit)?;
+    let decide = decide.then(|| DecidePluginPre::new(linked)).transpose().map_err(misfit)?;
+    // The first call must not pay for laying out the memory image.
+    component
+        .initialize_copy_on_write_image()
+        .map_err(|_| HostError::Internal { doing: "preparing a memory image" })?;
+    Ok(Release { digest, share, decide })
+}

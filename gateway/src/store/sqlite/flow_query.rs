@@ -1,0 +1,90 @@
+//! Builds the statement that answers a question about the ledger. It only reads.
+
+use sqlx::sqlite::Sqlite;
+use sqlx::{QueryBuilder, SqliteConnection};
+
+use super::super::crypto::uid_floor;
+use super::super::{FlowQuery, FlowRecord, StoreError, Uid};
+use super::errors::unavailable;
+use super::rows;
+
+/// How far an id's time may be from its row's.
+const SLACK_MS: i64 = 60 * 60 * 1000;
+
+const FROM: &str =
+    " FROM flows f JOIN flow_shapes s ON s.id = f.shape LEFT JOIN flow_results r ON r.flow = f.id";
+
+/// The flows that the query names, newest first.
+pub(super) async fn flows(
+    connection: &mut SqliteConnection,
+    query: &FlowQuery,
+) -> Result<Vec<FlowRecord>, StoreError> {
+    let fetched = statement(query).build().persistent(false).fetch_all(connection).await;
+    fetched.map_err(|error| unavailable("read flows", &error))?.iter().map(rows::flow).collect()
+}
+
+/// One flow.
+pub(super) async fn flow(
+    connection: &mut SqliteConnection,
+    id: &Uid,
+) -> Result<Option<FlowRecord>, StoreError> {
+    let mut builder = QueryBuilder::<Sqlite>::new("SELECT ");
+    builder.push(rows::FLOW).push(FROM).push(" WHERE f.id = ").push_bind(id.as_slice());
+    let fetched = builder.build().fetch_optional(connection).await;
+    fetched.map_err(|error| unavailable("read a flow", &error))?.as_ref().map(rows::flow).transpose()
+}
+
+fn statement(query: &FlowQuery) -> QueryBuilder<Sqlite> {
+    let mut builder = QueryBuilder::<Sqlite>::new("SELECT ");
+    builder.push(rows::FLOW).push(FROM).push(" WHERE true");
+    // The flow's own columns: an index on (brand, id) or (consumer, id), or on id, in the answer's order.
+    if let Some(brand) = &query.brand {
+        builder.push(" AND f.brand = ").push_bind(brand.clone());
+    }
+    if let Some(consumer) = &query.consumer {
+        builder.push(" AND f.consumer = ").push_bind(consumer.to_vec());
+    }
+    if let Some(before) = &query.before {
+        builder.push(" AND f.id < ").push_bind(before.to_vec());
+    }
+    // The time decides; the id, which starts with it, keeps the scan short.
+    if let Some(from) = query.from_ms {
+        builder.push(" AND f.at_ms >= ").push_bind(from);
+        if let Some(floor) = uid_floor(from.saturating_sub(SLACK_MS)) {
+            builder.push(" AND f.id >= ").push_bind(floor.to_vec());
+        }
+    }
+    if let Some(until) = query.until_ms {
+        builder.push(" AND f.at_ms < ").push_bind(until);
+        if let Some(floor) = uid_floor(until.saturating_add(SLACK_MS)) {
+            builder.push(" AND f.id < ").push_bind(floor.to_vec());
+        }
+    }
+    // What stands in the shape.
+    for (column, value) in [
+        (" AND s.plugin = ", query.plugin.as_deref()),
+        (" AND s.partner = ", query.partner.as_deref()),
+        (" AND s.flow = ", query.flow.map(gateway_policy::Flow::as_str)),
+        (" AND s.stage = ", query.stage.map(super::super::Stage::as_str)),
+    ] {
+        if let Some(value) = value {
+            builder.push(column).push_bind(value.to_owned());
+        }
+    }
+    if query.category.is_some() || query.verdict.is_some() {
+        // Category and verdict speak of the same field.
+        builder.push(" AND f.shape IN (SELECT c.shape FROM flow_shape_categories c WHERE true");
+        if let Some(category) = &query.category {
+            builder.push(" AND (c.category = ").push_bind(category.clone());
+            // `.` and `/` are neighbours: from `a.` to below `a/` is all that begins with `a.`.
+            builder.push(" OR (c.category >= ").push_bind(format!("{category}."));
+            builder.push(" AND c.category < ").push_bind(format!("{category}/")).push("))");
+        }
+        if let Some(verdict) = &query.verdict {
+            builder.push(" AND c.decision = ").push_bind(verdict.clone());
+        }
+        builder.push(")");
+    }
+    builder.push(" ORDER BY f.id DESC LIMIT ").push_bind(query.limit);
+    builder
+}

@@ -1,0 +1,128 @@
+//! What can be asked of the writer, and what it answers. It runs nothing.
+
+use tokio::sync::oneshot;
+
+use super::super::{
+    Acceptance, ApiKeyRecord, AttemptResult, CallRecord, Change, ConsumerRecord, Digest, Document,
+    DocumentKind, FlowRecord, NewEvent, ReleaseRecord, StoreError, Uid,
+};
+
+/// A flow with the digest of its shape, computed by the caller so that the writer need not.
+pub(super) struct Shaped {
+    pub(super) flow: FlowRecord,
+    pub(super) digest: Digest,
+}
+
+/// One operation: all of it or nothing. The first five kinds come thousands a second and are written many
+/// at once; the others one by one.
+pub(super) enum Operation {
+    Consumer(ConsumerRecord),
+    Accept(Vec<NewEvent>),
+    /// An event together with the call that decided about it.
+    Decided {
+        event: Box<[NewEvent; 1]>,
+        call: CallRecord,
+        flows: Vec<Shaped>,
+    },
+    Call {
+        call: CallRecord,
+        flows: Vec<Shaped>,
+    },
+    Attempt {
+        delivery: Uid,
+        attempt: u32,
+        flow: Shaped,
+    },
+    Result(AttemptResult),
+    Drop {
+        delivery: Uid,
+        attempt: u32,
+        flow: Shaped,
+    },
+    Defer {
+        work: i64,
+        attempt: u32,
+        due_ms: i64,
+        flows: Vec<Shaped>,
+    },
+    Resend {
+        brand: String,
+        delivery: Uid,
+        now_ms: i64,
+        change: Change,
+    },
+    PutDocument {
+        document: Document,
+        change: Change,
+    },
+    DeleteDocument {
+        kind: DocumentKind,
+        scope: String,
+        name: String,
+        change: Change,
+    },
+    PutRelease {
+        release: ReleaseRecord,
+        change: Change,
+    },
+    PutKey {
+        key: ApiKeyRecord,
+        change: Change,
+    },
+    RevokeKey {
+        id: String,
+        change: Change,
+    },
+    PutChoices {
+        brand: String,
+        subject: Digest,
+        choices: String,
+        change: Change,
+    },
+}
+
+impl Operation {
+    /// What it is about, for an error.
+    pub(super) fn subject(&self) -> &'static str {
+        match self {
+            Self::Consumer(_) => "consumer",
+            Self::Accept(_) | Self::Decided { .. } => "event",
+            Self::Call { .. } => "call",
+            Self::Attempt { .. } | Self::Drop { .. } | Self::Resend { .. } => "delivery",
+            Self::Result(_) => "result of an attempt",
+            Self::Defer { .. } => "work",
+            Self::PutDocument { .. } | Self::DeleteDocument { .. } => "document",
+            Self::PutRelease { .. } => "release",
+            Self::PutKey { .. } | Self::RevokeKey { .. } => "key",
+            Self::PutChoices { .. } => "choices",
+        }
+    }
+
+    /// Roughly the rows that it writes: a group ends when it has enough.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Accept(events) => events.iter().map(|event| 1 + event.work.len()).sum(),
+            Self::Decided { flows, .. } => 4 + flows.len(),
+            Self::Call { call, flows } => 1 + flows.len() + call.deliveries.len() + call.returns.len(),
+            Self::PutRelease { release, .. } => 1 + release.component.len() / 4096,
+            _ => 2,
+        }
+    }
+}
+
+/// What the writer answers, by the kind of operation.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Done,
+    Whether(bool),
+    Accepted(Vec<Acceptance>),
+    Consumer(ConsumerRecord),
+}
+
+pub(super) type Outcome = Result<Answer, StoreError>;
+
+/// An operation with where its outcome goes.
+pub(super) struct Request {
+    pub(super) operation: Operation,
+    pub(super) reply: oneshot::Sender<Outcome>,
+}

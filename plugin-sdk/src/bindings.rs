@@ -1,0 +1,32 @@
+//! What the interface in `wit/` looks like to Rust: generated, and the only place with `unsafe`. No logic in here.
+
+// The generated code lowers and lifts values through raw pointers, and its names are not ours.
+#![allow(unsafe_code, missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
+
+/// The `share` hook, and the interfaces that all hooks use.
+pub mod share {
+    wit_bindgen::generate!({
+        path: "../wit/0.1",
+        world: "share-plugin",
+        pub_export_macro: true,
+        export_macro_name: "export_share",
+        default_bindings_module: "plugin_sdk::bindings::share",
+    });
+}
+
+/// The `decide` hook.
+pub mod decide {
+    wit_bindgen::generate!({
+        path: "../wit/0.1",
+        world: "decide-plugin",
+        pub_export_macro: true,
+        export_macro_name: "export_decide",
+        default_bindings_module: "plugin_sdk::bindings::decide",
+        with: {
+            "integration:plugin/types@0.1.0": crate::bindings::share::integration::plugin::types,
+            "integration:plugin/log@0.1.0": crate::bindings::share::integration::plugin::log,
+        },
+    });
+}
+
+pub use share::integration::plugin::{log, types};

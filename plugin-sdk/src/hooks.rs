@@ -1,0 +1,153 @@
+//! The hooks that a plugin can serve, and the way from the interface to them. Decides nothing about data.
+
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::bindings::{decide, share, types};
+use crate::request::to_json;
+use crate::{Event, EventData, Outcome, log};
+
+/// Takes events of a brand and hands them on to the partner: `[[share]]` in the manifest.
+pub trait Share {
+    /// A type of [`events`](crate::events), one of the plugin's own, or several by
+    /// [`one_of!`](crate::one_of).
+    type Event: EventData;
+    /// The connection's settings, or [`NoSettings`](crate::NoSettings).
+    type Settings: DeserializeOwned;
+
+    /// One event. Nothing is remembered from call to call: each runs in a fresh instance.
+    ///
+    /// # Errors
+    /// [`Failure::Rejected`] where it can never work, [`Failure::Unavailable`] where it may later.
+    fn on_event(event: Event<Self::Event, Self::Settings>) -> Result<Outcome, Failure>;
+}
+
+/// Answers a question that the brand waits for: `[[decide]]` in the manifest.
+pub trait Decide {
+    /// As for [`Share`].
+    type Event: EventData;
+    /// As for [`Share`].
+    type Settings: DeserializeOwned;
+    /// The answer, in the shape of the manifest's `returns` schema.
+    type Answer: Serialize;
+
+    /// The answer for `slot` on this event.
+    ///
+    /// # Errors
+    /// A [`Failure`]: the brand then uses the slot's ordinary default.
+    fn decide(slot: &str, event: Event<Self::Event, Self::Settings>) -> Result<Self::Answer, Failure>;
+}
+
+/// Why a call did not work. Its text is for the partner's developers; as it may repeat what the
+/// plugin read, it carries the call's labels and is kept as carefully as the fields were.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Will never work; not tried again.
+    Rejected(String),
+    /// May work later; tried again, with growing pauses.
+    Unavailable(String),
+}
+
+impl Failure {
+    /// Will never work.
+    pub fn rejected(reason: impl Into<String>) -> Self {
+        Self::Rejected(reason.into())
+    }
+
+    /// May work later.
+    pub fn unavailable(reason: impl Into<String>) -> Self {
+        Self::Unavailable(reason.into())
+    }
+
+    fn into_wire(self) -> types::Failure {
+        match self {
+            Self::Rejected(reason) => types::Failure::Rejected(reason),
+            Self::Unavailable(reason) => types::Failure::Unavailable(reason),
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Rejected(reason) | Self::Unavailable(reason)) = self;
+        f.write_str(reason)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Serves the interface's `share` with a plugin's [`Share`].
+#[doc(hidden)]
+pub struct ShareAdapter<P>(PhantomData<P>);
+
+impl<P: Share> share::exports::integration::plugin::share::Guest for ShareAdapter<P> {
+    fn on_event(event: types::Event) -> Result<types::Outcome, types::Failure> {
+        log::report_panics();
+        Event::from_wire(event).and_then(P::on_event).map(Outcome::into_wire).map_err(Failure::into_wire)
+    }
+}
+
+/// Serves the interface's `decide` with a plugin's [`Decide`].
+#[doc(hidden)]
+pub struct DecideAdapter<P>(PhantomData<P>);
+
+impl<P: Decide> decide::exports::integration::plugin::decide::Guest for DecideAdapter<P> {
+    fn decide(slot: String, event: types::Event) -> Result<String, types::Failure> {
+        log::report_panics();
+        Event::from_wire(event)
+            .and_then(|event| P::decide(&slot, event))
+            .and_then(|answer| to_json(&answer))
+            .map_err(Failure::into_wire)
+    }
+}
+
+/// Says which hooks a plugin serves. Once per plugin, naming the hooks that its manifest declares:
+/// the gateway refuses a plugin that exports more or less.
+///
+/// ```ignore
+/// plugin_sdk::export!(MyPlugin: share);
+/// plugin_sdk::export!(MyPlugin: share, decide);
+/// ```
+#[macro_export]
+macro_rules! export {
+    ($plugin:ident: $($hook:ident),+ $(,)?) => { $($crate::__export_hook!($plugin: $hook);)+ };
+}
+
+/// The type is named on every platform, so that a missing `impl` is found by a native build too.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_hook {
+    ($plugin:ident: share) => {
+        const _: () = {
+            #[allow(dead_code)]
+            type Adapter = $crate::__ShareAdapter<$plugin>;
+            const _: fn() = $crate::__serves_share::<$plugin>;
+            #[cfg(target_arch = "wasm32")]
+    $crate::bindings::share::export_share!(Adapter with_types_in $crate::bindings::share);
+        };
+    };
+    ($plugin:ident: decide) => {
+        const _: () = {
+            #[allow(dead_code)]
+            type Adapter = $crate::__DecideAdapter<$plugin>;
+            const _: fn() = $crate::__serves_decide::<$plugin>;
+            #[cfg(target_arch = "wasm32")]
+    $crate::bindings::decide::export_decide!(Adapter with_types_in $crate::bindings::decide);
+        };
+    };
+    ($plugin:ident: $hook:ident) => {
+        compile_error!(concat!(
+            "`",
+            stringify!($hook),
+            "` is not a hook that this version serves; there are `share` and `decide`"
+        ));
+    };
+}
+
+#[doc(hidden)]
+pub fn serves_share<P: Share>() {}
+
+#[doc(hidden)]
+pub fn serves_decide<P: Decide>() {}
