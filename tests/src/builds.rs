@@ -58,7 +58,8 @@ pub fn gateway_binary() -> &'static PathBuf {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command
-            .args(["build", "--release", "--package", "gateway", "--bin", "gateway"])
+            // Of the whole workspace, so that features are those of `cargo run` and `cargo test`.
+            .args(["build", "--release", "--bin", "gateway"])
             .args(["--message-format", "json-render-diagnostics"])
             .current_dir(root())
             .stdin(Stdio::null())
