@@ -11,6 +11,7 @@ use std::sync::Arc;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use gateway::boundary::{
     Connection, EventView, Grant, PolicyBook, Release, Subject, from_share, grant_key, toward_plugin,
+    verdicts,
 };
 use gateway::catalogue::Catalogue;
 use gateway::cli::plugin_build::{BuildOptions, build};
@@ -61,7 +62,7 @@ fn partner() -> Partner {
 }
 
 /// A connection with everything granted; with `every_field`, of a plugin that declares every field of the type.
-fn connection(component: &[u8], catalogue: &Catalogue, every_field: bool) -> Connection {
+fn connection(book: &PolicyBook, component: &[u8], catalogue: &Catalogue, every_field: bool) -> Connection {
     let inspected = manifest::inspect(component).unwrap();
     let mut document = inspected.manifest;
     if every_field {
@@ -84,7 +85,7 @@ fn connection(component: &[u8], catalogue: &Catalogue, every_field: bool) -> Con
         .map(|hook| (grant_key(&hook.trigger), hook.fields.iter().map(|f| f.name.to_string()).collect()))
         .collect();
     let settings = json!({ "host": "crm", "dealer": "d-7", "vendor-name": "Northside Motors" });
-    Connection::new("northside".into(), release, Arc::new(partner()), &grant, HashSet::new(), settings)
+    Connection::new(book, "northside".into(), release, Arc::new(partner()), &grant, HashSet::new(), settings)
 }
 
 async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
@@ -116,13 +117,12 @@ fn crossing(criterion: &mut Criterion) {
     };
 
     // Every rule is asked for every field of the type, with reasons; what follows from it is not counted.
-    let all = connection(&component, &catalogue, true);
-    let verdicts = book.prepare(&all, 0).unwrap();
+    let all = connection(&book, &component, &catalogue, true);
     criterion.bench_function("verdicts: chat.ended, every field declared", |bencher| {
-        bencher.iter(|| black_box(verdicts.decide(black_box(subject), moment)));
+        bencher.iter(|| black_box(verdicts(&all, 0, black_box(&data), black_box(subject), moment)));
     });
 
-    let connection = connection(&component, &catalogue, false);
+    let connection = connection(&book, &component, &catalogue, false);
     let cache = tempfile::tempdir().unwrap();
     let config = HostConfig { compiler: Compiler::InProcess, ..HostConfig::new(cache.path().to_owned()) };
     let host = PluginHost::new(config).unwrap();

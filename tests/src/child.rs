@@ -118,6 +118,13 @@ impl ChildGateway {
         Client::new(&self.url, Some(key))
     }
 
+    /// Memory that is resident, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("/proc");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches("kB").trim().parse().expect("a number of KiB")
+    }
+
     /// SIGKILL, and waits for the end.
     pub fn kill(mut self) -> String {
         self.child.kill().expect("the process can be killed");

@@ -76,15 +76,25 @@ pub struct Crossing {
     pub(super) accepted_ms: i64,
 }
 
-/// Decides for every declared field of `hook` and makes the argument of the call.
-pub fn toward_plugin(
+/// The verdicts on a hook's fields.
+pub struct Decided {
+    /// What held, apart from what depends on a label.
+    pub facts: Facts,
+    /// For each field of the hook that the event has: how the partner stands toward it, and the verdict.
+    pub fields: Vec<Option<(Recipient, Verdict)>>,
+}
+
+/// Decides for every field of a hook that is present in `data`.
+pub fn verdicts(
     connection: &Connection,
     hook_index: usize,
-    hook: &Hook,
-    event: &EventView<'_>,
+    data: &Value,
     subject: Subject<'_>,
     moment: Moment,
-) -> TowardPlugin {
+) -> Decided {
+    let nothing = || Decided { facts: Facts::unknown(), fields: Vec::new() };
+    let Some(hook) = connection.release.hooks.get(hook_index) else { return nothing() };
+    let Some(prepared) = connection.prepared.get(hook_index) else { return nothing() };
     let facts = base_facts(
         subject,
         Integration {
@@ -96,29 +106,42 @@ pub fn toward_plugin(
             by_sms: false,
         },
     );
+    let present = hook.presence.of(data);
+    let decided = prepared.decide(&connection.partner, facts, moment);
+    let fields = hook.fields.iter().enumerate().map(|(index, field)| {
+        let present = field.path.is_none() || present & 1_u64.checked_shl(index as u32).unwrap_or(0) != 0;
+        present.then(|| {
+            let (stands, verdict) = decided.field(index);
+            let granted = connection.grants(hook_index, index);
+            (stands, if granted { verdict } else { Verdict::withhold(Reason::NotGranted) })
+        })
+    });
+    Decided { facts, fields: fields.collect() }
+}
+
+/// Decides for every declared field of `hook` and makes the argument of the call.
+pub fn toward_plugin(
+    connection: &Connection,
+    hook_index: usize,
+    hook: &Hook,
+    event: &EventView<'_>,
+    subject: Subject<'_>,
+    moment: Moment,
+) -> TowardPlugin {
+    let Decided { facts, fields: decided } = verdicts(connection, hook_index, event.data, subject, moment);
     let mut verdicts = Vec::with_capacity(hook.fields.len());
     let mut allowed = Vec::with_capacity(hook.fields.len());
     let mut not_run = None;
     let mut recipient = Recipient::ServiceProvider;
-    let present = hook.presence.of(event.data);
-    let prepared = connection.prepared.get(hook_index);
-    let decided = prepared.map(|prepared| prepared.decide(&connection.partner, facts, moment));
-    for (index, field) in hook.fields.iter().enumerate() {
-        if field.path.is_some() && present & 1_u64.checked_shl(index as u32).unwrap_or(0) == 0 {
+    for (field, decided) in hook.fields.iter().zip(decided) {
+        let Some((stands, verdict)) = decided else {
             allowed.push(false);
             if field.required {
                 not_run.get_or_insert(NotRun::RequiredAbsent);
             }
             continue;
-        }
-        let (stands, mut verdict) = match &decided {
-            Some(decided) => decided.field(index),
-            None => (Recipient::ThirdParty, Verdict::withhold(Reason::Undeclared)),
         };
         recipient = stricter(recipient, stands);
-        if !connection.grants(hook_index, index) {
-            verdict = Verdict::withhold(Reason::NotGranted);
-        }
         allowed.push(verdict.allows());
         if field.required && !verdict.allows() {
             not_run = Some(NotRun::RequiredWithheld);
