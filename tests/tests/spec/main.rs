@@ -10,3 +10,4 @@ mod lifecycle;
 mod partner_behaviour;
 mod routes;
 mod switches;
+mod worked_out;
