@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use gateway::cli::plugin_build::{BuildOptions, build};
 use serde_json::Value;
 
-use crate::paths::root;
+use crate::paths::{root, scratch};
 
 /// A built plugin.
 #[derive(Clone, Debug)]
@@ -51,14 +51,16 @@ fn component(name: &str) -> Component {
     Component { name: built.name, digest: built.digest, path: built.path, bytes }
 }
 
-/// The gateway's binary, in the profile that the demo and the tests share.
+/// The gateway's binary, in the profile that the demo and the tests share. A copy, because a build during the
+/// tests would replace the file while they run it.
 pub fn gateway_binary() -> &'static PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command
-            .args(["build", "--release", "--package", "gateway", "--bin", "gateway"])
+            // Of the whole workspace, so that features are those of `cargo run` and `cargo test`.
+            .args(["build", "--release", "--bin", "gateway"])
             .args(["--message-format", "json-render-diagnostics"])
             .current_dir(root())
             .stdin(Stdio::null())
@@ -66,12 +68,19 @@ pub fn gateway_binary() -> &'static PathBuf {
         clean(&mut command);
         let output = command.output().expect("cargo can be run");
         assert!(output.status.success(), "the gateway's binary does not build");
-        String::from_utf8_lossy(&output.stdout)
+        let built = String::from_utf8_lossy(&output.stdout)
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
             .filter(|message| message["target"]["name"] == "gateway")
             .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-            .expect("cargo names the binary that it built")
+            .expect("cargo names the binary that it built");
+        let directory = scratch("bin");
+        std::fs::create_dir_all(&directory).expect("a directory for the copy");
+        let copy = directory.join("gateway");
+        // Renamed into place: another run of the tests may be executing the one that is there.
+        let beside = directory.join(format!("gateway-{}", std::process::id()));
+        std::fs::copy(&built, &beside).and_then(|_| std::fs::rename(&beside, &copy)).expect("a copy");
+        copy
     })
 }
 
