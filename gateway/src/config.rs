@@ -256,14 +256,17 @@ fn explain(error: &figment::Error, file: Option<&str>) -> ConfigError {
         error.metadata.as_ref().is_some_and(|metadata| metadata.name.contains("environment"));
     let place =
         if from_environment { "the environment".to_owned() } else { file.unwrap_or("the file").to_owned() };
+    let spelled = |key: &str| {
+        if from_environment {
+            format!("{PREFIX}{}", key.replace('-', "_").to_ascii_uppercase())
+        } else {
+            key.to_owned()
+        }
+    };
     match &error.kind {
         Kind::UnknownField(key, known) => ConfigError::UnknownKey {
-            nearest: nearest(key, known.iter().copied()).map(str::to_owned),
-            key: if from_environment {
-                format!("{PREFIX}{}", key.replace('-', "_").to_ascii_uppercase())
-            } else {
-                key.clone()
-            },
+            nearest: nearest(key, known.iter().copied()).map(spelled),
+            key: spelled(key),
             place,
         },
         kind if error.path.is_empty() => ConfigError::Value(format!("{kind} in {place}")),
@@ -365,8 +368,9 @@ mod tests {
             jail.set_env("GATEWAY_CONCURENT_WORK", "3");
             let message = Config::load(None).unwrap_err().to_string();
             assert!(
-                message
-                    .contains("`GATEWAY_CONCURENT_WORK` in the environment: did you mean `concurrent-work`?"),
+                message.contains(
+                    "`GATEWAY_CONCURENT_WORK` in the environment: did you mean `GATEWAY_CONCURRENT_WORK`?"
+                ),
                 "{message}"
             );
             Ok(())

@@ -132,11 +132,10 @@ impl std::error::Error for Refused {}
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.problem.explain(self.status))?;
-        match self.status {
-            StatusCode::UNAUTHORIZED => f.write_str("; give a key with --key or GATEWAY_KEY"),
-            StatusCode::FORBIDDEN => f.write_str("; use a key with that role and scope"),
-            _ => Ok(()),
+        if self.status == StatusCode::UNAUTHORIZED {
+            f.write_str("; give it with --key or GATEWAY_KEY")?;
         }
+        Ok(())
     }
 }
 

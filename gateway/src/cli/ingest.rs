@@ -132,7 +132,11 @@ pub(super) fn explain_refusal(refused: &Refused, batch: &[Line]) -> String {
         .filter_map(|index| batch.get(index))
         .map(|line| line.number)
         .min();
+    // What is wrong with the key or the path is not wrong with a line.
+    let about_lines =
+        !matches!(refused.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
     match (first, batch) {
+        (_, [first, ..]) if !about_lines => format!("events of brand {}: {refused}", first.brand),
         (Some(number), _) => format!("line {number}: {refused}"),
         (None, [only]) => format!("line {}: {refused}", only.number),
         (None, [first, .., last]) => format!("lines {} to {}: {refused}", first.number, last.number),
@@ -323,6 +327,14 @@ mod tests {
                 Refused::new(StatusCode::UNPROCESSABLE_ENTITY, serde_json::from_str(problem).unwrap());
             assert!(explain_refusal(&refused, &batch).starts_with(told), "{problem}");
         }
+    }
+
+    #[test]
+    fn a_key_that_may_not_is_no_fault_of_a_line() {
+        let batch = [Line { number: 3, brand: "b".into(), text: "{}".into() }];
+        let problem = serde_json::from_str(r#"{"detail":"no"}"#).unwrap();
+        let told = explain_refusal(&Refused::new(StatusCode::FORBIDDEN, problem), &batch);
+        assert_eq!(told, "events of brand b: no");
     }
 
     #[test]

@@ -150,6 +150,15 @@ fn lacking(rules: &Rules, rule: &Matched) -> Vec<String> {
         .collect()
 }
 
+/// What of the facts would keep a rule that matched from matching: each by itself.
+fn exceptions(rules: &Rules, rule: &Matched) -> Vec<String> {
+    let source = rules.rules().iter().find(|candidate| candidate.number == rule.rule);
+    source.map_or_else(Vec::new, |source| {
+        let holds = source.unless.iter().map(ToString::to_string);
+        holds.chain(source.when.iter().map(|fact| format!("not {fact}"))).collect()
+    })
+}
+
 fn as_text(rules: &Rules, explanation: &Explanation) -> String {
     let mut lines =
         vec![format!("{}: {}", explanation.verdict.decision.as_str(), explanation.verdict.reason)];
@@ -166,6 +175,12 @@ fn as_text(rules: &Rules, explanation: &Explanation) -> String {
         ),
         None => format!("no rule of policy {} of {} permits it", rules.name(), rules.effective()),
     });
+    if let Some(rule) = deciding(explanation).filter(|rule| rule.effect == Effect::Forbid) {
+        let instead = exceptions(rules, rule);
+        if !instead.is_empty() {
+            lines.push(format!("it would not apply with {}", instead.join(", or ")));
+        }
+    }
     let mut table = Table::new(&["nearly", "rule", "clause", "it would take"]);
     for rule in nearly(explanation) {
         table.row([
@@ -198,6 +213,9 @@ fn as_json(rules: &Rules, explanation: &Explanation) -> Value {
         "says": clause(explanation).map(Clause::summary),
         "policy": { "name": rules.name(), "effective": rules.effective() },
         "decided_by": deciding(explanation).map(rule),
+        "would_not_apply_with": deciding(explanation)
+            .filter(|rule| rule.effect == Effect::Forbid)
+            .map(|rule| exceptions(rules, rule)),
         "nearly": nearly(explanation).map(rule).collect::<Vec<_>>(),
     })
 }
@@ -247,7 +265,10 @@ mod tests {
                 RecipientArg::ServiceProvider,
                 "user.contact.email",
                 &["consumer.in-area"],
-                &["withhold: clause:transfer.onward"],
+                &[
+                    "withhold: clause:transfer.onward",
+                    "it would not apply with partner.in-area, or contract.onward",
+                ],
             ),
             (
                 RecipientArg::Authority,

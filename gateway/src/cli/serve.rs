@@ -36,7 +36,6 @@ impl Serve {
         let listener =
             TcpListener::bind(config.listen).await.map_err(CliError::start("the API's listener"))?;
         let address = listener.local_addr().map_err(CliError::start("the API's listener"))?;
-        tracing::info!(%address, behind_proxy = config.behind_proxy, "listening");
         output::line(&format!("listening on http://{address}"))?;
 
         let served = http::serve(listener, gateway.clone(), options, stop).await;
