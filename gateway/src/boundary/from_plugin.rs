@@ -171,9 +171,8 @@ pub fn from_share(
         return Err(Violation::NothingDeclared);
     };
     let mut deliveries = Vec::with_capacity(used);
-    for (index, request) in outcome.deliveries.into_iter().enumerate() {
-        let planned = plan(connection, hook, crossing, subject.conditions, request)?;
-        deliveries.push(PlannedDelivery { index, ..planned });
+    for request in outcome.deliveries {
+        deliveries.push(plan(connection, hook, crossing, subject.conditions, request)?);
     }
     let (returned, verdicts) =
         check_returns(book, connection, hook, crossing, subject, moment, &outcome.returns)?;
