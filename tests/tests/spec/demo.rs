@@ -184,9 +184,12 @@ fn ran(row: &Value) -> bool {
 const ALLOWED: &str = "clause:integrations.share";
 const PROVIDED: &str = "clause:share.brand";
 
-/// Events of `events.jsonl`, read by a person with `clauses.md` beside: what must be in the ledger of each.
-/// An event without connections has no row.
-const BY_HAND: &[(&str, &str, Option<(&str, &str, &[(&str, &str)])>)] = &[
+/// A row of the ledger, as it must be: plugin, outcome, and each field with its reason.
+type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// Events of `events.jsonl`, read by a person with `clauses.md` beside: the event's id, why, and the row. An
+/// event without connections has none.
+const BY_HAND: &[(&str, &str, Option<Row>)] = &[
     (
         "686c938639cdcf0c3788449c",
         "a US chat with DNT and GPC: DNT is about behaviour and GPC spares essential purposes, so a third party gets what was granted, but never the transcript",
