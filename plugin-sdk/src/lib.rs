@@ -113,3 +113,8 @@ pub use hooks::{
     DecideAdapter as __DecideAdapter, ShareAdapter as __ShareAdapter, serves_decide as __serves_decide,
     serves_share as __serves_share,
 };
+
+/// The README's plugin, compiled with the documentation's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -7,7 +7,7 @@ use crate::{Category, Clause, Fact, Purpose, Reason, Verdict};
 
 /// What is left of a rule once flow, recipient, purpose and category are fixed: it matches where the
 /// facts under `mask` are exactly `value`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Residual {
     mask: u64,
     value: u64,
@@ -34,7 +34,7 @@ impl Residual {
 }
 
 /// The decision for one (flow, recipient, purpose, category), waiting for facts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CompiledDecision {
     forbids: Box<[Residual]>,
     permits: Box<[Residual]>,
@@ -128,6 +128,12 @@ impl CompiledDecision {
         rules.extend(self.permits.iter().map(|rule| matched(rule, Effect::Permit)));
         rules.sort_by_key(|rule| rule.lacking.len());
         Explanation { verdict: self.decide(facts), rules }
+    }
+
+    /// The facts that it hangs on; no other fact can change the verdict.
+    pub fn hangs_on(&self) -> impl Iterator<Item = Fact> + '_ {
+        let mask = self.forbids.iter().chain(&self.permits).fold(0, |mask, rule| mask | rule.mask);
+        Fact::ALL.iter().copied().filter(move |fact| mask & fact.bit() != 0)
     }
 
     /// The clauses that could forbid under some facts; what a brand reads before it switches on.

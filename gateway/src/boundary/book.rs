@@ -72,6 +72,11 @@ impl PolicyBook {
         self.set.get(index)
     }
 
+    /// How many versions there are.
+    pub fn versions(&self) -> usize {
+        self.digests.len()
+    }
+
     /// The decision of one version, compiled once.
     pub fn compiled(
         &self,
@@ -86,9 +91,12 @@ impl PolicyBook {
         {
             return Some(Arc::clone(known));
         }
-        let fresh = Arc::new(self.set.get(version)?.compile(flow, recipient, purpose, category));
+        let fresh = self.set.get(version)?.compile(flow, recipient, purpose, category);
         let mut memo = self.compiled.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Some(Arc::clone(memo.entry(key).or_insert(fresh)))
+        // Categories that no rule tells apart share one decision.
+        let shared = memo.values().find(|known| ***known == fresh).map(Arc::clone);
+        let shared = shared.unwrap_or_else(|| Arc::new(fresh));
+        Some(Arc::clone(memo.entry(key).or_insert(shared)))
     }
 
     /// The verdict on one label: allowed by the version at acceptance and by the one in force now.
@@ -153,15 +161,18 @@ impl Question<'_> {
     /// The recipient for this label, and the facts that depend on it.
     fn facts_for(&self, label: &Label, base: Facts, now_ms: i64) -> (Recipient, Facts) {
         let standing = self.partner.standing(self.purpose, label.category, now_ms);
-        let mut facts = base.with(Fact::ContractOnward, standing.onward);
-        match &label.origin {
-            Origin::FirstParty => {}
-            Origin::Public => facts = facts.with(Fact::Public, true),
-            Origin::Partner(name) if **name == *self.partner.name => {
-                facts = facts.with(Fact::SamePartner, true)
-            }
-            Origin::Partner(_) => facts = facts.with(Fact::OtherPartner, true),
-        }
+        let facts = origin_facts(base, &label.origin, self.partner, standing.onward);
         (if self.to_brand { Recipient::Brand } else { standing.recipient }, facts)
+    }
+}
+
+/// The facts that depend on a label's origin and on the contracts that cover it.
+pub(super) fn origin_facts(base: Facts, origin: &Origin, partner: &Partner, onward: bool) -> Facts {
+    let facts = base.with(Fact::ContractOnward, onward);
+    match origin {
+        Origin::FirstParty => facts,
+        Origin::Public => facts.with(Fact::Public, true),
+        Origin::Partner(name) if **name == *partner.name => facts.with(Fact::SamePartner, true),
+        Origin::Partner(_) => facts.with(Fact::OtherPartner, true),
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use gateway_policy::{Access, Category, Flow, Label, Origin, Partner, Purpose};
 use serde_json::Value;
 
-use crate::catalogue::{Catalogue, FieldPath, Projection};
+use super::book::PolicyBook;
+use super::prepared::Prepared;
+use crate::catalogue::{Catalogue, FieldPath, Presence, Projection};
 use crate::manifest::{self, Endpoint, Manifest, ReceivedField, ReturnSchema};
 
 /// The declared name of the pseudonym: granted like a field, found in no event's data.
@@ -54,6 +56,8 @@ pub struct Hook {
     pub return_labels: Vec<Label>,
     /// The projection onto every readable field.
     pub(super) all_readable: Projection,
+    /// Which fields an event has, by their index.
+    pub(super) presence: Presence,
 }
 
 /// A declared field.
@@ -189,7 +193,10 @@ impl Hook {
                 .filter(|field| field.access == Access::Read)
                 .filter_map(|field| field.path.as_ref()),
         );
-        Ok(Self { trigger, flow, deadline_ms: None, fields, returns, return_labels, all_readable })
+        let presence = Presence::new(
+            fields.iter().enumerate().filter_map(|(index, field)| Some((index, field.path.as_ref()?))),
+        );
+        Ok(Self { trigger, flow, deadline_ms: None, fields, returns, return_labels, all_readable, presence })
     }
 
     /// The type of the events that it is about.
@@ -223,6 +230,8 @@ pub struct Connection {
     pub partner: Arc<Partner>,
     /// For each hook of the release, for each of its fields: whether it is granted.
     pub(super) granted: Vec<Vec<bool>>,
+    /// For each hook of the release, its fields made ready for decisions.
+    pub(super) prepared: Vec<Prepared>,
     /// Slots that the brand marks promotional.
     pub promotional: HashSet<String>,
     /// Valid against the plugin's settings schema.
@@ -234,6 +243,7 @@ pub struct Connection {
 impl Connection {
     /// Puts a connection together.
     pub fn new(
+        book: &PolicyBook,
         brand: Arc<str>,
         release: Arc<Release>,
         partner: Arc<Partner>,
@@ -249,7 +259,16 @@ impl Connection {
                 hook.fields.iter().map(|field| fields.is_some_and(|set| set.contains(&*field.name))).collect()
             })
             .collect();
+        let prepared = release
+            .hooks
+            .iter()
+            .map(|hook| {
+                let labels = hook.fields.iter().map(|field| &*field.labels);
+                Prepared::new(book, hook.flow, release.purpose, &partner, labels)
+            })
+            .collect();
         Self {
+            prepared,
             brand,
             plugin: release.manifest.plugin.name.as_str().into(),
             release,

@@ -109,8 +109,6 @@ pub struct PlannedDelivery {
     pub partner: String,
     /// When the event was accepted, in milliseconds since the Unix epoch.
     pub accepted_ms: i64,
-    /// Its place among the requests of its call.
-    pub index: usize,
     /// As its manifest declares it.
     pub endpoint: Endpoint,
     /// As the plugin asked for it.
@@ -271,7 +269,6 @@ fn plan(
         plugin: connection.plugin.to_string(),
         partner: connection.partner.name.clone(),
         accepted_ms: crossing.accepted_ms,
-        index: 0,
         endpoint: endpoint.clone(),
         request,
         values: kept,

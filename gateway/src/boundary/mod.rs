@@ -6,6 +6,7 @@ mod connection;
 mod from_plugin;
 mod permitted;
 pub mod placing;
+mod prepared;
 mod subject;
 mod toward_partner;
 mod toward_plugin;
@@ -22,5 +23,5 @@ pub use from_plugin::{
 pub use permitted::Permitted;
 pub use subject::{Integration, Subject, base_facts};
 pub use toward_partner::{Stays, TowardPartner, toward_partner};
-pub use toward_plugin::{Crossing, EventView, NotRun, TowardPlugin, toward_plugin};
+pub use toward_plugin::{Crossing, Decided, EventView, NotRun, TowardPlugin, toward_plugin, verdicts};
 pub use types::{OutboundRequest, Part, PluginInput, PluginOutcome, PluginRequest};

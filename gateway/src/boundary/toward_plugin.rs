@@ -6,9 +6,10 @@ use std::sync::Arc;
 use gateway_policy::{Access, Facts, FieldVerdict, Reason, Recipient, Verdict};
 use serde_json::Value;
 
-use super::book::{Moment, PolicyBook, Question};
+use super::book::Moment;
 use super::connection::{Connection, Hook};
 use super::permitted::Permitted;
+use super::prepared::stricter;
 use super::subject::{Integration, Subject, base_facts};
 use super::types::PluginInput;
 use crate::catalogue::Projection;
@@ -75,22 +76,25 @@ pub struct Crossing {
     pub(super) accepted_ms: i64,
 }
 
-/// Decides for every declared field of `hook` and makes the argument of the call.
-pub fn toward_plugin(
-    book: &PolicyBook,
+/// The verdicts on a hook's fields.
+pub struct Decided {
+    /// What held, apart from what depends on a label.
+    pub facts: Facts,
+    /// For each field of the hook that the event has: how the partner stands toward it, and the verdict.
+    pub fields: Vec<Option<(Recipient, Verdict)>>,
+}
+
+/// Decides for every field of a hook that is present in `data`.
+pub fn verdicts(
     connection: &Connection,
     hook_index: usize,
-    hook: &Hook,
-    event: &EventView<'_>,
+    data: &Value,
     subject: Subject<'_>,
     moment: Moment,
-) -> TowardPlugin {
-    let question = Question {
-        flow: hook.flow,
-        purpose: connection.release.purpose,
-        partner: &connection.partner,
-        to_brand: false,
-    };
+) -> Decided {
+    let nothing = || Decided { facts: Facts::unknown(), fields: Vec::new() };
+    let Some(hook) = connection.release.hooks.get(hook_index) else { return nothing() };
+    let Some(prepared) = connection.prepared.get(hook_index) else { return nothing() };
     let facts = base_facts(
         subject,
         Integration {
@@ -102,31 +106,42 @@ pub fn toward_plugin(
             by_sms: false,
         },
     );
+    let present = hook.presence.of(data);
+    let decided = prepared.decide(&connection.partner, facts, moment);
+    let fields = hook.fields.iter().enumerate().map(|(index, field)| {
+        let present = field.path.is_none() || present & 1_u64.checked_shl(index as u32).unwrap_or(0) != 0;
+        present.then(|| {
+            let (stands, verdict) = decided.field(index);
+            let granted = connection.grants(hook_index, index);
+            (stands, if granted { verdict } else { Verdict::withhold(Reason::NotGranted) })
+        })
+    });
+    Decided { facts, fields: fields.collect() }
+}
+
+/// Decides for every declared field of `hook` and makes the argument of the call.
+pub fn toward_plugin(
+    connection: &Connection,
+    hook_index: usize,
+    hook: &Hook,
+    event: &EventView<'_>,
+    subject: Subject<'_>,
+    moment: Moment,
+) -> TowardPlugin {
+    let Decided { facts, fields: decided } = verdicts(connection, hook_index, event.data, subject, moment);
     let mut verdicts = Vec::with_capacity(hook.fields.len());
     let mut allowed = Vec::with_capacity(hook.fields.len());
     let mut not_run = None;
     let mut recipient = Recipient::ServiceProvider;
-    for (index, field) in hook.fields.iter().enumerate() {
-        let present = field.path.as_ref().is_none_or(|path| path.is_present(event.data));
-        if !present {
+    for (field, decided) in hook.fields.iter().zip(decided) {
+        let Some((stands, verdict)) = decided else {
             allowed.push(false);
             if field.required {
                 not_run.get_or_insert(NotRun::RequiredAbsent);
             }
             continue;
-        }
-        let mut verdict = None;
-        for label in field.labels.iter() {
-            let (stands, one) = book.decide(&question, label, facts, moment);
-            if stands == Recipient::ThirdParty {
-                recipient = Recipient::ThirdParty;
-            }
-            verdict = Some(verdict.map_or(one, |so_far: Verdict| so_far.strictest(one)));
-        }
-        let mut verdict = verdict.unwrap_or(Verdict::withhold(Reason::Undeclared));
-        if !connection.grants(hook_index, index) {
-            verdict = Verdict::withhold(Reason::NotGranted);
-        }
+        };
+        recipient = stricter(recipient, stands);
         allowed.push(verdict.allows());
         if field.required && !verdict.allows() {
             not_run = Some(NotRun::RequiredWithheld);

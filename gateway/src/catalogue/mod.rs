@@ -6,6 +6,7 @@
 
 mod embedded;
 pub mod path;
+mod presence;
 mod problem;
 pub mod schema;
 
@@ -17,6 +18,7 @@ use gateway_policy::Purpose;
 use serde_json::{Map, Value};
 
 pub use path::{FieldPath, FieldPathError, Projection, Segment, project};
+pub use presence::Presence;
 pub use problem::{Problem, ProblemKind};
 pub(crate) use problem::{explain_invalid, nearest_and_count};
 use schema::{MAX_SCHEMA_BYTES, Schema, SchemaFault, SchemaKind};

@@ -159,15 +159,7 @@ impl Gateway {
         };
         let Some(declared) = live.connection.release.hooks.get(*hook) else { return Err(Refusal::Internal) };
         let identity = self.identity(live, consumer, event);
-        let toward = toward_plugin(
-            &self.book,
-            &live.connection,
-            *hook,
-            declared,
-            &identity.view(event),
-            subject,
-            moment,
-        );
+        let toward = toward_plugin(&live.connection, *hook, declared, &identity.view(event), subject, moment);
         let mut flow =
             row.record(Stage::Call, Flow::Decide, toward.recipient, toward.verdicts, toward.facts, "ran");
         let input = match toward.input {

@@ -16,7 +16,7 @@ use super::ledger::Row;
 use super::registry::LiveConnection;
 use crate::boundary::{OutboundRequest, Permitted, PlannedDelivery, Stays, Subject, toward_partner};
 use crate::outbound::{Disposition, RetrySchedule, classify, outcome_code};
-use crate::store::crypto::format_digest;
+use crate::store::crypto::format_uid;
 use crate::store::{
     AttemptResult, Change, DeliveryRecord, DeliveryState, Document, DocumentKind, FlowResult, Stage, Uid,
 };
@@ -31,8 +31,6 @@ pub(super) struct DueDelivery {
     pub(super) plugin: String,
     pub(super) event: Uid,
     pub(super) accepted_ms: i64,
-    /// Its place among the requests of its call.
-    pub(super) index: usize,
     /// Attempts made.
     pub(super) attempt: u32,
     pub(super) consumer: Arc<Consumer>,
@@ -102,7 +100,6 @@ impl Gateway {
             plugin: record.plugin,
             event: record.event,
             accepted_ms: planned.accepted_ms,
-            index: planned.index,
             attempt: record.attempt,
             consumer,
             planned: Arc::new(planned),
@@ -133,7 +130,7 @@ impl Gateway {
                 engaged: due.consumer.engaged(),
             },
             moment,
-            self.webhook_id(due),
+            webhook_id(due),
         );
         let row = Row {
             brand: &due.brand,
@@ -292,15 +289,10 @@ impl Gateway {
             tracing::error!(%error, "an endpoint that answered 410 could not be switched off");
         }
     }
+}
 
-    /// Standard Webhooks `webhook-id`: from (event, connection, index), the same through all tries.
-    fn webhook_id(&self, due: &DueDelivery) -> String {
-        let digest = self.master.index_digest(
-            "webhook",
-            &[&due.event, due.brand.as_bytes(), due.plugin.as_bytes(), &due.index.to_be_bytes()],
-        );
-        let mut id = format!("msg_{}", format_digest(&digest));
-        id.truncate(36);
-        id
-    }
+/// Standard Webhooks `webhook-id`: the delivery's id, which is the same through all tries, and by which the
+/// ledger's rows name the request that a partner asks about.
+fn webhook_id(due: &DueDelivery) -> String {
+    format!("msg_{}", format_uid(&due.id))
 }

@@ -16,8 +16,8 @@ use super::ledger::Row;
 use super::registry::LiveConnection;
 use crate::boundary::{Checked, Crossing, EventView, Moment, Subject, from_share, toward_plugin};
 use crate::plugin_host::{Budget, Call, CallError};
-use crate::store::crypto::{format_digest, format_uid, new_uid};
-use crate::store::{CallRecord, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, WorkRecord};
+use crate::store::crypto::{format_digest, format_uid};
+use crate::store::{CallRecord, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, Uid, WorkRecord};
 
 /// Pieces of work that one read of the store brings at most.
 const READ: u32 = 512;
@@ -28,6 +28,9 @@ const FIRST_WAIT_MS: i64 = 5_000;
 
 /// Rest after a failure of the store, so that it is not asked again and again.
 pub(super) const AFTER_FAILURE: Duration = Duration::from_millis(200);
+
+/// Bytes of an id that are its moment.
+const UID_TIME: usize = 6;
 
 /// One event's work for one connection, in memory.
 pub(super) struct DueWork {
@@ -135,15 +138,8 @@ impl Gateway {
         };
         let Some(hook_data) = live.connection.release.hooks.get(hook) else { return Err(Refusal::Internal) };
         let identity = self.identity(&live, &due.consumer, &due.event);
-        let toward = toward_plugin(
-            &self.book,
-            &live.connection,
-            hook,
-            hook_data,
-            &identity.view(&due.event),
-            subject,
-            moment,
-        );
+        let toward =
+            toward_plugin(&live.connection, hook, hook_data, &identity.view(&due.event), subject, moment);
         let row = Row::of_call(self, &live.connection, &due.consumer, &due.event, moment);
         let mut flow =
             row.record(Stage::Call, Flow::Share, toward.recipient, toward.verdicts, toward.facts, "ran");
@@ -246,7 +242,7 @@ impl Gateway {
         }
         let mut deliveries = Vec::with_capacity(checked.deliveries.len());
         for (index, planned) in checked.deliveries.into_iter().enumerate() {
-            let id = new_uid(row.at_ms);
+            let id = self.delivery_id(row, index);
             let text = serde_json::to_vec(&planned).map_err(|_| Refusal::Internal)?;
             record.deliveries.push(NewDelivery {
                 id,
@@ -264,13 +260,25 @@ impl Gateway {
                 plugin: row.plugin.to_owned(),
                 event: row.event,
                 accepted_ms: event.accepted_ms,
-                index,
                 attempt: 0,
                 consumer: Arc::clone(consumer),
                 planned: Arc::new(planned),
             });
         }
         Ok(CallOutcome { record, deliveries })
+    }
+
+    /// The id of a request: that of its event with the random part replaced by a keyed digest of (event,
+    /// connection, index). However often a call is made again, its requests keep their ids.
+    fn delivery_id(&self, row: &Row<'_>, index: usize) -> Uid {
+        let parts: [&[u8]; 4] =
+            [&row.event, row.brand.as_bytes(), row.plugin.as_bytes(), &index.to_be_bytes()];
+        let digest = self.master.index_digest("delivery", &parts);
+        let mut id = row.event;
+        for (byte, derived) in id.iter_mut().skip(UID_TIME).zip(digest) {
+            *byte = derived;
+        }
+        id
     }
 
     /// Commits a call; then, and only then, its deliveries go on.

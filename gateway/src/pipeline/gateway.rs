@@ -173,7 +173,12 @@ impl Gateway {
                 releases.insert(digest, live);
             }
         }
-        let next = Registry::build(Source { version, documents, keys, releases }, &previous, &self.master);
+        let next = Registry::build(
+            Source { version, documents, keys, releases },
+            &previous,
+            &self.master,
+            &self.book,
+        );
         self.registry.store(Arc::new(next));
         Ok(())
     }

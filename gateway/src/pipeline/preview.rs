@@ -61,6 +61,7 @@ impl Gateway {
         };
         let promotional: HashSet<String> = on.map(|on| on.connection.promotional.clone()).unwrap_or_default();
         let connection = Connection::new(
+            &self.book,
             brand.into(),
             Arc::clone(&live.release),
             Arc::clone(&partner.record),
@@ -191,15 +192,7 @@ impl Gateway {
                 if hook.event() != stored.event.kind {
                     continue;
                 }
-                let toward = toward_plugin(
-                    &self.book,
-                    connection,
-                    index,
-                    hook,
-                    &identity.view(&stored),
-                    subject,
-                    moment,
-                );
+                let toward = toward_plugin(connection, index, hook, &identity.view(&stored), subject, moment);
                 counts.calls += usize::from(toward.input.is_ok());
                 for verdict in &toward.verdicts {
                     let Some(field) =

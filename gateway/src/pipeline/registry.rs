@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use super::breaker::Breaker;
 use super::documents::{ConnectionDocument, Secrets};
 use super::model::{BrandInput, Caller, ContractInput, PartnerInput, Role};
-use crate::boundary::{Connection, Grant, Release};
+use crate::boundary::{Connection, Grant, PolicyBook, Release};
 use crate::manifest::Auth;
 use crate::outbound::{Credentials, ResolvedAuth, SigningKey};
 use crate::plugin_host::LoadedRelease;
@@ -70,7 +70,7 @@ pub struct Source {
 impl Registry {
     /// Makes the next snapshot. A connection that cannot be put together is left out, which is as if it
     /// were switched off, and the log says so: nothing fails open.
-    pub fn build(source: Source, previous: &Self, master: &MasterKey) -> Self {
+    pub fn build(source: Source, previous: &Self, master: &MasterKey, book: &PolicyBook) -> Self {
         let mut next = Self { version: source.version, releases: source.releases, ..Self::default() };
         let mut contracts: BTreeMap<String, BTreeMap<String, ContractInput>> = BTreeMap::new();
         for document in &source.documents {
@@ -107,7 +107,7 @@ impl Registry {
         for document in source.documents {
             if document.kind == DocumentKind::Connection {
                 let (brand, plugin) = (document.scope.clone(), document.name.clone());
-                match next.connect(document, previous, master) {
+                match next.connect(document, previous, master, book) {
                     Ok(live) => drop(next.connections.entry(brand).or_default().insert(plugin, live)),
                     Err(problem) => {
                         tracing::error!(%brand, %plugin, problem, "a connection cannot be used and counts as switched off");
@@ -129,6 +129,7 @@ impl Registry {
         document: Document,
         previous: &Self,
         master: &MasterKey,
+        book: &PolicyBook,
     ) -> Result<Arc<LiveConnection>, &'static str> {
         let parsed: ConnectionDocument =
             serde_json::from_str(&document.body).map_err(|_| "its document is damaged")?;
@@ -158,6 +159,7 @@ impl Registry {
             .map(|(hook, fields)| (hook.clone(), fields.iter().cloned().collect()))
             .collect();
         let connection = Connection::new(
+            book,
             document.scope.as_str().into(),
             Arc::clone(&live.release),
             Arc::clone(&partner.record),

@@ -19,10 +19,10 @@ use super::connection;
 
 /// Commits between two looks at the log.
 const COMMITS: u32 = 64;
-/// Pages in the log from which it is copied (8 MiB).
-const COPY_FROM: i64 = 2_000;
-/// Pages in the log from which the writer copies the rest, so that it starts again (32 MiB).
-const FINISH_FROM: i64 = 8_000;
+/// Pages in the log from which it is copied (16 MiB): fewer would copy pages again and again that change often.
+const COPY_FROM: i64 = 4_000;
+/// Pages in the log from which the writer copies the rest, so that it starts again (48 MiB).
+const FINISH_FROM: i64 = 12_000;
 /// How long a store must be idle before what little is in the log is copied too.
 const IDLE: Duration = Duration::from_secs(5);
 

@@ -1,0 +1,126 @@
+//! Reading a request's body: media type, encoding, size and time. It may not look into the bytes.
+
+use std::time::Duration;
+
+use axum::body::{Bytes, HttpBody};
+use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::problem::{Code, ProblemDetails};
+
+/// How long a body may take to arrive. A component of 32 MiB takes this long at 9 Mbit/s; a client that
+/// trickles holds its connection no longer.
+const ARRIVAL: Duration = Duration::from_secs(30);
+
+/// Reads the whole body, refusing one over `limit` bytes without reading on.
+pub(super) async fn read(request: Request, limit: usize) -> Result<Bytes, ProblemDetails> {
+    read_within(request, limit, ARRIVAL).await
+}
+
+async fn read_within(request: Request, limit: usize, arrival: Duration) -> Result<Bytes, ProblemDetails> {
+    if request.headers().contains_key(CONTENT_ENCODING) {
+        return Err(ProblemDetails::new(
+            Code::UnsupportedMediaType,
+            "the body has a `Content-Encoding`; send it unencoded",
+        ));
+    }
+    let body = request.into_body();
+    // A `Content-Length` over the limit is refused before the first byte.
+    if usize::try_from(body.size_hint().lower()).map_or(true, |announced| announced > limit) {
+        return Err(too_large(limit));
+    }
+    match tokio::time::timeout(arrival, Limited::new(body, limit).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
+        Ok(Err(_)) => Err(ProblemDetails::new(Code::Malformed, "the body ended before its announced length")),
+        Err(_) => Err(ProblemDetails::new(
+            Code::RequestTimeout,
+            format!("the body did not arrive within {} seconds", arrival.as_secs()),
+        )),
+    }
+}
+
+fn too_large(limit: usize) -> ProblemDetails {
+    ProblemDetails::new(
+        Code::TooLarge,
+        format!("the body has more bytes than the {limit} that this operation takes"),
+    )
+}
+
+/// Whether the one `Content-Type` is `expected`, in UTF-8 where it names a charset (RFC 9110, section 8.3).
+pub(super) fn is_media_type(headers: &HeaderMap, expected: &str) -> bool {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let Ok(value) = value.to_str() else { return false };
+    let mut parts = value.split(';').map(str::trim);
+    parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(expected))
+        && parts.all(|parameter| match parameter.split_once('=') {
+            Some((name, charset)) if name.trim().eq_ignore_ascii_case("charset") => {
+                charset.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+            }
+            _ => true,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[test]
+    fn a_media_type_is_compared_without_case_and_only_in_utf_8() {
+        for (values, expected) in [
+            (&["application/json"][..], true),
+            (&["Application/JSON"], true),
+            (&["application/json; charset=utf-8"], true),
+            (&["application/json;charset=\"UTF-8\""], true),
+            (&["application/json; profile=x"], true),
+            (&["application/json; charset=latin-1"], false),
+            (&["application/jsonx"], false),
+            (&["application/cloudevents+json"], false),
+            (&["application/json", "application/json"], false),
+            (&[""], false),
+            (&[], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONTENT_TYPE, value.parse().unwrap());
+            }
+            assert_eq!(is_media_type(&headers, "application/json"), expected, "{values:?}");
+        }
+    }
+
+    async fn code(body: Body, encoding: Option<&str>) -> Option<Code> {
+        let mut request = Request::new(body);
+        if let Some(encoding) = encoding {
+            request.headers_mut().insert(CONTENT_ENCODING, encoding.parse().unwrap());
+        }
+        read_within(request, 8, Duration::from_millis(50)).await.err().map(|problem| problem.code())
+    }
+
+    fn chunks(chunks: Vec<Result<&'static [u8], std::io::Error>>) -> Body {
+        Body::from_stream(futures::stream::iter(chunks))
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_limit_and_no_further() {
+        assert_eq!(code(Body::empty(), None).await, None);
+        assert_eq!(code(Body::from("12345678"), None).await, None);
+        assert_eq!(code(Body::from("123456789"), None).await, Some(Code::TooLarge));
+        assert_eq!(code(chunks(vec![Ok(b"12345"), Ok(b"678")]), None).await, None);
+        assert_eq!(code(chunks(vec![Ok(b"12345"), Ok(b"6789")]), None).await, Some(Code::TooLarge));
+        let broken = chunks(vec![Ok(b"12345"), Err(std::io::Error::other("reset"))]);
+        assert_eq!(code(broken, None).await, Some(Code::Malformed));
+        assert_eq!(code(Body::from("1"), Some("gzip")).await, Some(Code::UnsupportedMediaType));
+        assert_eq!(code(Body::from("1"), Some("identity")).await, Some(Code::UnsupportedMediaType));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_comes_is_given_up() {
+        let stalled = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(code(stalled, None).await, Some(Code::RequestTimeout));
+    }
+}

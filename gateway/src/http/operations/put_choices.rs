@@ -1,0 +1,53 @@
+//! `PUT /v1/brands/{brand}/consumers/{consumer}/choices`.
+
+use axum::extract::State;
+use gateway_policy::Choices;
+use utoipa_axum::routes;
+
+use super::choices_schema::ChoicesSchema;
+use crate::http::api::Api;
+use crate::http::document::Document;
+use crate::http::extract::{Identity, Json, Segments};
+use crate::http::problem::ProblemDetails;
+use crate::http::routes::{Operation, Scope};
+use crate::pipeline::Role;
+
+/// Replace a consumer's choices
+///
+/// They take effect on the next decision anywhere, work already queued included. A permission needs its
+/// wording and who recorded it. A key of role source may only tighten: refuse more, permit less.
+#[utoipa::path(
+    put,
+    path = "/v1/brands/{brand}/consumers/{consumer}/choices",
+    tag = "consumers",
+    params(
+        ("brand" = String, Path, description = "The brand's name"),
+        ("consumer" = String, Path, description = "The `subject` of the consumer's events, percent-encoded"),
+    ),
+    request_body(
+        content = ChoicesSchema,
+        example = json!({
+            "opt_out": {"integrations": ["adf-lead"], "marketing": true},
+            "permissions": [{
+                "for": {"integration": "transcript-quality"},
+                "wording": "Clarity may read this chat to rate our service.",
+                "actor": "agent-7"
+            }]
+        })
+    ),
+    responses((status = 200, description = "The choices as they are now", body = ChoicesSchema)),
+)]
+async fn put_choices(
+    State(api): State<Api>,
+    Identity(caller): Identity,
+    Segments((brand, consumer)): Segments<(String, String)>,
+    Document(choices): Document<Choices>,
+) -> Result<Json<Choices>, ProblemDetails> {
+    api.complete(|gateway| async move { gateway.put_choices(&brand, &consumer, choices, &caller).await })
+        .await
+        .map(Json)
+}
+
+pub(in crate::http) fn operation() -> Operation {
+    Operation::new::<__path_put_choices>(routes!(put_choices), &[Role::Brand, Role::Source], Scope::Brand)
+}

@@ -1,0 +1,186 @@
+//! What the boundary costs: verdicts, a whole crossing of `adf-lead`, and beside them one HTTP round
+//! trip of the same body and the plugin's logic as a native function. Ratios of one run are what counts.
+//!
+//! `cargo bench -p gateway-tests --bench crossing`
+
+use std::collections::HashSet;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use gateway::boundary::{
+    Connection, EventView, Grant, PolicyBook, Release, Subject, from_share, grant_key, toward_plugin,
+    verdicts,
+};
+use gateway::catalogue::Catalogue;
+use gateway::cli::plugin_build::{BuildOptions, build};
+use gateway::manifest;
+use gateway::plugin_host::{Budget, Compiler, HostConfig, PluginHost};
+use gateway_policy::{Category, Choices, Conditions, Contract, Partner, Purpose, Region};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+
+/// A chat of 15 turns with every field of the type.
+fn chat() -> Value {
+    let turn = |index: usize| {
+        json!({
+            "speaker": if index % 2 == 0 { "consumer" } else { "agent" },
+            "text": "I would like to pick the car up at ten in the morning, if that is possible at all.",
+            "at": "2026-01-02T03:04:05Z"
+        })
+    };
+    json!({
+        "conversation": "c-0001",
+        "channel": "web",
+        "contact": { "name": { "first": "Ada", "last": "Okafor" }, "email": "ada@example.com", "phone": "+1 202 555 0100", "company": "Okafor" },
+        "visit": { "ip": "198.51.100.2", "browser": "Firefox 140", "os": "Linux", "device_type": "desktop", "location": { "city": "Bern", "country": "CH" } },
+        "transcript": (0..15).map(turn).collect::<Vec<_>>(),
+    })
+}
+
+fn partner() -> Partner {
+    let contract = Contract {
+        purposes: vec![Purpose::parse("essential").unwrap()],
+        categories: vec![Category::parse("user").unwrap()],
+        onward_transfer: true,
+        consideration: false,
+        expires_ms: None,
+    };
+    Partner {
+        name: "acme-crm".into(),
+        display_name: "ACME".into(),
+        region: Region::Us,
+        domains: vec!["acme.example".into()],
+        consideration: false,
+        contracts: [("crm".to_owned(), contract)].into(),
+    }
+}
+
+/// A connection with everything granted; with `every_field`, of a plugin that declares every field of the type.
+fn connection(book: &PolicyBook, component: &[u8], catalogue: &Catalogue, every_field: bool) -> Connection {
+    let inspected = manifest::inspect(component).unwrap();
+    let mut document = inspected.manifest;
+    if every_field {
+        let kind = catalogue.event_type("chat.ended").unwrap();
+        document.share[0].receives = kind
+            .fields
+            .iter()
+            .map(|field| manifest::ReceivedField {
+                field: field.path.to_string(),
+                access: manifest::Access::Read,
+                required: false,
+                why: "measured".into(),
+            })
+            .collect();
+    }
+    let release = Arc::new(Release::new(inspected.digest, document, catalogue).unwrap());
+    let grant: Grant = release
+        .hooks
+        .iter()
+        .map(|hook| (grant_key(&hook.trigger), hook.fields.iter().map(|f| f.name.to_string()).collect()))
+        .collect();
+    let settings = json!({ "host": "crm", "dealer": "d-7", "vendor-name": "Northside Motors" });
+    Connection::new(book, "northside".into(), release, Arc::new(partner()), &grant, HashSet::new(), settings)
+}
+
+async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let body = request.into_body().collect().await?.to_bytes();
+    Ok(Response::new(Full::new(body)))
+}
+
+fn crossing(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
+    let options = BuildOptions { dir: plugins.join("adf-lead"), out: None, install_toolchain: true };
+    let built = build(&options, &mut |line| eprintln!("{line}")).unwrap();
+    let component = std::fs::read(built.path).unwrap();
+
+    let catalogue = Catalogue::embedded().unwrap();
+    let book = PolicyBook::shipped().unwrap();
+    let moment = book.moment(1_700_000_000_000, 1_700_000_000_000);
+    let data = Arc::new(chat());
+    let conditions = Conditions { region: Region::Us, in_conversation: true, ..Conditions::default() };
+    let choices = Choices::default();
+    let subject = Subject { conditions: &conditions, choices: Some(&choices), engaged: true };
+    let event = EventView {
+        id: "0123456789abcdef0123456789abcdef",
+        kind: "chat.ended",
+        time: "2026-01-02T03:04:05Z",
+        consumer: "fedcba9876543210fedcba9876543210",
+        accepted_ms: 1_700_000_000_000,
+        data: &data,
+    };
+
+    // Every rule is asked for every field of the type, with reasons; what follows from it is not counted.
+    let all = connection(&book, &component, &catalogue, true);
+    criterion.bench_function("verdicts: chat.ended, every field declared", |bencher| {
+        bencher.iter(|| black_box(verdicts(&all, 0, black_box(&data), black_box(subject), moment)));
+    });
+
+    let connection = connection(&book, &component, &catalogue, false);
+    let cache = tempfile::tempdir().unwrap();
+    let config = HostConfig { compiler: Compiler::InProcess, ..HostConfig::new(cache.path().to_owned()) };
+    let host = PluginHost::new(config).unwrap();
+    let loaded = runtime.block_on(host.load(connection.release.digest, &component)).unwrap();
+    let hook = &connection.release.hooks[0];
+    criterion.bench_function("crossing: adf-lead, 15 turns", |bencher| {
+        bencher.to_async(&runtime).iter(|| async {
+            let toward = toward_plugin(&connection, 0, hook, &event, subject, moment);
+            let call = host.share(&loaded, toward.input.ok().unwrap(), Budget::default()).await;
+            let outcome = call.result.unwrap();
+            black_box(from_share(&book, &connection, &toward.crossing, subject, moment, outcome).unwrap())
+        });
+    });
+
+    let projected = toward_plugin(&connection, 0, hook, &event, subject, moment);
+    let fields = projected.input.ok().unwrap().release().fields;
+    criterion.bench_function("native: adf-lead's logic on the same fields", |bencher| {
+        bencher.iter_batched(
+            || fields.clone(),
+            |fields| {
+                use plugin_sdk::{Event, Share};
+                let data = serde_json::from_str(&fields).unwrap();
+                let settings = serde_json::from_value(connection.settings.clone()).unwrap();
+                let event = Event::sample(data, settings).with_sealed(&["/contact/email", "/contact/phone"]);
+                black_box(adf_lead::AdfLead::on_event(event).unwrap())
+            },
+            BatchSize::SmallInput,
+        );
+    });
+
+    let (mut client, body) = runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service_fn(echo))
+                .await
+                .unwrap();
+        });
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (client, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        (client, Bytes::from(serde_json::to_vec(&*data).unwrap()))
+    });
+    criterion.bench_function("http: one keep-alive round trip of the same body on loopback", |bencher| {
+        bencher.iter(|| {
+            runtime.block_on(async {
+                let request =
+                    Request::post("/").header("host", "localhost").body(Full::new(body.clone())).unwrap();
+                let reply = client.send_request(request).await.unwrap();
+                black_box(reply.into_body().collect().await.unwrap().to_bytes())
+            })
+        });
+    });
+}
+
+criterion_group!(benches, crossing);
+criterion_main!(benches);

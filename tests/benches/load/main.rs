@@ -1,0 +1,282 @@
+//! Load on a real server process: end to end with `adf-lead` beside a native twin, decisions beside one
+//! durable row, and memory. Everything shares two cores, so the ratios of one run are what counts.
+//!
+//! `cargo bench -p gateway-tests --bench load` (`-- --seconds 10` for longer phases)
+
+mod disk;
+mod native;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use gateway_tests::world::{adf_secrets, adf_settings, connection};
+use gateway_tests::{ChildConfig, ChildGateway, Client, components};
+use serde_json::{Value, json};
+
+use wire::{Sink, Wire};
+
+/// Keep-alive clients.
+const CLIENTS: usize = 64;
+const BRAND: &str = "northside-motors";
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let after = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    if let Some(partner) = after("--native") {
+        return runtime.block_on(native::serve(partner.parse().unwrap()));
+    }
+    let seconds = after("--seconds").map_or(5, |text| text.parse().unwrap());
+    runtime.block_on(run(Duration::from_secs(seconds)));
+}
+
+async fn run(phase: Duration) {
+    let scratch = tempfile::tempdir().unwrap();
+    let sync = disk::fdatasync(scratch.path());
+    println!("fdatasync of 4 KiB: p50 {:.2} ms, p99 {:.2} ms", ms(sync.0), ms(sync.1));
+
+    let sink = Sink::start().await;
+    let native = native::Child::start(sink.address);
+    let twin = end_to_end(&native.address, None, &sink, phase).await;
+    drop(native);
+    println!("native twin, no policy, no ledger: {twin:.0} events/s end to end");
+
+    let config = ChildConfig::new(sink.address, "log-level = \"warn\"");
+    let operator = config.key(&["--role", "operator"]);
+    let source = config.key(&["--role", "source", "--brand", BRAND]);
+    let brand = config.key(&["--role", "brand", "--brand", BRAND]);
+    let server = config.serve();
+    set_up(&config, &server.client(&operator), &server.client(&brand)).await;
+    let address = server.url.trim_start_matches("http://").to_owned();
+
+    let full = end_to_end(&address, Some(&source), &sink, phase).await;
+    println!("gateway with adf-lead, durable and ledgered: {full:.0} events/s end to end");
+    println!("ratio to the native twin: {:.2}", full / twin);
+    let loaded = server.resident_kib();
+    println!("resident after that load: {:.1} MB", mb(loaded));
+
+    decisions(&address, &source, scratch.path(), phase).await;
+    println!("resident after decisions: {:.1} MB", mb(server.resident_kib()));
+    many_connections(&config, &server, &operator).await;
+    server.terminate();
+}
+
+async fn set_up(config: &ChildConfig, operator: &Client, brand: &Client) {
+    let built = components();
+    operator.put(&format!("/v1/brands/{BRAND}"), &json!({ "display_name": BRAND })).await.ok();
+    for (partner, region, domain, purpose, component, plugin) in [
+        ("acme-crm", "US", "acme.example", "essential", &built.adf_lead, "adf-lead"),
+        ("engage", "US", "engage.example", "personalize", &built.chat_button, "chat-button"),
+        ("clarity", "EU", "clarity.example", "essential", &built.transcript_quality, "transcript-quality"),
+    ] {
+        let record = json!({ "display_name": partner, "region": region, "domains": [domain] });
+        operator.put(&format!("/v1/partners/{partner}"), &record).await.ok();
+        let terms = json!({ "purposes": [purpose], "categories": ["user"], "onward_transfer": true });
+        operator.put(&format!("/v1/partners/{partner}/contracts/terms"), &terms).await.ok();
+        let key = config.key(&["--role", "partner", "--partner", partner]);
+        let release = brand.with_key(Some(&key)).publish(&component.bytes).await.ok();
+        // Loaded, all three; only the first has work with chats, so that it alone is measured.
+        if plugin == "transcript-quality" {
+            continue;
+        }
+        let (settings, secrets) = match plugin {
+            "adf-lead" => (adf_settings(), adf_secrets()),
+            _ => (json!({}), json!({})),
+        };
+        let document = connection(&release, settings, secrets);
+        brand.put(&format!("/v1/brands/{BRAND}/connections/{plugin}"), &document).await.ok();
+    }
+}
+
+/// A chat of 15 turns by one of 2,000 consumers in the US.
+fn chat(number: usize) -> Vec<u8> {
+    let turn = |index: usize| {
+        json!({
+            "speaker": if index % 2 == 0 { "consumer" } else { "agent" },
+            "text": "I would like to pick the car up at ten in the morning, if that is possible at all.",
+            "at": "2026-01-02T03:04:05Z"
+        })
+    };
+    let data = json!({
+        "conversation": "c-0001", "channel": "web",
+        "contact": { "name": { "first": "Ada", "last": "Okafor" }, "email": "ada@example.com", "phone": "+1 202 555 0100" },
+        "visit": { "ip": "198.51.100.2", "browser": "Firefox 140", "os": "Linux", "device_type": "desktop" },
+        "transcript": (0..15).map(turn).collect::<Vec<_>>(),
+    });
+    event("chat.ended", number, data)
+}
+
+fn event(kind: &str, number: usize, data: Value) -> Vec<u8> {
+    let event = json!({
+        "specversion": "1.0", "id": format!("{kind}-{number}"), "source": "/load", "type": kind,
+        "subject": format!("c-{}", number % 2000), "region": "US", "data": data,
+    });
+    serde_json::to_vec(&event).unwrap()
+}
+
+/// Events a second, from the first request until the last one is at the partner.
+async fn end_to_end(address: &str, key: Option<&str>, sink: &Sink, phase: Duration) -> f64 {
+    let number = Arc::new(AtomicUsize::new(0));
+    let before = sink.count();
+    let started = Instant::now();
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut wire = Wire::connect(address, key).await;
+        let number = Arc::clone(&number);
+        clients.push(tokio::spawn(async move {
+            let mut accepted = 0;
+            while started.elapsed() < phase {
+                let body = chat(number.fetch_add(1, Ordering::Relaxed));
+                let (status, reply) = wire
+                    .post(&format!("/v1/brands/{BRAND}/events"), "application/cloudevents+json", body)
+                    .await;
+                assert_eq!(status, 202, "{}", String::from_utf8_lossy(&reply));
+                accepted += 1;
+            }
+            accepted
+        }));
+    }
+    let mut accepted = 0;
+    for client in clients {
+        accepted += client.await.unwrap();
+    }
+    let answered = started.elapsed();
+    while sink.count() - before < accepted {
+        assert!(started.elapsed() < phase * 20, "{} of {accepted} arrived", sink.count() - before);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let all = started.elapsed();
+    eprintln!(
+        "  {accepted} events: answered in {:.2} s, all delivered in {:.2} s",
+        answered.as_secs_f64(),
+        all.as_secs_f64()
+    );
+    accepted as f64 / all.as_secs_f64()
+}
+
+/// Decisions: their maximum rate, then p99 at half of it beside that of one durable row at the same rate.
+async fn decisions(address: &str, key: &str, scratch: &std::path::Path, phase: Duration) {
+    let page = |number| {
+        let data = json!({ "url": "https://northside.example/offers", "title": "Offers", "seconds_on_page": 90, "device_type": "phone" });
+        event("page.viewed", number, data)
+    };
+    let number = Arc::new(AtomicUsize::new(0));
+    let path = format!("/v1/brands/{BRAND}/decisions/chat-button");
+    let started = Instant::now();
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut wire = Wire::connect(address, Some(key)).await;
+        let (number, path) = (Arc::clone(&number), path.clone());
+        clients.push(tokio::spawn(async move {
+            let mut answered = 0;
+            while started.elapsed() < phase {
+                let body = page(number.fetch_add(1, Ordering::Relaxed));
+                let (status, reply) = wire.post(&path, "application/cloudevents+json", body).await;
+                assert_eq!(status, 200, "{}", String::from_utf8_lossy(&reply));
+                answered += 1;
+            }
+            answered
+        }));
+    }
+    let mut answered = 0;
+    for client in clients {
+        answered += client.await.unwrap();
+    }
+    let rate = f64::from(answered) / started.elapsed().as_secs_f64();
+    println!("decisions: at most {rate:.0}/s");
+
+    let half = rate / 2.0;
+    let mut wires = Vec::new();
+    for _ in 0..CLIENTS {
+        wires.push(Wire::connect(address, Some(key)).await);
+    }
+    let decided = paced(half, phase, wires, move |mut wire: Wire, number_in_turn| {
+        let path = path.clone();
+        let body = page(1_000_000 + number_in_turn);
+        async move {
+            let (status, reply) = wire.post(&path, "application/cloudevents+json", body).await;
+            let answer: Value = serde_json::from_slice(&reply).unwrap();
+            let late = answer["reason"] == "late";
+            assert!(status == 200 && (late || answer["decision"].is_object()), "{answer}");
+            wire
+        }
+    })
+    .await;
+    let rows = disk::Rows::open(&scratch.join("rows.db")).await;
+    let rows = paced(half, phase, vec![rows; CLIENTS], |rows: disk::Rows, number_in_turn| async move {
+        rows.write(number_in_turn).await;
+        rows
+    })
+    .await;
+    println!("decisions at {half:.0}/s: p50 {:.2} ms, p99 {:.2} ms", ms(decided.0), ms(decided.1));
+    println!("one durable row at the same rate: p50 {:.2} ms, p99 {:.2} ms", ms(rows.0), ms(rows.1));
+    println!("ratio of the p99: {:.2}", decided.1.as_secs_f64() / rows.1.as_secs_f64());
+}
+
+/// Calls at a fixed rate, whether or not the last one is back; p50 and p99 from when each was due.
+async fn paced<S: Send + 'static, F: Future<Output = S> + Send + 'static>(
+    rate: f64,
+    phase: Duration,
+    states: Vec<S>,
+    call: impl Fn(S, usize) -> F + Clone + Send + 'static,
+) -> (Duration, Duration) {
+    let step = Duration::from_secs_f64(states.len() as f64 / rate);
+    let lanes = states.len();
+    let started = Instant::now();
+    let mut tasks = Vec::new();
+    for (lane, mut state) in states.into_iter().enumerate() {
+        let call = call.clone();
+        tasks.push(tokio::spawn(async move {
+            let mut due = started + step.mul_f64(lane as f64 / lanes as f64);
+            let mut taken = Vec::new();
+            let mut turn = 0;
+            while due < started + phase {
+                tokio::time::sleep_until(due.into()).await;
+                state = call(state, turn * lanes + lane).await;
+                taken.push(due.elapsed());
+                due += step;
+                turn += 1;
+            }
+            taken
+        }));
+    }
+    let mut taken = Vec::new();
+    for task in tasks {
+        taken.extend(task.await.unwrap());
+    }
+    quantiles(taken)
+}
+
+/// A thousand brands with `chat-button` on: what each connection adds.
+async fn many_connections(config: &ChildConfig, server: &ChildGateway, operator: &str) {
+    let client = server.client(operator);
+    let partner = config.key(&["--role", "partner", "--partner", "engage"]);
+    let releases = client.with_key(Some(&partner)).get("/v1/plugins/chat-button/releases").await.ok();
+    let release = releases.get(0).or_else(|| releases["items"].get(0)).cloned().unwrap();
+    let before = server.resident_kib();
+    for number in 0..1000 {
+        let name = format!("brand-{number}");
+        client.put(&format!("/v1/brands/{name}"), &json!({ "display_name": name })).await.ok();
+        let key = config.key(&["--role", "brand", "--brand", &name]);
+        let path = format!("/v1/brands/{name}/connections/chat-button");
+        client.with_key(Some(&key)).put(&path, &connection(&release, json!({}), json!({}))).await.ok();
+    }
+    let after = server.resident_kib();
+    println!("a thousand connections add {:.1} MB", mb(after.saturating_sub(before)));
+}
+
+fn quantiles(mut taken: Vec<Duration>) -> (Duration, Duration) {
+    taken.sort_unstable();
+    let at = |share: f64| taken[((taken.len() - 1) as f64 * share) as usize];
+    (at(0.5), at(0.99))
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn mb(kib: u64) -> f64 {
+    kib as f64 * 1024.0 / 1e6
+}

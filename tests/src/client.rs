@@ -1,0 +1,187 @@
+//! A client of the gateway's API, with one key. It retries nothing and hides nothing.
+
+use std::sync::OnceLock;
+
+use reqwest::Method;
+use serde_json::Value;
+
+/// One event (CloudEvents JSON event format).
+pub const EVENT: &str = "application/cloudevents+json";
+/// A batch of events.
+pub const BATCH: &str = "application/cloudevents-batch+json";
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub text: String,
+}
+
+impl Answer {
+    /// The body as JSON; null where it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_default()
+    }
+
+    /// The first header of this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON of an answer that must have this status.
+    #[track_caller]
+    pub fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        self.json()
+    }
+
+    /// As [`Answer::expect`], for any success.
+    #[track_caller]
+    pub fn ok(&self) -> Value {
+        assert!((200..300).contains(&self.status), "{}: {}", self.status, self.text);
+        self.json()
+    }
+}
+
+/// A client with a key, or without.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    key: Option<String>,
+}
+
+impl Client {
+    /// `base` is `http://ADDRESS`.
+    pub fn new(base: &str, key: Option<&str>) -> Self {
+        static PROVIDER: OnceLock<()> = OnceLock::new();
+        PROVIDER.get_or_init(|| {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        });
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .tls_certs_only([])
+            .build()
+            .expect("a client for loopback");
+        Self { http, base: base.to_owned(), key: key.map(str::to_owned) }
+    }
+
+    /// The same with another key; connections are shared.
+    pub fn with_key(&self, key: Option<&str>) -> Self {
+        Self { key: key.map(str::to_owned), ..self.clone() }
+    }
+
+    /// The secret of its key.
+    pub fn key(&self) -> &str {
+        self.key.as_deref().unwrap_or_default()
+    }
+
+    /// One request. `None` where the gateway did not answer: it is gone, or closed the connection.
+    pub async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: Option<&str>,
+        body: Vec<u8>,
+    ) -> Option<Answer> {
+        let mut request = self.http.request(method, format!("{}{path}", self.base)).body(body);
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key);
+        }
+        let response = request.send().await.ok()?;
+        let status = response.status().as_u16();
+        let headers = response
+            .headers()
+            .iter()
+            .map(|(name, value)| {
+                (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            })
+            .collect();
+        let text = String::from_utf8_lossy(&response.bytes().await.ok()?).into_owned();
+        Some(Answer { status, headers, text })
+    }
+
+    /// One request that must be answered.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: Option<&str>,
+        body: Vec<u8>,
+    ) -> Answer {
+        self.try_send(method, path, content_type, body).await.expect("the gateway answers")
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, None, Vec::new()).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path, None, Vec::new()).await
+    }
+
+    /// PUT with a JSON document.
+    pub async fn put(&self, path: &str, document: &Value) -> Answer {
+        let body = document.to_string().into_bytes();
+        self.send(Method::PUT, path, Some("application/json"), body).await
+    }
+
+    /// POST with no body.
+    pub async fn post(&self, path: &str) -> Answer {
+        self.send(Method::POST, path, None, Vec::new()).await
+    }
+
+    /// POST with a body of any type.
+    pub async fn post_body(&self, path: &str, content_type: &str, body: Vec<u8>) -> Answer {
+        self.send(Method::POST, path, Some(content_type), body).await
+    }
+
+    /// Publishes a component.
+    pub async fn publish(&self, component: &[u8]) -> Answer {
+        self.post_body("/v1/plugins", "application/wasm", component.to_vec()).await
+    }
+
+    /// One event to the brand that it names.
+    pub async fn post_event(&self, event: &Value) -> Answer {
+        let path = format!("/v1/brands/{}/events", brand_of(event));
+        self.post_body(&path, EVENT, event.to_string().into_bytes()).await
+    }
+
+    /// A batch for one brand.
+    pub async fn post_batch(&self, brand: &str, events: &[Value]) -> Answer {
+        let body = Value::from(events.to_vec()).to_string().into_bytes();
+        self.post_body(&format!("/v1/brands/{brand}/events"), BATCH, body).await
+    }
+
+    /// Asks for a decision on an event, of the brand that it names.
+    pub async fn decide(&self, slot: &str, event: &Value) -> Answer {
+        let path = format!("/v1/brands/{}/decisions/{slot}", brand_of(event));
+        self.post_body(&path, EVENT, event.to_string().into_bytes()).await
+    }
+
+    /// Every row of the ledger that this key may see under a query such as `brand=x&stage=call`, newest first.
+    pub async fn flows(&self, query: &str) -> Vec<Value> {
+        let mut rows = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let next = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+            let page = self.get(&format!("/v1/flows?limit=1000&{query}{next}")).await.expect(200);
+            rows.extend(page["items"].as_array().cloned().unwrap_or_default());
+            match page["next"].as_str() {
+                Some(next) => cursor = Some(next.to_owned()),
+                None => return rows,
+            }
+        }
+    }
+}
+
+/// The brand that an event names.
+pub fn brand_of(event: &Value) -> &str {
+    event["brand"].as_str().expect("the tests' events name their brand")
+}

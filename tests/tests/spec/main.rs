@@ -1,0 +1,12 @@
+//! The specification, as tests: given, when, then, with real components and a real server.
+
+mod arrows;
+mod bad_input;
+mod demo;
+mod hostile;
+mod kill;
+mod leaks;
+mod lifecycle;
+mod partner_behaviour;
+mod routes;
+mod switches;
