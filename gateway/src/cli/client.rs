@@ -147,9 +147,11 @@ impl ProblemDocument {
             Some(what) => what.clone(),
             None => status.to_string(),
         };
-        for problem in &self.problems {
-            if !text.contains(&problem.detail) {
-                text.push_str(&format!("; {}: {}", problem.pointer, problem.detail));
+        for DocumentProblem { pointer, detail } in &self.problems {
+            let place = if pointer.is_empty() { detail.clone() } else { format!("{pointer}: {detail}") };
+            if !text.contains(&place) {
+                text.push_str("; ");
+                text.push_str(&place);
             }
         }
         match &self.pointer {
