@@ -1,21 +1,24 @@
 //! A gateway as a process of its own, which can be killed, and whose logs are kept.
 
+use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use gateway::pipeline::Role;
 use serde_json::Value;
 
 use crate::builds::gateway_binary;
-use crate::client::Client;
+use crate::client::{Client, Keyed};
 use crate::gateway::DOMAINS;
 use crate::paths::scratch;
 
 /// A directory with a configuration, a store and a key: what outlives a process.
 pub struct ChildConfig {
     pub dir: tempfile::TempDir,
+    keys: Mutex<HashMap<(Role, Option<String>), String>>,
 }
 
 impl ChildConfig {
@@ -32,7 +35,7 @@ impl ChildConfig {
             cache,
         );
         std::fs::write(dir.path().join("gateway.toml"), text).expect("a configuration is written");
-        Self { dir }
+        Self { dir, keys: Mutex::default() }
     }
 
     pub fn file(&self) -> PathBuf {
@@ -43,8 +46,20 @@ impl ChildConfig {
         self.dir.path().join("gateway.db")
     }
 
-    /// The secret of a new key, made by `gateway keys create`: `arguments` are its options.
-    pub fn key(&self, arguments: &[&str]) -> String {
+    /// The secret of a key, made by `gateway keys create` at the first call for its role and scope.
+    pub fn key(&self, role: Role, scope: Option<&str>) -> String {
+        let mut keys = self.keys.lock().unwrap();
+        let key = keys.entry((role, scope.map(str::to_owned)));
+        key.or_insert_with(|| self.new_key(role, scope)).clone()
+    }
+
+    fn new_key(&self, role: Role, scope: Option<&str>) -> String {
+        let mut arguments = vec!["--role", role.as_str()];
+        match (role, scope) {
+            (Role::Partner, Some(partner)) => arguments.extend(["--partner", partner]),
+            (_, Some(brand)) => arguments.extend(["--brand", brand]),
+            (_, None) => {}
+        }
         let output = command(self.dir.path())
             .args(["keys", "create", "--format", "json", "--config"])
             .arg(self.file())
@@ -59,6 +74,23 @@ impl ChildConfig {
     /// Runs `gateway serve` until it says where it listens.
     pub fn serve(&self) -> ChildGateway {
         ChildGateway::start(self)
+    }
+
+    /// The process together with the keys of its store.
+    pub fn with<'a>(&'a self, gateway: &'a ChildGateway) -> ChildKeys<'a> {
+        ChildKeys { config: self, gateway }
+    }
+}
+
+/// A running process and the keys of its store.
+pub struct ChildKeys<'a> {
+    config: &'a ChildConfig,
+    gateway: &'a ChildGateway,
+}
+
+impl Keyed for ChildKeys<'_> {
+    async fn client(&self, role: Role, scope: Option<&str>) -> Client {
+        self.gateway.client(&self.config.key(role, scope))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use gateway::pipeline::Role;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -178,6 +179,34 @@ impl Client {
                 None => return rows,
             }
         }
+    }
+}
+
+/// A gateway for which there are clients of every role.
+#[allow(async_fn_in_trait)] // used with the two gateways of the tests alone
+pub trait Keyed {
+    /// A client with a key of this role: `scope` is the brand of a source or brand key, the partner of a
+    /// partner key, `None` for others. One key for each role and scope.
+    async fn client(&self, role: Role, scope: Option<&str>) -> Client;
+
+    async fn operator(&self) -> Client {
+        self.client(Role::Operator, None).await
+    }
+
+    async fn auditor(&self) -> Client {
+        self.client(Role::Auditor, None).await
+    }
+
+    async fn source(&self, brand: &str) -> Client {
+        self.client(Role::Source, Some(brand)).await
+    }
+
+    async fn brand(&self, brand: &str) -> Client {
+        self.client(Role::Brand, Some(brand)).await
+    }
+
+    async fn partner_key(&self, partner: &str) -> Client {
+        self.client(Role::Partner, Some(partner)).await
     }
 }
 

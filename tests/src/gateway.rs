@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::builds::gateway_binary;
-use crate::client::Client;
+use crate::client::{Client, Keyed};
 use crate::partner::Partner;
 use crate::paths::scratch;
 
@@ -194,6 +194,12 @@ impl TestGateway {
             options: self.options,
             dir: self.dir,
         }
+    }
+}
+
+impl Keyed for TestGateway {
+    async fn client(&self, role: Role, scope: Option<&str>) -> Client {
+        TestGateway::client(self, role, scope).await
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::builds::{Component, components};
-use crate::gateway::TestGateway;
+use crate::client::Keyed;
 
 /// Brands of the demo's world.
 pub const NORTHSIDE: &str = "northside-motors";
@@ -14,19 +14,19 @@ pub const DENTAL: &str = "city-dental";
 pub const BANK: &str = "first-bank";
 
 /// Writes a brand.
-pub async fn brand(gateway: &TestGateway, name: &str, platform: bool) {
+pub async fn brand(gateway: &impl Keyed, name: &str, platform: bool) {
     let document = json!({ "display_name": name, "platform": platform });
     gateway.operator().await.put(&format!("/v1/brands/{name}"), &document).await.ok();
 }
 
 /// Writes a partner with one domain.
-pub async fn partner(gateway: &TestGateway, name: &str, region: &str, domain: &str) {
+pub async fn partner(gateway: &impl Keyed, name: &str, region: &str, domain: &str) {
     let document = json!({ "display_name": name, "region": region, "domains": [domain] });
     gateway.operator().await.put(&format!("/v1/partners/{name}"), &document).await.ok();
 }
 
 /// Writes a contract for one purpose and all categories; `changes` are put over it.
-pub async fn contract(gateway: &TestGateway, partner: &str, purpose: &str, changes: Value) {
+pub async fn contract(gateway: &impl Keyed, partner: &str, purpose: &str, changes: Value) {
     let mut document = json!({ "purposes": [purpose], "categories": ["user"], "onward_transfer": false });
     for (name, value) in changes.as_object().into_iter().flatten() {
         document[name] = value.clone();
@@ -36,7 +36,7 @@ pub async fn contract(gateway: &TestGateway, partner: &str, purpose: &str, chang
 }
 
 /// Publishes a component for its partner; the release as the API shows it.
-pub async fn publish(gateway: &TestGateway, partner: &str, component: &Component) -> Value {
+pub async fn publish(gateway: &impl Keyed, partner: &str, component: &Component) -> Value {
     gateway.partner_key(partner).await.publish(&component.bytes).await.ok()
 }
 
@@ -58,7 +58,7 @@ pub fn connection(release: &Value, settings: Value, secrets: Value) -> Value {
 }
 
 /// Switches a release on, with every declared field granted.
-pub async fn switch_on(gateway: &TestGateway, brand: &str, release: &Value, settings: Value, secrets: Value) {
+pub async fn switch_on(gateway: &impl Keyed, brand: &str, release: &Value, settings: Value, secrets: Value) {
     let plugin = release["plugin"].as_str().expect("a release names its plugin");
     let path = format!("/v1/brands/{brand}/connections/{plugin}");
     gateway.brand(brand).await.put(&path, &connection(release, settings, secrets)).await.ok();
@@ -77,7 +77,7 @@ pub fn adf_secrets() -> Value {
 /// The demo's world: northside-motors with `adf-lead` and `chat-button`, city-dental with
 /// `transcript-quality` and `chat-button`, first-bank with nothing; acme-crm in the US without a contract,
 /// engage in the US with one for its purpose and onward transfer, clarity in the EU with one for its purpose.
-pub async fn demo(gateway: &TestGateway) {
+pub async fn demo(gateway: &impl Keyed) {
     // Building blocks; the runtime has other things to do meanwhile.
     let built = tokio::task::spawn_blocking(components).await.expect("the components are built");
     for name in [NORTHSIDE, DENTAL, BANK] {
@@ -100,7 +100,7 @@ pub async fn demo(gateway: &TestGateway) {
 
 /// A brand `testers` with the `hostile` plugin of partner `mallory`, a third party in the US; `behaviour` is
 /// one of the plugin's list.
-pub async fn hostile(gateway: &TestGateway, behaviour: &str) {
+pub async fn hostile(gateway: &impl Keyed, behaviour: &str) {
     let built = tokio::task::spawn_blocking(components).await.expect("the components are built");
     brand(gateway, "testers", false).await;
     partner(gateway, "mallory", "US", "mallory.example").await;
@@ -109,7 +109,7 @@ pub async fn hostile(gateway: &TestGateway, behaviour: &str) {
 }
 
 /// Switches the `hostile` plugin to another behaviour.
-pub async fn hostile_behaves(gateway: &TestGateway, release: &Value, behaviour: &str) {
+pub async fn hostile_behaves(gateway: &impl Keyed, release: &Value, behaviour: &str) {
     let settings = json!({ "host": "api", "behaviour": behaviour });
     switch_on(gateway, "testers", release, settings, json!({})).await;
 }

@@ -248,7 +248,8 @@ async fn the_ledger_is_read_by_every_filter_and_in_pages() {
         })
     };
     let pseudonym = all[0]["consumer"].as_str().unwrap().to_owned();
-    let fits: Vec<(String, Box<dyn Fn(&Value) -> bool>)> = vec![
+    type Fits = Box<dyn Fn(&Value) -> bool>;
+    let fits: Vec<(String, Fits)> = vec![
         (format!("brand={DENTAL}"), Box::new(|row| row["brand"] == DENTAL)),
         (format!("consumer={pseudonym}"), Box::new(move |row| row["consumer"] == *pseudonym)),
         ("plugin=adf-lead".into(), Box::new(|row| row["plugin"] == "adf-lead")),
