@@ -92,11 +92,17 @@ impl Gateway {
         let mut wrong = Vec::new();
         for (index, domain) in input.domains.iter().enumerate() {
             let labels: Vec<&str> = domain.split('.').collect();
-            if labels.len() < 2 || !labels.iter().all(|label| manifest::url_template::is_host_label(label)) {
+            // A host whose last label is a number is an address to the URL standard; no top-level domain begins so.
+            let is_name =
+                labels.last().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_lowercase()));
+            if labels.len() < 2
+                || !is_name
+                || !labels.iter().all(|label| manifest::url_template::is_host_label(label))
+            {
                 wrong.push(Problem {
                     pointer: format!("/domains/{index}"),
                     detail:
-                        "must be a domain name of at least two labels in lower case, such as acme.example"
+                        "must be a domain name of at least two labels in lower case, such as acme.example, and no address"
                             .into(),
                 });
             }
