@@ -346,14 +346,7 @@ fn check_connection(live: &LiveRelease, input: &ConnectionInput, secrets: &Secre
         }
     }
     for problem in manifest::validate_settings(&release.manifest, &input.settings).err().unwrap_or_default() {
-        wrong.push(Problem {
-            pointer: if problem.at.starts_with('/') {
-                format!("/settings{}", problem.at)
-            } else {
-                "/settings".into()
-            },
-            detail: problem.to_string(),
-        });
+        wrong.push(Problem { pointer: format!("/{}", problem.at), detail: problem.to_string() });
     }
     let declared =
         release.manifest.settings.as_ref().map(|settings| settings.secrets.as_slice()).unwrap_or_default();
