@@ -295,11 +295,11 @@ fn check_returns(
     if text.len() > MAX_RETURNS_BYTES {
         return Err(Violation::TooLarge { used: text.len() });
     }
-    let value: Value = if text.trim().is_empty() {
-        Value::Object(serde_json::Map::new())
-    } else {
-        serde_json::from_str(text).map_err(|_| Violation::NotJson)?
-    };
+    // Strictly one document without duplicate names: what other readers would read otherwise is no answer.
+    if !placing::is_strict_json(text) {
+        return Err(Violation::NotJson);
+    }
+    let value: Value = serde_json::from_str(text).map_err(|_| Violation::NotJson)?;
     let Value::Object(object) = &value else { return Err(Violation::NotJson) };
     let Some(schema) = &hook.returns else {
         return if object.is_empty() { Ok((None, Vec::new())) } else { Err(Violation::NothingDeclared) };

@@ -88,6 +88,12 @@ pub struct Assembled {
     pub placed: Vec<String>,
 }
 
+/// Whether `text` is one JSON document that every reader reads alike: no name twice, no lone surrogate,
+/// not nested deeply (RFC 8259 leaves these open).
+pub(super) fn is_strict_json(text: &str) -> bool {
+    json::check(text, &[]).is_ok()
+}
+
 /// Assembles `request` for `placement.endpoint`, or says why not one byte of it may be sent.
 pub fn assemble(request: &PluginRequest, placement: &Placement<'_, '_>) -> Result<Assembled, PlacingError> {
     let endpoint = placement.endpoint;

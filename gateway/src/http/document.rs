@@ -2,7 +2,7 @@
 //! own messages do, so only what they expected is kept, with the place.
 
 use axum::extract::{FromRequest, Request};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_path_to_error::Segment;
 
 use super::api::Api;
@@ -30,6 +30,15 @@ impl<T: DeserializeOwned> FromRequest<Api> for Document<T> {
 
 /// Reads one JSON document, refusing what its type does not know.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ProblemDetails> {
+    // serde takes an array for a struct too, its members by their place; a document is an object.
+    if bytes.trim_ascii_start().starts_with(b"[") && serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
+        let problem = Problem { pointer: String::new(), detail: "expected an object".into() };
+        return Err(ProblemDetails::of_document(
+            Code::Invalid,
+            format!("the document is not valid: {problem}"),
+            vec![problem],
+        ));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer(error.path());
@@ -131,7 +140,8 @@ mod tests {
     fn a_document_that_says_what_it_may_not_is_422_with_pointer_and_rule() {
         for (problem, pointer, detail) in [
             (refusal::<BrandInput>("{}"), "", "the field `display_name` is required"),
-            (refusal::<BrandInput>("[]"), "", "the field `display_name` is required"),
+            (refusal::<BrandInput>("[]"), "", "expected an object"),
+            (refusal::<BrandInput>(" [\"a\", true]"), "", "expected an object"),
             (refusal::<BrandInput>("7"), "", "expected an object"),
             (refusal::<BrandInput>("{\"display_name\": 7}"), "/display_name", "expected a string"),
             (

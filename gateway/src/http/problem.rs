@@ -18,6 +18,10 @@ pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 /// [`Refusal::Invalid`] is 400, every other one 422.
 pub const THE_BODY: &str = "the body";
 
+/// How what the pipeline calls a query parameter begins: such a [`Refusal::Invalid`] is 400, as every other
+/// problem of the query.
+const A_PARAMETER: &str = "query parameter ";
+
 /// Every kind of problem that the API answers with. Each has one status and one stable type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
@@ -213,7 +217,13 @@ impl From<Refusal> for ProblemDetails {
             Refusal::NotFound { .. } => Code::NotFound,
             Refusal::Invalid { what, problems } => {
                 let whole = problems.iter().all(|problem| problem.pointer.is_empty());
-                if what == THE_BODY && whole { Code::Malformed } else { Code::Invalid }
+                if what == THE_BODY && whole {
+                    Code::Malformed
+                } else if what.starts_with(A_PARAMETER) {
+                    Code::InvalidQuery
+                } else {
+                    Code::Invalid
+                }
             }
             Refusal::Conflict { .. } => Code::Conflict,
             Refusal::Forbidden { .. } => Code::Forbidden,
@@ -277,7 +287,7 @@ mod tests {
             (Refusal::NotFound { what: "plugin x".into() }, 404, Code::NotFound, None),
             (invalid("the event", &["/data/x"]), 422, Code::Invalid, Some("/data/x")),
             (invalid("the grant", &["/grant/a", "/grant/b"]), 422, Code::Invalid, Some("/grant/a")),
-            (invalid("the query", &[""]), 422, Code::Invalid, Some("")),
+            (invalid("query parameter limit", &[""]), 400, Code::InvalidQuery, Some("")),
             (invalid(THE_BODY, &[""]), 400, Code::Malformed, Some("")),
             (invalid(THE_BODY, &["/0"]), 422, Code::Invalid, Some("/0")),
             (Refusal::Conflict { message: "m".into() }, 409, Code::Conflict, None),

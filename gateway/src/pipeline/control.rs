@@ -92,11 +92,17 @@ impl Gateway {
         let mut wrong = Vec::new();
         for (index, domain) in input.domains.iter().enumerate() {
             let labels: Vec<&str> = domain.split('.').collect();
-            if labels.len() < 2 || !labels.iter().all(|label| manifest::url_template::is_host_label(label)) {
+            // A host whose last label is a number is an address to the URL standard; no top-level domain begins so.
+            let is_name =
+                labels.last().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_lowercase()));
+            if labels.len() < 2
+                || !is_name
+                || !labels.iter().all(|label| manifest::url_template::is_host_label(label))
+            {
                 wrong.push(Problem {
                     pointer: format!("/domains/{index}"),
                     detail:
-                        "must be a domain name of at least two labels in lower case, such as acme.example"
+                        "must be a domain name of at least two labels in lower case, such as acme.example, and no address"
                             .into(),
                 });
             }
@@ -340,14 +346,7 @@ fn check_connection(live: &LiveRelease, input: &ConnectionInput, secrets: &Secre
         }
     }
     for problem in manifest::validate_settings(&release.manifest, &input.settings).err().unwrap_or_default() {
-        wrong.push(Problem {
-            pointer: if problem.at.starts_with('/') {
-                format!("/settings{}", problem.at)
-            } else {
-                "/settings".into()
-            },
-            detail: problem.to_string(),
-        });
+        wrong.push(Problem { pointer: format!("/{}", problem.at), detail: problem.to_string() });
     }
     let declared =
         release.manifest.settings.as_ref().map(|settings| settings.secrets.as_slice()).unwrap_or_default();

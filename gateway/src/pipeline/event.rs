@@ -16,6 +16,8 @@ use crate::catalogue::{Catalogue, EventType};
 const MAX_AHEAD_MS: i64 = 5 * 60 * 1000;
 /// Characters of an attribute; far above any real one.
 const MAX_ATTRIBUTE: usize = 512;
+/// Characters of an unknown attribute's name that are repeated to whoever sent it.
+const MAX_NAME_CHARS: usize = 64;
 /// Events of one batch.
 pub const MAX_BATCH: usize = 1000;
 
@@ -83,13 +85,26 @@ pub fn parse(
     now_ms: i64,
 ) -> Result<Vec<Event>, Refusal> {
     if !batch {
-        let attributes = read::<Attributes>(body)?;
-        return check(attributes, brand, platform, catalogue, now_ms)
+        let attributes = match serde_json::from_slice::<Attributes>(body) {
+            // serde takes an array for a struct too, its members by their place.
+            Ok(attributes) if begins_object(body) => Ok(attributes),
+            Ok(_) => Err(faults(&Value::Null)),
+            // Read again for the place of each fault: serde's message has none, and can repeat a value.
+            Err(_) => Err(faults(&parse_json(body)?)),
+        };
+        return attributes
+            .and_then(|attributes| check(attributes, brand, platform, catalogue, now_ms))
             .map(|event| vec![event])
             .map_err(|problems| Refusal::Invalid { what: "the event".into(), problems });
     }
     // Read apart first, so that one malformed event can be named.
-    let items = read::<Vec<Value>>(body)?;
+    let Value::Array(items) = parse_json(body)? else {
+        return Err(Refusal::invalid(
+            "the batch",
+            "",
+            "must be an array of events in CloudEvents' JSON format",
+        ));
+    };
     if items.len() > MAX_BATCH {
         return Err(Refusal::invalid(
             "the batch",
@@ -101,7 +116,7 @@ pub fn parse(
     let mut problems = Vec::new();
     for (index, item) in items.into_iter().enumerate() {
         let read =
-            serde_path(item).and_then(|attributes| check(attributes, brand, platform, catalogue, now_ms));
+            from_value(item).and_then(|attributes| check(attributes, brand, platform, catalogue, now_ms));
         match read {
             Ok(event) => events.push(event),
             Err(found) => problems.extend(
@@ -136,34 +151,61 @@ pub fn reread(body: &[u8], accepted_ms: i64, catalogue: &Catalogue) -> Option<Ev
     })
 }
 
-fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body).map_err(|error| {
-        let detail =
-            if error.is_data() { shape(&error) } else { format!("it is not JSON: {}", position(&error)) };
-        Refusal::Invalid {
-            what: "the body".into(),
-            problems: vec![Problem { pointer: String::new(), detail }],
-        }
-    })
+fn parse_json(body: &[u8]) -> Result<Value, Refusal> {
+    serde_json::from_slice(body)
+        .map_err(|error| Refusal::invalid("the body", "", format!("it is not JSON: {}", position(&error))))
 }
 
-fn serde_path(item: Value) -> Result<Attributes, Vec<Problem>> {
-    serde_json::from_value(item)
-        .map_err(|error| vec![Problem { pointer: String::new(), detail: shape(&error) }])
+fn begins_object(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"{")
 }
 
-/// serde's message for a document of the wrong shape. It can repeat a value (`invalid type: string "…"`),
-/// so only what names attributes is passed on.
-fn shape(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    let safe = message.starts_with("unknown field")
-        || message.starts_with("missing field")
-        || message.starts_with("duplicate field");
-    if safe {
-        message
-    } else {
-        format!("an attribute is not of the type that CloudEvents gives it, {}", position(error))
+fn from_value(item: Value) -> Result<Attributes, Vec<Problem>> {
+    let found = shape(&item);
+    if !found.is_empty() {
+        return Err(found);
     }
+    serde_json::from_value(item).map_err(|_| faults(&Value::Null))
+}
+
+/// What is wrong with an event that serde does not take; never nothing.
+fn faults(item: &Value) -> Vec<Problem> {
+    let found = shape(item);
+    if found.is_empty() {
+        let detail = "an attribute is there twice; keep one".to_owned();
+        return vec![Problem { pointer: String::new(), detail }];
+    }
+    found
+}
+
+/// Everything wrong with the attributes' names and types. It repeats names, and no value.
+fn shape(item: &Value) -> Vec<Problem> {
+    const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
+    let problem = |name: &str, detail: &str| {
+        let name: String = name.chars().take(MAX_NAME_CHARS).collect();
+        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+        Problem { pointer, detail: detail.to_owned() }
+    };
+    let Value::Object(members) = item else {
+        let detail = "must be an object: one event in CloudEvents' JSON format".to_owned();
+        return vec![Problem { pointer: String::new(), detail }];
+    };
+    let wrong = members.iter().filter_map(|(name, value)| match name.as_str() {
+        name if REQUIRED.contains(&name) => (!value.is_string()).then(|| problem(name, "must be a string")),
+        "subject" | "time" | "datacontenttype" | "brand" | "region" | "cookies" => {
+            (!value.is_string() && !value.is_null()).then(|| problem(name, "must be a string"))
+        }
+        "dnt" | "gpc" => {
+            (!value.is_boolean() && !value.is_null()).then(|| problem(name, "must be true or false"))
+        }
+        "data" | "dataschema" | "traceparent" | "tracestate" => None,
+        _ => Some(problem(name, "is not an attribute that this gateway takes; remove it")),
+    });
+    let missing = REQUIRED
+        .into_iter()
+        .filter(|name| !members.contains_key(*name))
+        .map(|name| problem(name, "is missing; CloudEvents 1.0 requires it"));
+    wrong.chain(missing).collect()
 }
 
 fn position(error: &serde_json::Error) -> String {
@@ -288,4 +330,49 @@ fn conditions(attributes: &Attributes, kind: &EventType) -> Result<Conditions, P
         in_conversation: kind.conversation,
         collected_for: kind.purpose.into_iter().collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(body: &str, batch: bool) -> Vec<String> {
+        let catalogue = Catalogue::embedded().unwrap();
+        match parse(body.as_bytes(), batch, "b", false, &catalogue, 0) {
+            Ok(_) => Vec::new(),
+            Err(Refusal::Invalid { what, problems }) => {
+                assert!(problems.iter().all(|problem| !problem.detail.contains("canary")), "{problems:?}");
+                problems.into_iter().map(|problem| format!("{what} {}", problem.pointer)).collect()
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn each_fault_of_an_event_is_named_by_its_place_and_no_value_is_repeated() {
+        let good = r#""specversion":"1.0","id":"i","source":"s","subject":"c","type":"page.viewed","data":{"url":"u"}"#;
+        for (body, expected) in [
+            (format!("{{{good}}}"), &[][..]),
+            ("{".into(), &["the body "]),
+            ("\"canary\"".into(), &["the event "]),
+            ("[]".into(), &["the event "]),
+            (
+                r#"["1.0","i","s","page.viewed","c",null,null,null,null,null,null,{"url":"u"}]"#.into(),
+                &["the event "],
+            ),
+            (format!("{{{good},\"dnt\":\"canary\"}}"), &["the event /dnt"]),
+            (format!("{{{good},\"region\":[\"canary\"]}}"), &["the event /region"]),
+            (format!("{{{good},\"a/b\":\"canary\"}}"), &["the event /a~1b"]),
+            (format!("{{{good},\"id\":\"canary\"}}"), &["the event "]),
+            (
+                r#"{"id":7}"#.into(),
+                &["the event /id", "the event /specversion", "the event /source", "the event /type"],
+            ),
+        ] {
+            assert_eq!(problems(&body, false), expected, "{body}");
+        }
+        let batch = format!("[{{{good}}},{{{good},\"gpc\":\"canary\"}},7]");
+        assert_eq!(problems(&batch, true), ["the batch /1/gpc", "the batch /2"]);
+        assert_eq!(problems(&format!("{{{good}}}"), true), ["the batch "]);
+    }
 }

@@ -11,6 +11,7 @@ use super::model::{DeclaredField, ReleaseView};
 use super::registry::{LiveRelease, rfc3339};
 use crate::boundary::{Hook, Release, grant_key};
 use crate::manifest;
+use crate::plugin_host::HostError;
 use crate::store::crypto::format_digest;
 use crate::store::{ReleaseMeta, ReleaseRecord};
 
@@ -57,7 +58,7 @@ impl Gateway {
         // Outside the lock: compiling can take many seconds.
         self.host.load(inspected.digest, &component).await.map_err(|error| {
             tracing::warn!(%error, plugin = plugin.name, "a component was refused by the sandbox");
-            Refusal::invalid("the component", "", error.to_string())
+            unloadable(&error)
         })?;
         let _alone = self.changing.lock().await;
         let registry = self.registry.load();
@@ -122,6 +123,24 @@ impl Gateway {
             .into_iter()
             .map(|live: &std::sync::Arc<LiveRelease>| view(&live.meta, &live.release))
             .collect())
+    }
+}
+
+/// What the partner can mend is told; a fault of the gateway or its machine reveals nothing.
+fn unloadable(error: &HostError) -> Refusal {
+    match error {
+        HostError::CacheDirectory { .. }
+        | HostError::Io { .. }
+        | HostError::Engine { .. }
+        | HostError::CompilerStart { .. }
+        | HostError::DigestMismatch
+        | HostError::Internal { .. } => Refusal::Internal,
+        HostError::TooLarge { .. }
+        | HostError::CompileTime { .. }
+        | HostError::CompileLimit { .. }
+        | HostError::Invalid { .. }
+        | HostError::Interface { .. }
+        | HostError::NoHook => Refusal::invalid("the component", "", error.to_string()),
     }
 }
 

@@ -1,0 +1,234 @@
+//! Given a component that is no plugin, or not this partner's; when it is published; then it is refused with
+//! every fault named, nothing of it is kept, and a good one is published next.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use gateway::manifest::SECTION;
+use gateway::plugin_host::{Compiler, HostConfig};
+use gateway_tests::{Answer, Options, TestGateway, components, world};
+use serde_json::{Value, json};
+use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
+use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve};
+
+use super::remade::{custom_section, with_manifest, without_manifest};
+
+const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+const INTERFACE: &str = include_str!("../../../../wit/0.1/plugin.wit");
+const CLOCK: &str = "package wasi:clocks@0.2.0 { interface wall-clock { now: func() -> u64; } }";
+const SOCKET: &str = "package evil:net@1.0.0 { interface socket { open: func(host: string); } }";
+
+/// A component of a world with this content: its functions trap.
+fn component_of(world: &str, others: &str) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    resolve.push_source("plugin.wit", INTERFACE).expect("the interface parses");
+    let text = format!("package test:plugin;\n{others}\nworld it {{ {world} }}");
+    let package = resolve.push_source("test.wit", &text).expect("the world parses");
+    let world = resolve.select_world(&[package], Some("it")).expect("the world is there");
+    let mut module = dummy_module(&resolve, world, ManglingAndAbi::Legacy(LiftLowerAbi::Sync));
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata");
+    let encoder = ComponentEncoder::default().module(&module).expect("a module");
+    encoder.validate(true).encode().expect("a component")
+}
+
+fn with_section(component: &[u8], text: &[u8]) -> Vec<u8> {
+    [component, &custom_section(SECTION, text)].concat()
+}
+
+/// The manifest of the `hostile` plugin as it is embedded.
+fn manifest_text() -> Vec<u8> {
+    let inspected = gateway::manifest::inspect(&components().hostile.bytes).expect("a good component");
+    serde_json::to_vec(&inspected.manifest).expect("a manifest is JSON")
+}
+
+async fn start(options: Options) -> TestGateway {
+    tokio::task::spawn_blocking(components).await.expect("the components are built");
+    let gateway = TestGateway::start(options).await;
+    world::partner(&gateway, "mallory", "US", "mallory.example").await;
+    world::partner(&gateway, "trent", "US", "trent.example").await;
+    gateway
+}
+
+async fn publish(gateway: &TestGateway, partner: &str, component: &[u8]) -> Answer {
+    gateway.partner_key(partner).await.publish(component).await
+}
+
+/// A refusal: a problem of this status and type, every word of `names` in it.
+#[track_caller]
+fn assert_refused(what: &str, answer: &Answer, status: u16, kind: &str, names: &[&str]) {
+    assert_eq!(answer.status, status, "{what}: {}", answer.text);
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}");
+    let problem = answer.json();
+    assert_eq!(problem["type"], kind, "{what}: {problem}");
+    assert_eq!(problem["status"], status, "{what}: {problem}");
+    for name in names {
+        assert!(answer.text.contains(name), "{what}: {name} is not named in {problem}");
+    }
+}
+
+async fn assert_nothing_published(gateway: &TestGateway) {
+    let listed = gateway.partner_key("mallory").await.get("/v1/plugins").await.expect(200);
+    assert_eq!(listed, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_plugin_is_refused_with_its_faults_named() {
+    let gateway = start(Options::default()).await;
+    let hostile = &components().hostile.bytes;
+    let text = manifest_text();
+    let share = "include integration:plugin/share-plugin@0.1.0;";
+    let both = format!("{share} include integration:plugin/decide-plugin@0.1.0;");
+    let changed = |change: fn(&mut Value)| with_manifest(hostile, change);
+    let cases: Vec<(&str, Vec<u8>, &[&str])> = vec![
+        ("text", b"#!/bin/sh".to_vec(), &["not-wasm"]),
+        ("nothing", Vec::new(), &["not-wasm"]),
+        ("a core module", MODULE.to_vec(), &["core-module"]),
+        ("cut off", hostile[..hostile.len() / 2].to_vec(), &["invalid-component", "no-manifest"]),
+        ("an empty component", COMPONENT.to_vec(), &["no-manifest"]),
+        ("no manifest", without_manifest(hostile), &["no-manifest"]),
+        ("two manifests", with_section(hostile, &text), &["several-manifests"]),
+        ("a manifest that is no JSON", with_section(&without_manifest(hostile), b"{"), &["bad-manifest"]),
+        (
+            "WASI",
+            with_section(
+                &component_of(&format!("{both} import wasi:clocks/wall-clock@0.2.0;"), CLOCK),
+                &text,
+            ),
+            &["wasi-import", "wasi:clocks/wall-clock@0.2.0"],
+        ),
+        (
+            "an import from elsewhere",
+            with_section(&component_of(&format!("{both} import evil:net/socket@1.0.0;"), SOCKET), &text),
+            &["unknown-import", "evil:net/socket@1.0.0"],
+        ),
+        (
+            "an import that is not served yet",
+            with_section(
+                &component_of(&format!("{both} include integration:plugin/imports-memory@0.1.0;"), ""),
+                &text,
+            ),
+            &["not-served-yet", "integration:plugin/memory@0.1.0"],
+        ),
+        (
+            "a hook declared and not exported",
+            with_section(&component_of(share, ""), &text),
+            &["hook-not-exported", "`decide`"],
+        ),
+        (
+            "a hook exported and not declared",
+            changed(|manifest| drop(manifest.as_object_mut().expect("an object").shift_remove("decide"))),
+            &["hook-not-declared", "`decide`"],
+        ),
+        (
+            "an export beside the hooks",
+            with_section(&component_of(&format!("{both} export run: func();"), ""), &text),
+            &["unknown-export", "`run`"],
+        ),
+        (
+            "an event type that there is not",
+            changed(|manifest| manifest["share"][0]["event"] = json!("chat.begun")),
+            &["share[0].event"],
+        ),
+        (
+            "a field that there is not",
+            changed(|manifest| manifest["share"][0]["receives"][0]["field"] = json!("/contact/fax")),
+            &["share[0].receives[0].field", "/contact/fax"],
+        ),
+        (
+            "a purpose that there is not",
+            changed(|manifest| manifest["plugin"]["purpose"] = json!("essential.curiosity")),
+            &["plugin.purpose", "unknown-purpose"],
+        ),
+        (
+            "an endpoint without TLS",
+            changed(|manifest| {
+                manifest["endpoint"][1]["url"] = json!("http://{host}.mallory.example/v1/xml")
+            }),
+            &["endpoint[1].url", "https"],
+        ),
+        (
+            "an address for an endpoint",
+            changed(|manifest| manifest["endpoint"][1]["url"] = json!("https://127.0.0.1/v1/xml")),
+            &["endpoint[1].url"],
+        ),
+        (
+            "several faults at once",
+            changed(|manifest| {
+                manifest["plugin"]["purpose"] = json!("essential.curiosity");
+                manifest["share"][0]["receives"][0]["field"] = json!("/contact/fax");
+                manifest["decide"][0]["deadline-ms"] = json!(60_000);
+            }),
+            &["plugin.purpose", "share[0].receives[0].field", "decide[0].deadline-ms"],
+        ),
+    ];
+    for (what, component, names) in cases {
+        let answer = publish(&gateway, "mallory", &component).await;
+        assert_refused(what, &answer, 422, "/problems/invalid", names);
+        assert!(answer.json()["problems"].as_array().is_some_and(|all| !all.is_empty()), "{what}");
+    }
+    assert_nothing_published(&gateway).await;
+    publish(&gateway, "mallory", hostile).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_belongs_to_the_partner_that_published_it_and_a_version_to_its_bytes() {
+    let gateway = start(Options::default()).await;
+    let hostile = &components().hostile.bytes;
+    let first = publish(&gateway, "mallory", hostile).await.expect(201);
+
+    let answer = publish(&gateway, "trent", hostile).await;
+    assert_refused("another partner's component", &answer, 403, "/problems/forbidden", &["mallory", "trent"]);
+    let taken = with_manifest(hostile, |manifest| manifest["plugin"]["partner"] = json!("trent"));
+    let answer = publish(&gateway, "trent", &taken).await;
+    assert_refused("another partner's name", &answer, 409, "/problems/conflict", &["hostile", "mallory"]);
+    let other = with_manifest(hostile, |manifest| manifest["plugin"]["summary"] = json!("Another text."));
+    let answer = publish(&gateway, "mallory", &other).await;
+    assert_refused("a version with other bytes", &answer, 409, "/problems/conflict", &["1.0.0", "hostile"]);
+
+    // The same bytes again are no fault, and a new version is welcome.
+    assert_eq!(publish(&gateway, "mallory", hostile).await.ok()["release"], first["release"]);
+    let next = with_manifest(hostile, |manifest| manifest["plugin"]["version"] = json!("1.0.1"));
+    publish(&gateway, "mallory", &next).await.expect(201);
+    let releases = gateway.partner_key("mallory").await.get("/v1/plugins/hostile/releases").await.expect(200);
+    let versions: Vec<&Value> = releases.as_array().into_iter().flatten().map(|it| &it["version"]).collect();
+    assert_eq!(versions, ["1.0.1", "1.0.0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_over_the_cap_is_refused_unread() {
+    let hostile = components().hostile.bytes.len();
+    let gateway = start(Options { max_component: hostile, ..Options::default() }).await;
+    let large = [&components().hostile.bytes[..], &custom_section("padding", b"x")].concat();
+    let answer = publish(&gateway, "mallory", &large).await;
+    assert_refused("over the cap", &answer, 413, "/problems/too-large", &[&hostile.to_string()]);
+    assert_nothing_published(&gateway).await;
+    publish(&gateway, "mallory", &components().hostile.bytes).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_takes_too_much_to_compile_is_refused_and_the_gateway_goes_on() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    // As the system ends a compiling process that is over its limit of memory or processor time.
+    let killed = directory.path().join("killed");
+    std::fs::write(&killed, "#!/bin/sh\nkill -KILL $$\n").expect("a script");
+    std::fs::set_permissions(&killed, PermissionsExt::from_mode(0o700)).expect("its mode");
+    let usual =
+        tokio::task::spawn_blocking(gateway_tests::gateway::host_config).await.expect("a configuration");
+    let with = |cache: &str, change: &dyn Fn(&mut HostConfig)| {
+        let mut config = HostConfig { cache_dir: directory.path().join(cache), ..usual.clone() };
+        change(&mut config);
+        config
+    };
+    let hurried = with("hurried", &|config| config.limits.compile_time = Duration::from_millis(1));
+    let killed = with("killed-code", &|config| config.compiler = Compiler::Program(killed.clone()));
+    for (what, host, named) in
+        [("time", hurried, "compiling took longer"), ("memory", killed, "stopped by signal 9")]
+    {
+        let gateway = start(Options { host: Some(host), ..Options::default() }).await;
+        let answer = publish(&gateway, "mallory", &components().hostile.bytes).await;
+        assert_refused(what, &answer, 422, "/problems/invalid", &[named]);
+        assert_nothing_published(&gateway).await;
+        gateway.anonymous().get("/readyz").await.expect(200);
+    }
+}
