@@ -17,7 +17,7 @@ use crate::cli::ingest::explain_refusal;
 
 /// Events under way at once: enough to let the store commit several together, few enough to leave a
 /// decision's deadline to the decision on two cores.
-const LANES: usize = 8;
+const LANES: usize = 4;
 /// How often "not now" is answered by waiting, and how long at first.
 const TRIES: u32 = 6;
 const FIRST_WAIT: Duration = Duration::from_millis(100);

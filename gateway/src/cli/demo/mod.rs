@@ -90,12 +90,17 @@ impl Demo {
         let progress = Progress::spinner("building the sample plugins");
         let built = self.build(&plugins_dir, &progress).await?;
         progress.keep("starting the gateway");
+        // From here on there is data to be deleted at the end, whichever way it ends.
+        let mut stop = std::pin::pin!(stop_signal()?);
         let running = self.start(&plugins_dir, record.clone()).await?;
-        let outcome = self.flow(&running, &built, events, record.as_deref(), &progress).await;
+        let outcome = tokio::select! {
+            outcome = self.flow(&running, &built, events, record.as_deref(), &progress) => outcome,
+            () = &mut stop => Err(CliError::FellShort("interrupted before all was worked off".to_owned())),
+        };
         drop(progress);
 
         let outcome = match outcome {
-            Ok(()) if !self.once => self.stay(&running, record.as_deref()).await,
+            Ok(()) if !self.once => self.stay(&running, record.as_deref(), stop).await,
             other => other,
         };
         let counts = running.gateway.counts();
@@ -188,8 +193,12 @@ impl Demo {
     }
 
     /// Says what to try next, and waits for the end.
-    async fn stay(&self, running: &Running, record: Option<&record::Record>) -> Result<(), CliError> {
-        let stop = stop_signal()?;
+    async fn stay(
+        &self,
+        running: &Running,
+        record: Option<&record::Record>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), CliError> {
         output::line(&report::what_next(running.address, &running.keys))?;
         stop.await;
         if let Some(record) = record {
