@@ -1,7 +1,7 @@
 //! What the boundary costs: verdicts, a whole crossing of `adf-lead`, and beside them one HTTP round
 //! trip of the same body and the plugin's logic as a native function. Ratios of one run are what counts.
 //!
-//! `cargo bench -p gateway-tests --bench crossing`
+//! `cargo bench --bench crossing`
 
 use std::collections::HashSet;
 use std::hint::black_box;
@@ -175,6 +175,7 @@ fn crossing(criterion: &mut Criterion) {
             runtime.block_on(async {
                 let request =
                     Request::post("/").header("host", "localhost").body(Full::new(body.clone())).unwrap();
+                client.ready().await.unwrap();
                 let reply = client.send_request(request).await.unwrap();
                 black_box(reply.into_body().collect().await.unwrap().to_bytes())
             })

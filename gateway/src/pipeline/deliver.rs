@@ -41,17 +41,16 @@ impl Gateway {
     pub(super) async fn delivery_loop(self: Arc<Self>) {
         let slots = Arc::new(Semaphore::new(self.tuning.concurrent_deliveries));
         loop {
-            if self.deliveries.begin_read() {
-                self.read_due_deliveries().await;
-                self.deliveries.end_read();
-            }
             let due = tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => return,
                 due = self.deliveries.next() => due,
             };
             let Some(due) = due else {
-                tokio::task::yield_now().await;
+                if self.deliveries.begin_read() {
+                    self.read_due_deliveries().await;
+                    self.deliveries.end_read();
+                }
                 continue;
             };
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };

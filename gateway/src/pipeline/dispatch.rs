@@ -51,17 +51,16 @@ impl Gateway {
     pub(super) async fn dispatch_loop(self: Arc<Self>) {
         let slots = Arc::new(Semaphore::new(self.tuning.concurrent_work));
         loop {
-            if self.work.begin_read() {
-                self.read_due_work().await;
-                self.work.end_read();
-            }
             let due = tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => return,
                 due = self.work.next() => due,
             };
             let Some(due) = due else {
-                tokio::task::yield_now().await;
+                if self.work.begin_read() {
+                    self.read_due_work().await;
+                    self.work.end_read();
+                }
                 continue;
             };
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };

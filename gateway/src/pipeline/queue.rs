@@ -3,13 +3,16 @@
 
 use std::collections::HashSet;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
 /// Items that wait in memory at most. A burst beyond it stays in the store and is read when there is room.
 const WAITING: usize = 4096;
+
+/// Items that are taken at least between two reads of the store, where any wait here.
+const BETWEEN_READS: usize = 1024;
 
 /// A queue of items with an identity, each under way at most once in this process.
 pub(super) struct Queue<K, T> {
@@ -19,6 +22,8 @@ pub(super) struct Queue<K, T> {
     /// Set where the store holds due items that are not in here.
     behind: AtomicBool,
     woken: Notify,
+    /// Items taken since the store was last read.
+    taken: AtomicUsize,
 }
 
 struct State<K> {
@@ -38,6 +43,7 @@ impl<K: Eq + Hash + Clone, T> Queue<K, T> {
             // At the start nothing of the store is known.
             behind: AtomicBool::new(true),
             woken: Notify::new(),
+            taken: AtomicUsize::new(0),
         }
     }
 
@@ -58,18 +64,28 @@ impl<K: Eq + Hash + Clone, T> Queue<K, T> {
         }
     }
 
-    /// The next item, or none where the store must be read first.
+    /// The next item, or none where the store must be read first. What waits here goes before what waits in
+    /// the store, but not for ever: a read shows first what is here already, and would be repeated in vain.
     pub(super) async fn next(&self) -> Option<T> {
         let mut receive = self.receive.lock().await;
         let woken = self.woken.notified();
         tokio::pin!(woken);
         woken.as_mut().enable();
+        if !(self.wants_read() && self.taken.load(Ordering::Relaxed) >= BETWEEN_READS) {
+            if let Ok(item) = receive.try_recv() {
+                self.taken.fetch_add(1, Ordering::Relaxed);
+                return Some(item);
+            }
+        }
         if self.wants_read() {
             return None;
         }
         tokio::select! {
             biased;
-            item = receive.recv() => item,
+            item = receive.recv() => {
+                self.taken.fetch_add(1, Ordering::Relaxed);
+                item
+            }
             () = woken => None,
         }
     }
@@ -110,6 +126,7 @@ impl<K: Eq + Hash + Clone, T> Queue<K, T> {
             return false;
         }
         self.behind.store(false, Ordering::Release);
+        self.taken.store(0, Ordering::Relaxed);
         self.state().ended = Some(HashSet::new());
         true
     }
@@ -150,6 +167,22 @@ mod tests {
         assert!(queue.is_news(&2));
         queue.end_read();
         assert!(queue.is_news(&1));
+    }
+
+    #[tokio::test]
+    async fn what_waits_here_is_taken_although_the_store_has_more() {
+        let queue = Queue::new();
+        for key in 0..3 {
+            queue.push(key, key);
+        }
+        for key in 0..3 {
+            // A read that brings nothing new and says that there is more.
+            queue.begin_read();
+            queue.fall_behind();
+            queue.end_read();
+            assert_eq!(queue.next().await, Some(key));
+        }
+        assert_eq!(queue.next().await, None);
     }
 
     #[test]

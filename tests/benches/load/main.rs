@@ -1,7 +1,7 @@
 //! Load on a real server process: end to end with `adf-lead` beside a native twin, decisions beside one
 //! durable row, and memory. Everything shares two cores, so the ratios of one run are what counts.
 //!
-//! `cargo bench -p gateway-tests --bench load` (`-- --seconds 10` for longer phases)
+//! `cargo bench --bench load` (`-- --seconds 10` for longer phases)
 
 mod disk;
 mod native;
