@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 fn chat() -> Value {
     let turn = |index: usize| {
         json!({
-            "speaker": if index % 2 == 0 { "consumer" } else { "agent" },
+            "speaker": if index.is_multiple_of(2) { "consumer" } else { "agent" },
             "text": "I would like to pick the car up at ten in the morning, if that is possible at all.",
             "at": "2026-01-02T03:04:05Z"
         })

@@ -1,7 +1,8 @@
 //! Load on a real server process: end to end with `adf-lead` beside a native twin, decisions beside one
 //! durable row, and memory. Everything shares two cores, so the ratios of one run are what counts.
 //!
-//! `cargo bench --bench load` (`-- --seconds 10` for longer phases)
+//! `cargo bench --bench load` (`-- --seconds 10` for longer phases, `-- --only decisions` for one of
+//! `events`, `decisions` and `connections`)
 
 mod disk;
 mod native;
@@ -20,6 +21,8 @@ use wire::{Sink, Wire};
 
 /// Keep-alive clients.
 const CLIENTS: usize = 64;
+/// Decisions that had no answer in time.
+static LATE: AtomicUsize = AtomicUsize::new(0);
 const BRAND: &str = "northside-motors";
 
 fn main() {
@@ -30,20 +33,17 @@ fn main() {
         return runtime.block_on(native::serve(partner.parse().unwrap()));
     }
     let seconds = after("--seconds").map_or(5, |text| text.parse().unwrap());
-    runtime.block_on(run(Duration::from_secs(seconds)));
+    let only = after("--only").map(String::as_str);
+    runtime.block_on(run(Duration::from_secs(seconds), only));
 }
 
-async fn run(phase: Duration) {
+async fn run(phase: Duration, only: Option<&str>) {
+    let runs = |name| only.is_none_or(|only| only == name);
     let scratch = tempfile::tempdir().unwrap();
     let sync = disk::fdatasync(scratch.path());
     println!("fdatasync of 4 KiB: p50 {:.2} ms, p99 {:.2} ms", ms(sync.0), ms(sync.1));
 
     let sink = Sink::start().await;
-    let native = native::Child::start(sink.address);
-    let twin = end_to_end(&native.address, None, &sink, phase).await;
-    drop(native);
-    println!("native twin, no policy, no ledger: {twin:.0} events/s end to end");
-
     let config = ChildConfig::new(sink.address, "log-level = \"warn\"");
     let operator = config.key(Role::Operator, None);
     let source = config.key(Role::Source, Some(BRAND));
@@ -52,15 +52,23 @@ async fn run(phase: Duration) {
     set_up(&config, &server.client(&operator), &server.client(&brand)).await;
     let address = server.url.trim_start_matches("http://").to_owned();
 
-    let full = end_to_end(&address, Some(&source), &sink, phase).await;
-    println!("gateway with adf-lead, durable and ledgered: {full:.0} events/s end to end");
-    println!("ratio to the native twin: {:.2}", full / twin);
-    let loaded = server.resident_kib();
-    println!("resident after that load: {:.1} MB", mb(loaded));
-
-    decisions(&address, &source, scratch.path(), phase).await;
-    println!("resident after decisions: {:.1} MB", mb(server.resident_kib()));
-    many_connections(&config, &server, &operator).await;
+    if runs("events") {
+        let native = native::Child::start(sink.address);
+        let twin = end_to_end(&native.address, None, &sink, phase).await;
+        drop(native);
+        println!("native twin, no policy, no ledger: {twin:.0} events/s end to end");
+        let full = end_to_end(&address, Some(&source), &sink, phase).await;
+        println!("gateway with adf-lead, durable and ledgered: {full:.0} events/s end to end");
+        println!("ratio to the native twin: {:.2}", full / twin);
+        println!("resident after that load: {:.1} MB", mb(server.resident_kib()));
+    }
+    if runs("decisions") {
+        decisions(&address, &source, scratch.path(), phase).await;
+        println!("resident after decisions: {:.1} MB", mb(server.resident_kib()));
+    }
+    if runs("connections") {
+        many_connections(&config, &server, &operator).await;
+    }
     server.terminate();
 }
 
@@ -95,7 +103,7 @@ async fn set_up(config: &ChildConfig, operator: &Client, brand: &Client) {
 fn chat(number: usize) -> Vec<u8> {
     let turn = |index: usize| {
         json!({
-            "speaker": if index % 2 == 0 { "consumer" } else { "agent" },
+            "speaker": if index.is_multiple_of(2) { "consumer" } else { "agent" },
             "text": "I would like to pick the car up at ten in the morning, if that is possible at all.",
             "at": "2026-01-02T03:04:05Z"
         })
@@ -200,6 +208,7 @@ async fn decisions(address: &str, key: &str, scratch: &std::path::Path, phase: D
             let (status, reply) = wire.post(&path, "application/cloudevents+json", body).await;
             let answer: Value = serde_json::from_slice(&reply).unwrap();
             let late = answer["reason"] == "late";
+            LATE.fetch_add(usize::from(late), Ordering::Relaxed);
             assert!(status == 200 && (late || answer["decision"].is_object()), "{answer}");
             wire
         }
@@ -211,6 +220,7 @@ async fn decisions(address: &str, key: &str, scratch: &std::path::Path, phase: D
         rows
     })
     .await;
+    println!("of them late: {}", LATE.swap(0, Ordering::Relaxed));
     println!("decisions at {half:.0}/s: p50 {:.2} ms, p99 {:.2} ms", ms(decided.0), ms(decided.1));
     println!("one durable row at the same rate: p50 {:.2} ms, p99 {:.2} ms", ms(rows.0), ms(rows.1));
     println!("ratio of the p99: {:.2}", decided.1.as_secs_f64() / rows.1.as_secs_f64());
