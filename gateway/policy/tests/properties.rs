@@ -1,6 +1,8 @@
 //! Properties of the shipped policy, proved over its whole space: every flow, recipient, purpose and
 //! category, and every combination of the facts that a decision hangs on.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::HashSet;
 
 use gateway_policy::{

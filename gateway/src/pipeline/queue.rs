@@ -71,11 +71,10 @@ impl<K: Eq + Hash + Clone, T> Queue<K, T> {
         let woken = self.woken.notified();
         tokio::pin!(woken);
         woken.as_mut().enable();
-        if !(self.wants_read() && self.taken.load(Ordering::Relaxed) >= BETWEEN_READS) {
-            if let Ok(item) = receive.try_recv() {
-                self.taken.fetch_add(1, Ordering::Relaxed);
-                return Some(item);
-            }
+        let read_now = self.wants_read() && self.taken.load(Ordering::Relaxed) >= BETWEEN_READS;
+        if !read_now && let Ok(item) = receive.try_recv() {
+            self.taken.fetch_add(1, Ordering::Relaxed);
+            return Some(item);
         }
         if self.wants_read() {
             return None;

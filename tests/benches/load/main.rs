@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use gateway::pipeline::Role;
 use gateway_tests::world::{adf_secrets, adf_settings, connection};
 use gateway_tests::{ChildConfig, ChildGateway, Client, components};
 use serde_json::{Value, json};
@@ -44,9 +45,9 @@ async fn run(phase: Duration) {
     println!("native twin, no policy, no ledger: {twin:.0} events/s end to end");
 
     let config = ChildConfig::new(sink.address, "log-level = \"warn\"");
-    let operator = config.key(&["--role", "operator"]);
-    let source = config.key(&["--role", "source", "--brand", BRAND]);
-    let brand = config.key(&["--role", "brand", "--brand", BRAND]);
+    let operator = config.key(Role::Operator, None);
+    let source = config.key(Role::Source, Some(BRAND));
+    let brand = config.key(Role::Brand, Some(BRAND));
     let server = config.serve();
     set_up(&config, &server.client(&operator), &server.client(&brand)).await;
     let address = server.url.trim_start_matches("http://").to_owned();
@@ -75,7 +76,7 @@ async fn set_up(config: &ChildConfig, operator: &Client, brand: &Client) {
         operator.put(&format!("/v1/partners/{partner}"), &record).await.ok();
         let terms = json!({ "purposes": [purpose], "categories": ["user"], "onward_transfer": true });
         operator.put(&format!("/v1/partners/{partner}/contracts/terms"), &terms).await.ok();
-        let key = config.key(&["--role", "partner", "--partner", partner]);
+        let key = config.key(Role::Partner, Some(partner));
         let release = brand.with_key(Some(&key)).publish(&component.bytes).await.ok();
         // Loaded, all three; only the first has work with chats, so that it alone is measured.
         if plugin == "transcript-quality" {
@@ -252,14 +253,14 @@ async fn paced<S: Send + 'static, F: Future<Output = S> + Send + 'static>(
 /// A thousand brands with `chat-button` on: what each connection adds.
 async fn many_connections(config: &ChildConfig, server: &ChildGateway, operator: &str) {
     let client = server.client(operator);
-    let partner = config.key(&["--role", "partner", "--partner", "engage"]);
+    let partner = config.key(Role::Partner, Some("engage"));
     let releases = client.with_key(Some(&partner)).get("/v1/plugins/chat-button/releases").await.ok();
     let release = releases.get(0).or_else(|| releases["items"].get(0)).cloned().unwrap();
     let before = server.resident_kib();
     for number in 0..1000 {
         let name = format!("brand-{number}");
         client.put(&format!("/v1/brands/{name}"), &json!({ "display_name": name })).await.ok();
-        let key = config.key(&["--role", "brand", "--brand", &name]);
+        let key = config.key(Role::Brand, Some(&name));
         let path = format!("/v1/brands/{name}/connections/chat-button");
         client.with_key(Some(&key)).put(&path, &connection(&release, json!({}), json!({}))).await.ok();
     }
