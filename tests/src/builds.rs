@@ -1,5 +1,6 @@
 //! Builds what the tests run, once for each process: the sample plugins and the gateway's binary.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock};
@@ -76,9 +77,12 @@ pub fn gateway_binary() -> &'static PathBuf {
             .expect("cargo names the binary that it built");
         let directory = scratch("bin");
         std::fs::create_dir_all(&directory).expect("a directory for the copy");
-        let copy = directory.join("gateway");
+        // Checkouts that share a target directory have each their own.
+        let mut checkout = DefaultHasher::new();
+        root().hash(&mut checkout);
+        let copy = directory.join(format!("gateway-{:016x}", checkout.finish()));
         // Renamed into place: another run of the tests may be executing the one that is there.
-        let beside = directory.join(format!("gateway-{}", std::process::id()));
+        let beside = directory.join(format!("copying-{}", std::process::id()));
         std::fs::copy(&built, &beside).and_then(|_| std::fs::rename(&beside, &copy)).expect("a copy");
         copy
     })

@@ -106,10 +106,15 @@ pub(super) async fn compile_in_child(
     Ok(())
 }
 
+/// What Linux calls the program of the process that asks, also where its file was replaced or deleted since,
+/// as an upgrade does. A child is that program until it starts another.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
 /// The program that compiles: `program`, or this one.
 pub(super) fn program_or_self(program: Option<&PathBuf>) -> Result<PathBuf, HostError> {
     match program {
         Some(program) => Ok(program.clone()),
+        None if Path::new(THIS_PROGRAM).exists() => Ok(PathBuf::from(THIS_PROGRAM)),
         None => std::env::current_exe()
             .map_err(|source| HostError::CompilerStart { program: PathBuf::from("(this program)"), source }),
     }

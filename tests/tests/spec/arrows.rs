@@ -65,7 +65,8 @@ fn no_arrow_between_rooms_turns() {
     let mut seen = 0;
     for used in uses_of_the_gateway() {
         let Some(other) = room_of(&used) else { continue };
-        if other == used.room || used.room == "lib" {
+        // A `super` out of an inline module can end at the crate's root and mean the file: no room then.
+        if other == used.room || used.room == "lib" || !allowed.contains_key(other.as_str()) {
             continue;
         }
         seen += 1;

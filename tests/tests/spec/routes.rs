@@ -24,7 +24,8 @@ const ROUTES: &[(&str, &str, &[Role])] = &[
     ("GET", "/v1/brands/{brand}/connections", &[Brand, Partner]),
     ("GET", "/v1/plugins", &[Brand, Partner]),
     ("GET", "/v1/plugins/{plugin}/releases", &[Brand, Partner]),
-    ("GET", "/v1/brands/{brand}/consumers/{consumer}/choices", &[Brand]),
+    // A source that tightens must know what it would replace.
+    ("GET", "/v1/brands/{brand}/consumers/{consumer}/choices", &[Brand, Source]),
     ("PUT", "/v1/brands/{brand}/consumers/{consumer}/choices", &[Brand, Source]),
     ("GET", "/v1/brands/{brand}/consumers/{consumer}", &[Brand]),
     ("GET", "/v1/brands/{brand}/returns", &[Brand]),
@@ -196,7 +197,7 @@ async fn a_partner_sees_and_publishes_what_is_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_nowhere_is_a_problem_too() {
     let gateway = TestGateway::start(Default::default()).await;
-    for path in ["/", "/v1", "/v1/brands", "/v1/brands//events", "/v2/flows", "/healthz/x"] {
+    for path in ["/", "/v1", "/v1/brands", "/v2/flows", "/healthz/x"] {
         assert_problem(&gateway.anonymous().get(path).await, 404, path);
     }
     let answer = gateway.anonymous().post("/healthz").await;
