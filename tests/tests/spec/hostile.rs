@@ -25,6 +25,8 @@ enum Then {
 use Then::{Delivered, Ends};
 
 const PATH: &str = "/v1/s-1/json";
+/// The field does not stand as a value of its own, or with it the body is none of its media type.
+const BROKEN_OUT: &[&str] = &["refused:misplaced", "refused:malformed"];
 
 /// Every behaviour of the plugin's list, with what becomes of it.
 const SHARE: &[(&str, Then)] = &[
@@ -68,27 +70,28 @@ const SHARE: &[(&str, Then)] = &[
     ("many-requests", Ends(&["failed:output-too-large"])),
     ("huge-request", Ends(&["failed:memory-limit", "failed:output-too-large"])),
     // It breaks out of a place.
-    ("json-field-in-string", Ends(&["refused:misplaced"])),
-    ("json-field-as-key", Ends(&["refused:misplaced"])),
-    ("json-unbalanced", Ends(&["refused:malformed"])),
-    ("json-two-values", Ends(&["refused:malformed"])),
-    ("json-duplicate-keys", Ends(&["refused:malformed"])),
-    ("xml-field-as-name", Ends(&["refused:misplaced"])),
-    ("xml-field-in-tag", Ends(&["refused:misplaced"])),
-    ("xml-field-in-cdata", Ends(&["refused:malformed"])),
-    ("xml-field-in-comment", Ends(&["refused:malformed"])),
-    ("xml-field-in-instruction", Ends(&["refused:malformed"])),
-    ("xml-doctype", Ends(&["refused:malformed"])),
-    ("xml-unbalanced", Ends(&["refused:malformed"])),
-    ("xml-two-roots", Ends(&["refused:malformed"])),
-    ("form-broken-escape", Ends(&["refused:malformed"])),
+    ("json-field-in-string", Ends(BROKEN_OUT)),
+    ("json-field-as-key", Ends(BROKEN_OUT)),
+    ("json-unbalanced", Ends(BROKEN_OUT)),
+    ("json-two-values", Ends(BROKEN_OUT)),
+    ("json-duplicate-keys", Ends(BROKEN_OUT)),
+    ("xml-field-as-name", Ends(BROKEN_OUT)),
+    ("xml-field-in-tag", Ends(BROKEN_OUT)),
+    ("xml-field-in-cdata", Ends(BROKEN_OUT)),
+    ("xml-field-in-comment", Ends(BROKEN_OUT)),
+    ("xml-field-in-instruction", Ends(BROKEN_OUT)),
+    ("xml-doctype", Ends(BROKEN_OUT)),
+    ("xml-unbalanced", Ends(BROKEN_OUT)),
+    ("xml-two-roots", Ends(BROKEN_OUT)),
+    ("form-broken-escape", Ends(BROKEN_OUT)),
     ("path-empty", Ends(&["refused:segment"])),
     ("path-dot-dot", Ends(&["refused:segment"])),
     ("path-missing", Ends(&["refused:slot-missing"])),
     ("header-line-break", Ends(&["refused:header-value"])),
     ("header-nul", Ends(&["refused:header-value"])),
+    // Encoded, it would still be `..` to a server that decodes before it splits.
+    ("path-slash", Ends(&["refused:segment"])),
     // Encoded by the gateway, and so one segment.
-    ("path-slash", Delivered("/v1/%2E%2E%2F%2E%2E%2Fadmin/json")),
     ("path-query", Delivered("/v1/x%3Fadmin%3D1%23y/json")),
 ];
 
