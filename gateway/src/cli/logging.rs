@@ -7,13 +7,28 @@ use tracing_subscriber::EnvFilter;
 use super::CliError;
 use crate::config::LogFormat;
 
+/// Never logged, whatever the level.
+const SILENCED: [&str; 3] = ["h2=off", "hyper=off", "hyper_util=off"];
+
+/// A panic is logged with its place alone: its message can carry a value.
+fn log_panics_by_place() {
+    std::panic::set_hook(Box::new(|panic| {
+        let (file, line) = panic.location().map_or(("", 0), |place| (place.file(), place.line()));
+        tracing::error!(file, line, "a task panicked; the request or call that it served is refused");
+    }));
+}
+
 /// Starts logging for this process.
 ///
 /// # Errors
 /// Where `level` is no filter, or logging is started already.
 pub(super) fn start(format: LogFormat, level: &str) -> Result<(), CliError> {
-    let filter = EnvFilter::try_new(level)
+    let mut filter = EnvFilter::try_new(level)
         .map_err(|_| CliError::Usage(format!("log level `{level}` is no filter; give for example `info`")))?;
+    // These can log headers and paths, and with them keys and consumers' ids.
+    for library in SILENCED {
+        filter = filter.add_directive(library.parse().map_err(CliError::start("logging"))?);
+    }
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -22,5 +37,7 @@ pub(super) fn start(format: LogFormat, level: &str) -> Result<(), CliError> {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),
     }
-    .map_err(CliError::start("logging"))
+    .map_err(CliError::start("logging"))?;
+    log_panics_by_place();
+    Ok(())
 }

@@ -22,7 +22,7 @@ use crate::store::{
 };
 
 /// Deliveries that one read of the store brings at most.
-const READ: u32 = 512;
+const READ: u32 = 256;
 
 /// A request of the outbox, in memory.
 pub(super) struct DueDelivery {

@@ -20,7 +20,7 @@ use crate::store::crypto::{format_digest, format_uid};
 use crate::store::{CallRecord, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, Uid, WorkRecord};
 
 /// Pieces of work that one read of the store brings at most.
-const READ: u32 = 512;
+const READ: u32 = 256;
 /// Calls of one piece of work, where the plugin says that it cannot do it now, or its breaker is open.
 const MAX_TRIES: u32 = 8;
 /// Milliseconds before the second call; each further wait is twice as long.

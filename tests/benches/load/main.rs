@@ -266,13 +266,17 @@ async fn many_connections(config: &ChildConfig, server: &ChildGateway, operator:
     let partner = config.key(Role::Partner, Some("engage"));
     let releases = client.with_key(Some(&partner)).get("/v1/plugins/chat-button/releases").await.ok();
     let release = releases.get(0).or_else(|| releases["items"].get(0)).cloned().unwrap();
-    let before = server.resident_kib();
+    let mut brands = Vec::new();
     for number in 0..1000 {
         let name = format!("brand-{number}");
         client.put(&format!("/v1/brands/{name}"), &json!({ "display_name": name })).await.ok();
-        let key = config.key(Role::Brand, Some(&name));
+        brands.push((config.key(Role::Brand, Some(&name)), name));
+    }
+    let document = connection(&release, json!({}), json!({}));
+    let before = server.resident_kib();
+    for (key, name) in brands {
         let path = format!("/v1/brands/{name}/connections/chat-button");
-        client.with_key(Some(&key)).put(&path, &connection(&release, json!({}), json!({}))).await.ok();
+        client.with_key(Some(&key)).put(&path, &document).await.ok();
     }
     let after = server.resident_kib();
     println!("a thousand connections add {:.1} MB", mb(after.saturating_sub(before)));
