@@ -58,7 +58,13 @@ fn explain(error: &serde_json::Error, pointer: String) -> ProblemDetails {
             vec![problem],
         );
     }
-    let problem = Problem { pointer, detail: rule(&error.to_string()) };
+    let message = error.to_string();
+    let pointer = match message.strip_prefix("duplicate field `").and_then(|rest| rest.split_once('`')) {
+        // The fault is found between the name and its value, where no path leads; the name is the type's own.
+        Some((name, _)) if !pointer.ends_with(&format!("/{name}")) => format!("{pointer}/{name}"),
+        _ => pointer,
+    };
+    let problem = Problem { pointer, detail: rule(&message) };
     ProblemDetails::of_document(Code::Invalid, format!("the document is not valid: {problem}"), vec![problem])
 }
 
