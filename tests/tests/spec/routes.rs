@@ -234,3 +234,33 @@ async fn the_openapi_document_describes_what_is_served() {
         gateway::http::routes().into_iter().map(|route| (route.method.to_string(), route.path)).collect();
     assert_eq!(described, served);
 }
+
+/// What clients depend on, a line each: a change of it is a change that somebody has to want.
+/// `INSTA_UPDATE=always cargo test` writes it anew.
+#[test]
+fn the_surface_of_the_api_changes_only_on_purpose() {
+    let document = serde_json::to_value(gateway::http::openapi()).unwrap();
+    let names = |object: &serde_json::Value| -> Vec<String> {
+        object.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
+    };
+    let mut lines = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            lines.push(format!("{} {path}", method.to_uppercase()));
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let need = if parameter["required"] == true { "" } else { "?" };
+                let (place, name) = (parameter["in"].as_str().unwrap(), parameter["name"].as_str().unwrap());
+                lines.push(format!("  {place} {name}{need}"));
+            }
+            let body = names(&operation["requestBody"]["content"]);
+            if !body.is_empty() {
+                lines.push(format!("  takes {}", body.join(", ")));
+            }
+            lines.push(format!("  answers {}", names(&operation["responses"]).join(" ")));
+        }
+    }
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        lines.push(format!("{name}: {}", names(&schema["properties"]).join(" ")));
+    }
+    insta::assert_snapshot!(lines.join("\n"));
+}
