@@ -346,21 +346,3 @@ fn secrets_that_do_not_fit_are_refused() {
         assert_eq!(auth.header().err(), Some(SendError::Header("authorization")));
     }
 }
-
-/// `cargo test --release -p gateway --lib outbound -- --ignored --nocapture` prints the cost of one request.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-async fn cost_of_a_request() {
-    let (address, _server) = serve(OK).await;
-    let outbound = outbound(address);
-    let body = vec![b'x'; 3000];
-    let rounds = 5000_u32;
-    let start = Instant::now();
-    for _ in 0..rounds {
-        send(&outbound, OutboundRequest { body: body.clone(), ..request() }).await.expect("reply");
-    }
-    println!(
-        "3 KB, keep-alive, one at a time: {:.1} µs",
-        start.elapsed().as_secs_f64() * 1e6 / f64::from(rounds)
-    );
-}

@@ -137,38 +137,3 @@ fn read_xml(document: &str) -> (Vec<String>, String) {
         }
     }
 }
-
-/// `cargo test --release -p gateway --lib placing -- --ignored --nocapture` prints the cost of one request.
-#[test]
-#[ignore = "a measurement"]
-fn cost_of_a_lead() {
-    let filler = "<item n=\"1\">a line of a lead, as plugins write it</item>".repeat(50);
-    let json_filler =
-        format!("[{}]", vec!["{\"n\":1,\"text\":\"a line of a lead, as plugins write it\"}"; 50].join(","));
-    for (media_type, pieces) in [
-        (
-            "application/xml",
-            [
-                "<?adf version=\"1.0\"?><adf><email>",
-                "§/x",
-                "</email>",
-                filler.as_str(),
-                "<p c=\"",
-                "§/x",
-                "\"/></adf>",
-            ],
-        ),
-        (
-            "application/json",
-            ["{\"email\":", "§/x", ",\"items\":", json_filler.as_str(), ",\"phone\":", "§/x", "}"],
-        ),
-    ] {
-        let value = json!("ada@x.example");
-        let size = assemble_one(media_type, &pieces, &["d"], &value).expect("assembled").body.len();
-        let start = std::time::Instant::now();
-        for _ in 0..10_000 {
-            std::hint::black_box(assemble_one(media_type, &pieces, &["d"], &value).expect("assembled"));
-        }
-        println!("{media_type}: {size} bytes in {:.1} µs", start.elapsed().as_secs_f64() * 100.0);
-    }
-}

@@ -2,7 +2,6 @@
 
 mod calling;
 mod loading;
-mod measure;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
