@@ -101,14 +101,14 @@ CREATE TABLE work (
 ) STRICT;
 CREATE INDEX work_due ON work (due_ms);
 
+-- By the event's uid, which grows with time: an index over random keys would touch another page for each row.
 CREATE TABLE decisions (
-    event_key BLOB NOT NULL,
+    event BLOB NOT NULL REFERENCES events (uid),
     slot TEXT NOT NULL,
     consumer INTEGER NOT NULL REFERENCES consumers (id),
-    event BLOB NOT NULL,
     payload BLOB NOT NULL,
-    PRIMARY KEY (event_key, slot)
-) STRICT;
+    PRIMARY KEY (event, slot)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE returns (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -121,7 +121,8 @@ CREATE TABLE returns (
     at_ms INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX returns_brand ON returns (brand, position);
-CREATE INDEX returns_consumer ON returns (consumer, position);
+-- Those of one consumer are found through the ledger.
+CREATE INDEX returns_flow ON returns (flow);
 
 CREATE TABLE call_logs (
     id INTEGER PRIMARY KEY,

@@ -30,6 +30,9 @@ pub struct PolicyBook {
 }
 
 impl PolicyBook {
+    /// The policy that comes with the gateway.
+    pub const SHIPPED: &str = include_str!("../../policies/platform-2017-03-01.toml");
+
     /// Reads policy files.
     ///
     /// # Errors
@@ -50,7 +53,7 @@ impl PolicyBook {
     /// # Errors
     /// [`PolicyError`] where the shipped file is damaged.
     pub fn shipped() -> Result<Self, PolicyError> {
-        Self::new(&[include_str!("../../policies/platform-2017-03-01.toml").to_owned()])
+        Self::new(&[Self::SHIPPED.to_owned()])
     }
 
     /// The versions that matter for something accepted at `accepted_ms` and decided at `now_ms`.

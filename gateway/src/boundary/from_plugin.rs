@@ -66,6 +66,11 @@ pub enum Violation {
 }
 
 impl Violation {
+    /// Whether the plugin is at fault.
+    pub fn is_plugins_fault(&self) -> bool {
+        !matches!(self, Self::Placing(error) if error.is_set_up_wrong())
+    }
+
     /// The ledger's code.
     pub fn code(&self) -> String {
         match self {
@@ -75,6 +80,8 @@ impl Violation {
             Self::Undeclared { .. } => "refused:undeclared-field".into(),
             Self::TooManyDeliveries { .. } => "refused:too-many-deliveries".into(),
             Self::UndeclaredEndpoint { .. } => "refused:undeclared-endpoint".into(),
+            // Nothing that the plugin did wrong: not an outcome refused, but one that cannot be carried out.
+            Self::Placing(error) if error.is_set_up_wrong() => format!("failed:{}", error.code()),
             Self::Placing(error) => format!("refused:{}", error.code()),
         }
     }

@@ -17,9 +17,6 @@ use crate::plugin_host::{HostConfig, PluginHost};
 use crate::store::SqliteStore;
 use crate::store::crypto::MasterKey;
 
-/// The policy that comes with the gateway.
-pub(super) const SHIPPED_POLICY: &str = include_str!("../../policies/platform-2017-03-01.toml");
-
 /// Opens the database, or makes it.
 pub(super) async fn open_store(config: &Config) -> Result<SqliteStore, CliError> {
     SqliteStore::open(config.database_path()).await.map_err(CliError::start("the store"))
@@ -66,7 +63,7 @@ fn own_addresses(listen: IpAddr) -> Vec<IpAddr> {
 /// The texts of all policies in force: the shipped one and those of the folder. One of the folder with
 /// the shipped one's date takes its place, so that an operator can change a reading.
 fn policies(dir: Option<&Path>) -> Result<Vec<String>, CliError> {
-    let shipped = Policy::parse(SHIPPED_POLICY).map_err(CliError::start("the policy"))?;
+    let shipped = Policy::parse(PolicyBook::SHIPPED).map_err(CliError::start("the policy"))?;
     let mut texts = Vec::new();
     let mut replaced = false;
     for path in dir.map(toml_files).transpose()?.unwrap_or_default() {
@@ -77,7 +74,7 @@ fn policies(dir: Option<&Path>) -> Result<Vec<String>, CliError> {
         texts.push(text);
     }
     if !replaced {
-        texts.push(SHIPPED_POLICY.to_owned());
+        texts.push(PolicyBook::SHIPPED.to_owned());
     }
     Ok(texts)
 }
@@ -124,8 +121,8 @@ mod tests {
 
     #[test]
     fn a_policy_of_the_shipped_ones_date_takes_its_place_and_another_stands_beside_it() {
-        let looser = SHIPPED_POLICY.replace("\"strict\"", "\"loose\"");
-        let later = SHIPPED_POLICY.replace("2017-03-01", "2027-01-01");
+        let looser = PolicyBook::SHIPPED.replace("\"strict\"", "\"loose\"");
+        let later = PolicyBook::SHIPPED.replace("2017-03-01", "2027-01-01");
         for (files, expected) in [
             (vec![], 1),
             (vec![("a.toml", looser.as_str())], 1),

@@ -11,8 +11,8 @@ use gateway_policy::{
 use serde_json::{Value, json};
 
 use super::CliError;
-use super::assemble::SHIPPED_POLICY;
 use super::output::{self, FormatArgs, Table};
+use crate::boundary::PolicyBook;
 
 /// How many rules that nearly matched are shown.
 const NEARLY: usize = 5;
@@ -78,7 +78,7 @@ impl Policy {
         let Self::Explain(explain) = self;
         let text = match &explain.policy {
             Some(path) => std::fs::read_to_string(path).map_err(CliError::file("reading", path))?,
-            None => SHIPPED_POLICY.to_owned(),
+            None => PolicyBook::SHIPPED.to_owned(),
         };
         let rules = Rules::parse(&text).map_err(|error| CliError::FellShort(error.to_string()))?;
         let explanation = explain.ask(&rules)?;
@@ -235,7 +235,7 @@ mod tests {
             policy: None,
             format: FormatArgs::default(),
         };
-        let rules = Rules::parse(SHIPPED_POLICY).unwrap();
+        let rules = Rules::parse(PolicyBook::SHIPPED).unwrap();
         let explanation = explain.ask(&rules)?;
         Ok(as_text(&rules, &explanation))
     }

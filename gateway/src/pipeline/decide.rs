@@ -7,7 +7,7 @@ use gateway_policy::{Facts, Flow, Recipient};
 
 use super::accept::StoredEvent;
 use super::consumers::Consumer;
-use super::dispatch::{CallOutcome, Tally, seal};
+use super::dispatch::{CallOutcome, Failed, Tally, seal};
 use super::error::Refusal;
 use super::event;
 use super::gateway::Gateway;
@@ -179,14 +179,14 @@ impl Gateway {
         let checked = match call.result {
             Ok(answer) => {
                 from_decide(&self.book, &live.connection, &toward.crossing, subject, moment, &answer)
-                    .map_err(|violation| violation.code())
+                    .map_err(Failed::of_violation)
             }
-            Err(error) => Err(format!("failed:{}", error.code())),
+            Err(error) => Err(Failed::of_call(&error)),
         };
         let checked = match checked {
             Ok(checked) => checked,
-            Err(code) => {
-                self.note_failure(live, now_ms, &code);
+            Err(Failed { code, broken }) => {
+                self.note_failure(live, now_ms, &code, broken);
                 flow.outcome = code;
                 return self.no_answer(asked, flow, log);
             }

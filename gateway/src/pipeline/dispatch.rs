@@ -14,7 +14,7 @@ use super::event;
 use super::gateway::Gateway;
 use super::ledger::Row;
 use super::registry::LiveConnection;
-use crate::boundary::{Checked, Crossing, EventView, Moment, Subject, from_share, toward_plugin};
+use crate::boundary::{Checked, Crossing, EventView, Moment, Subject, Violation, from_share, toward_plugin};
 use crate::plugin_host::{Budget, Call, CallError};
 use crate::store::crypto::{format_digest, format_uid};
 use crate::store::{CallRecord, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, Uid, WorkRecord};
@@ -39,6 +39,25 @@ pub(super) struct DueWork {
     pub(super) attempt: u32,
     pub(super) consumer: Arc<Consumer>,
     pub(super) event: Arc<StoredEvent>,
+}
+
+/// A call of which nothing is kept.
+pub(super) struct Failed {
+    /// The ledger's code.
+    pub(super) code: String,
+    /// Whether it says that the plugin is broken: a trap, an overrun, an outcome refused. A rejection is an
+    /// answer to one event, and wrong settings or records are not the plugin's fault.
+    pub(super) broken: bool,
+}
+
+impl Failed {
+    pub(super) fn of_violation(violation: Violation) -> Self {
+        Self { code: violation.code(), broken: violation.is_plugins_fault() }
+    }
+
+    pub(super) fn of_call(error: &CallError) -> Self {
+        Self { code: format!("failed:{}", error.code()), broken: !matches!(error, CallError::Rejected(_)) }
+    }
 }
 
 /// What a call leaves to be committed, and to be released once it is.
@@ -182,12 +201,12 @@ impl Gateway {
         let log = self.log_of(&call, &flow, &due.consumer);
         let checked = match call.result {
             Ok(outcome) => from_share(&self.book, &live.connection, crossing, subject, moment, outcome)
-                .map_err(|violation| violation.code()),
-            Err(error) => Err(format!("failed:{}", error.code())),
+                .map_err(Failed::of_violation),
+            Err(error) => Err(Failed::of_call(&error)),
         };
         match checked {
-            Err(code) => {
-                self.note_failure(live, row.at_ms, &code);
+            Err(Failed { code, broken }) => {
+                self.note_failure(live, row.at_ms, &code, broken);
                 flow.outcome = code;
                 let record = CallRecord { log, ..CallOutcome::only(due.id, flow).record };
                 Ok(CallOutcome { record, deliveries: vec![] })
@@ -362,10 +381,9 @@ impl Gateway {
         Ok(())
     }
 
-    /// Counts a failure toward the connection's breaker, visibly. Rejections and violations are the
-    /// plugin's own answers to one event; traps and overruns say that it is broken.
-    pub(super) fn note_failure(&self, live: &LiveConnection, now_ms: i64, code: &str) {
-        if code == "failed:rejected" {
+    /// Counts a failure toward the connection's breaker, visibly.
+    pub(super) fn note_failure(&self, live: &LiveConnection, now_ms: i64, code: &str, broken: bool) {
+        if !broken {
             live.breaker.succeeded();
         } else if live.breaker.failed(now_ms) {
             metrics::counter!("gateway_breaker_opened_total").increment(1);

@@ -170,7 +170,7 @@ fn cases() -> Vec<Case> {
             change: Change::Partner(|partner| partner["domains"] = json!([])),
             dropped: "domain-not-registered",
             why: None,
-            next: Next::NotRun(Some("refused:domain-not-registered")),
+            next: Next::NotRun(Some("failed:domain-not-registered")),
         },
     ]
 }

@@ -164,6 +164,11 @@ pub enum PlacingError {
 }
 
 impl PlacingError {
+    /// Whether the brand's settings or the operator's records are at fault, and not the plugin.
+    pub fn is_set_up_wrong(&self) -> bool {
+        matches!(self, Self::Manifest { .. } | Self::HostLabel { .. } | Self::DomainNotRegistered { .. })
+    }
+
     /// The ledger's code.
     pub fn code(&self) -> &'static str {
         match self {

@@ -15,8 +15,8 @@ use super::{deliveries, ledger};
 static DELETE_WORK: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::new("DELETE FROM work WHERE id IN (VALUES {rows})", 1));
 static ADD_DECISIONS: LazyLock<Bulk> = LazyLock::new(|| {
-    let columns = ["event_key", "slot", "consumer", "event", "payload"];
-    Bulk::insert("decisions", &columns, "ON CONFLICT (event_key, slot) DO NOTHING")
+    let columns = ["event", "slot", "consumer", "payload"];
+    Bulk::insert("decisions", &columns, "ON CONFLICT (event, slot) DO NOTHING")
 });
 static ADD_RETURNS: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::insert("returns", &["flow", "consumer", "brand", "plugin", "event", "payload", "at_ms"], "")
@@ -42,13 +42,13 @@ pub(super) async fn record<'a>(
     for (call, shaped) in calls {
         let decision = call.decision.as_ref();
         let done = call.work.is_some_and(|work_row| work.contains(&work_row))
-            || decision.is_some_and(|decision| decided.contains(&(decision.event_key, &decision.slot)));
+            || decision.is_some_and(|decision| decided.contains(&(decision.event, &decision.slot)));
         answers.push(!done);
         if done {
             continue;
         }
         work.extend(call.work);
-        decided.extend(decision.map(|decision| (decision.event_key, &decision.slot)));
+        decided.extend(decision.map(|decision| (decision.event, &decision.slot)));
         decisions.extend(decision);
         flows.extend(shaped.iter());
         requests.extend(&call.deliveries);
@@ -60,10 +60,9 @@ pub(super) async fn record<'a>(
     let deleted = DELETE_WORK.execute(connection, &work, |arguments, row| arguments.add(*row)).await?;
     let added = ADD_DECISIONS
         .execute(connection, &decisions, |arguments, decision| {
-            arguments.add(decision.event_key.as_slice())?;
+            arguments.add(decision.event.as_slice())?;
             arguments.add(decision.slot.as_str())?;
             arguments.add(decision.consumer)?;
-            arguments.add(decision.event.as_slice())?;
             arguments.add(decision.payload.as_slice())
         })
         .await?;

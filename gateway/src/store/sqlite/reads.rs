@@ -179,7 +179,11 @@ pub(super) async fn decision(
     event_key: &Digest,
     slot: &str,
 ) -> Result<Option<DecisionRecord>, StoreError> {
-    let question = ask!("SELECT ", rows::DECISION, " FROM decisions WHERE event_key = ? AND slot = ?");
+    let question = ask!(
+        "SELECT ",
+        rows::DECISION,
+        " FROM events e JOIN decisions d ON d.event = e.uid WHERE e.key = ? AND d.slot = ?"
+    );
     one(readers, question.bind(event_key.to_vec()).bind(slot.to_owned()), rows::decision).await
 }
 
@@ -234,7 +238,7 @@ pub(super) async fn returns(
     let question = ask!(
         "SELECT ",
         rows::RETURN,
-        " FROM returns WHERE brand = ? AND position > ? ORDER BY position LIMIT ?"
+        " FROM returns r WHERE brand = ? AND position > ? ORDER BY position LIMIT ?"
     );
     all(readers, question.bind(brand.to_owned()).bind(after).bind(limit), rows::returned).await
 }
@@ -244,8 +248,12 @@ pub(super) async fn consumer_returns(
     consumer: i64,
     limit: u32,
 ) -> Result<Vec<ReturnRecord>, StoreError> {
-    let question =
-        ask!("SELECT ", rows::RETURN, " FROM returns WHERE consumer = ? ORDER BY position DESC LIMIT ?");
+    let question = ask!(
+        "SELECT ",
+        rows::RETURN,
+        " FROM consumers c CROSS JOIN flows f ON f.consumer = c.pseudonym CROSS JOIN returns r ON r.flow = f.id \
+         WHERE c.id = ? ORDER BY f.id DESC LIMIT ?"
+    );
     all(readers, question.bind(consumer).bind(limit), rows::returned).await
 }
 

@@ -152,7 +152,7 @@ pub(super) fn work(row: &SqliteRow) -> Result<WorkRecord, StoreError> {
     })
 }
 
-pub(super) const DECISION: &str = "event_key, slot, consumer, event, payload";
+pub(super) const DECISION: &str = "e.key, d.slot, d.consumer, d.event, d.payload";
 
 pub(super) fn decision(row: &SqliteRow) -> Result<DecisionRecord, StoreError> {
     let mut columns = Columns::new(row, "decision");
@@ -185,7 +185,8 @@ pub(super) fn delivery(row: &SqliteRow) -> Result<DeliveryRecord, StoreError> {
     })
 }
 
-pub(super) const RETURN: &str = "position, flow, consumer, brand, plugin, event, payload, at_ms";
+pub(super) const RETURN: &str =
+    "r.position, r.flow, r.consumer, r.brand, r.plugin, r.event, r.payload, r.at_ms";
 
 pub(super) fn returned(row: &SqliteRow) -> Result<ReturnRecord, StoreError> {
     let mut columns = Columns::new(row, "returned field");
