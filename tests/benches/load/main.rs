@@ -23,6 +23,8 @@ use wire::{Sink, Wire};
 const CLIENTS: usize = 64;
 /// Decisions that had no answer in time.
 static LATE: AtomicUsize = AtomicUsize::new(0);
+/// A brand with nothing on: an event of it is one durable row and nothing else.
+const QUIET: &str = "first-bank";
 const BRAND: &str = "northside-motors";
 
 fn main() {
@@ -48,6 +50,7 @@ async fn run(phase: Duration, only: Option<&str>) {
     let operator = config.key(Role::Operator, None);
     let source = config.key(Role::Source, Some(BRAND));
     let brand = config.key(Role::Brand, Some(BRAND));
+    let quiet = config.key(Role::Source, Some(QUIET));
     let server = config.serve();
     set_up(&config, &server.client(&operator), &server.client(&brand)).await;
     let address = server.url.trim_start_matches("http://").to_owned();
@@ -63,7 +66,7 @@ async fn run(phase: Duration, only: Option<&str>) {
         println!("resident after that load: {:.1} MB", mb(server.resident_kib()));
     }
     if runs("decisions") {
-        decisions(&address, &source, scratch.path(), phase).await;
+        decisions(&address, &source, &quiet, scratch.path(), phase).await;
         println!("resident after decisions: {:.1} MB", mb(server.resident_kib()));
     }
     if runs("connections") {
@@ -74,7 +77,9 @@ async fn run(phase: Duration, only: Option<&str>) {
 
 async fn set_up(config: &ChildConfig, operator: &Client, brand: &Client) {
     let built = components();
-    operator.put(&format!("/v1/brands/{BRAND}"), &json!({ "display_name": BRAND })).await.ok();
+    for brand in [BRAND, QUIET] {
+        operator.put(&format!("/v1/brands/{brand}"), &json!({ "display_name": brand })).await.ok();
+    }
     for (partner, region, domain, purpose, component, plugin) in [
         ("acme-crm", "US", "acme.example", "essential", &built.adf_lead, "adf-lead"),
         ("engage", "US", "engage.example", "personalize", &built.chat_button, "chat-button"),
@@ -166,7 +171,7 @@ async fn end_to_end(address: &str, key: Option<&str>, sink: &Sink, phase: Durati
 }
 
 /// Decisions: their maximum rate, then p99 at half of it beside that of one durable row at the same rate.
-async fn decisions(address: &str, key: &str, scratch: &std::path::Path, phase: Duration) {
+async fn decisions(address: &str, key: &str, quiet: &str, scratch: &std::path::Path, phase: Duration) {
     let page = |number| {
         let data = json!({ "url": "https://northside.example/offers", "title": "Offers", "seconds_on_page": 90, "device_type": "phone" });
         event("page.viewed", number, data)
@@ -214,6 +219,20 @@ async fn decisions(address: &str, key: &str, scratch: &std::path::Path, phase: D
         }
     })
     .await;
+    let mut wires = Vec::new();
+    for _ in 0..CLIENTS {
+        wires.push(Wire::connect(address, Some(quiet)).await);
+    }
+    let accepted = paced(half, phase, wires, move |mut wire: Wire, number_in_turn| {
+        let body = page(2_000_000 + number_in_turn);
+        async move {
+            let path = format!("/v1/brands/{QUIET}/events");
+            let (status, _) = wire.post(&path, "application/cloudevents+json", body).await;
+            assert_eq!(status, 202);
+            wire
+        }
+    })
+    .await;
     let rows = disk::Rows::open(&scratch.join("rows.db")).await;
     let rows = paced(half, phase, vec![rows; CLIENTS], |rows: disk::Rows, number_in_turn| async move {
         rows.write(number_in_turn).await;
@@ -223,7 +242,13 @@ async fn decisions(address: &str, key: &str, scratch: &std::path::Path, phase: D
     println!("of them late: {}", LATE.swap(0, Ordering::Relaxed));
     println!("decisions at {half:.0}/s: p50 {:.2} ms, p99 {:.2} ms", ms(decided.0), ms(decided.1));
     println!("one durable row at the same rate: p50 {:.2} ms, p99 {:.2} ms", ms(rows.0), ms(rows.1));
-    println!("ratio of the p99: {:.2}", decided.1.as_secs_f64() / rows.1.as_secs_f64());
+    println!(
+        "one event without work, over HTTP, at the same rate: p50 {:.2} ms, p99 {:.2} ms",
+        ms(accepted.0),
+        ms(accepted.1)
+    );
+    let ratio = |other: Duration| decided.1.as_secs_f64() / other.as_secs_f64();
+    println!("ratio of the p99 to the row's {:.2}, to the event's {:.2}", ratio(rows.1), ratio(accepted.1));
 }
 
 /// Calls at a fixed rate, whether or not the last one is back; p50 and p99 from when each was due.
