@@ -322,20 +322,20 @@ mod tests {
         let workspace = Workspace {
             target_directory: "/t".into(),
             packages: vec![
-                package("serde", "/home/x/.cargo/registry/src/i/serde-1.0.0/Cargo.toml", Some("registry+x")),
+                package("serde", "/opt/x/.cargo/registry/src/i/serde-1.0.0/Cargo.toml", Some("registry+x")),
                 package(
                     "serde_json",
-                    "/home/x/.cargo/registry/src/i/serde_json-1.0.0/Cargo.toml",
+                    "/opt/x/.cargo/registry/src/i/serde_json-1.0.0/Cargo.toml",
                     Some("registry+x"),
                 ),
-                package("a", "/home/x/my plugins/a/Cargo.toml", None),
+                package("a", "/opt/x/my plugins/a/Cargo.toml", None),
             ],
         };
         assert_eq!(
             workspace.remapped_paths(),
             [
-                "--remap-path-prefix=/home/x/.cargo/registry/src/i=/crates",
-                "--remap-path-prefix=/home/x/my plugins/a=/a"
+                "--remap-path-prefix=/opt/x/.cargo/registry/src/i=/crates",
+                "--remap-path-prefix=/opt/x/my plugins/a=/a"
             ]
         );
     }
