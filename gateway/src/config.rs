@@ -3,7 +3,7 @@
 //! Invariant: every default is safe, and a key that is not known is refused with the nearest known one.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
@@ -64,6 +64,9 @@ pub struct Config {
     pub concurrent_calls: Option<usize>,
     /// Delivery attempts before a request becomes a dead letter. 10 is the whole schedule, three days.
     pub max_attempts: u32,
+    /// Public addresses of this machine, beside the one that is listened on: never reached as an endpoint.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub own_addresses: Vec<IpAddr>,
     /// For demo and tests only: host names (each with all below it) that are reached over plain HTTP at
     /// a loopback address instead.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -101,6 +104,7 @@ impl Default for Config {
             concurrent_deliveries: tuning.concurrent_deliveries,
             concurrent_calls: None,
             max_attempts: tuning.max_attempts,
+            own_addresses: Vec::new(),
             endpoint_bindings: BTreeMap::new(),
         }
     }

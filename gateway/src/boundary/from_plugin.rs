@@ -207,13 +207,18 @@ pub fn from_decide(
 
 /// Labels of everything readable in the call: they join every output of that call.
 fn taint<'h>(hook: &'h Hook, crossing: &'h Crossing) -> impl Iterator<Item = Carried> + 'h {
+    given(hook, crossing, Access::Read)
+}
+
+/// What the call was given with this access.
+fn given<'h>(hook: &'h Hook, crossing: &'h Crossing, access: Access) -> impl Iterator<Item = Carried> + 'h {
     hook.fields
         .iter()
         .zip(&crossing.allowed)
-        .filter(|(field, allowed)| **allowed && field.access == Access::Read)
-        .map(|(field, _)| Carried {
+        .filter(move |(field, allowed)| **allowed && field.access == access)
+        .map(move |(field, _)| Carried {
             field: Arc::clone(&field.name),
-            access: Access::Read,
+            access,
             labels: Arc::clone(&field.labels),
         })
 }
@@ -266,6 +271,10 @@ fn plan(
             });
         }
         kept.insert(name, found);
+    }
+    // A plugin that read nothing still knew which sealed fields were there: the request carries their labels.
+    if carried.is_empty() {
+        carried.extend(given(hook, crossing, Access::Sealed));
     }
     Ok(PlannedDelivery {
         flow: hook.flow,

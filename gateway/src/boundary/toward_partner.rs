@@ -61,7 +61,8 @@ pub fn toward_partner(
         },
     );
     let mut recipient = Recipient::ServiceProvider;
-    let mut all_allowed = true;
+    // What carries no label has no origin, and nothing could be decided about it.
+    let mut all_allowed = !planned.carried.is_empty();
     let mut verdicts = Vec::with_capacity(planned.carried.len());
     for carried in &planned.carried {
         let mut verdict: Option<Verdict> = None;
@@ -101,7 +102,8 @@ fn assemble(
     webhook_id: String,
 ) -> Result<Permitted<OutboundRequest>, Stays> {
     let values = |name: &str| -> Option<FieldValue<'_>> {
-        let found = planned.values.get(name)?;
+        // What was placed was declared when it was planned; what is not here was absent or withheld.
+        let found = planned.values.get(name).map(Vec::as_slice).unwrap_or_default();
         Some(if name.split('/').any(|segment| segment == "*") {
             FieldValue::Many(found.iter().collect())
         } else {

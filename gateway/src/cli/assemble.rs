@@ -41,7 +41,7 @@ pub(super) async fn parts(config: &Config) -> Result<Parts, CliError> {
     let host = PluginHost::new(host).map_err(CliError::start("the sandbox"))?;
     let outbound = Outbound::new(OutboundConfig {
         bindings: config.endpoint_bindings.iter().map(|(host, address)| (host.clone(), *address)).collect(),
-        own_addresses: own_addresses(config.listen.ip()),
+        own_addresses: own_addresses(config),
         ..OutboundConfig::default()
     })
     .map_err(CliError::start("the client for partners' endpoints"))?;
@@ -56,8 +56,9 @@ pub(super) async fn parts(config: &Config) -> Result<Parts, CliError> {
 }
 
 /// The address that the API listens on is refused as an endpoint; the unspecified one names no host.
-fn own_addresses(listen: IpAddr) -> Vec<IpAddr> {
-    if listen.is_unspecified() { Vec::new() } else { vec![listen] }
+fn own_addresses(config: &Config) -> Vec<IpAddr> {
+    let listen = Some(config.listen.ip()).filter(|address| !address.is_unspecified());
+    config.own_addresses.iter().copied().chain(listen).collect()
 }
 
 /// The texts of all policies in force: the shipped one and those of the folder. One of the folder with

@@ -54,6 +54,7 @@ impl Gateway {
         let mut held = Vec::with_capacity(events.len());
         for event in events {
             let (consumer, record) = self.new_event(brand, &event, now_ms).await?;
+            self.note_sms(&consumer, &event).await?;
             held.push((consumer, record.uid, record.key, record.work.clone(), event));
             new.push(record);
         }
@@ -66,6 +67,7 @@ impl Gateway {
                 continue;
             };
             accepted.accepted += 1;
+            self.note_sms_start(&consumer, &event).await?;
             self.stored(&consumer, Arc::new(StoredEvent::new(uid, key, now_ms, event)), plugins, work);
         }
         Ok(accepted)
@@ -118,7 +120,7 @@ impl Gateway {
         let body = self.master.index_digest("body", &[&event.body]);
         let payload = consumer.key.seal(&event_place(&uid), &event.body).map_err(|_| Refusal::Internal)?;
         let registry = self.registry.load();
-        let work = registry
+        let mut work: Vec<String> = registry
             .connections
             .get(brand)
             .into_iter()
@@ -126,6 +128,7 @@ impl Gateway {
             .filter(|(_, live)| live.connection.share_hook(&event.kind).is_some())
             .map(|(plugin, _)| plugin.clone())
             .collect();
+        work.extend(registry.unusable_with_work(brand, &event.kind));
         let record = NewEvent {
             uid,
             key,

@@ -1,8 +1,9 @@
 //! Consumers: their keys, pseudonyms and choices, in a bounded memo over the store. The memo is written
 //! through, so a choice takes effect on the next decision.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use gateway_policy::Choices;
@@ -49,6 +50,11 @@ impl Consumer {
 pub struct Consumers {
     by_subject: Cache<Digest, Arc<Consumer>>,
     by_id: Cache<i64, Arc<Consumer>>,
+    /// Every value that anything still holds, also once the memo has let it go: there is one for each
+    /// consumer, so that a choice is seen by work that has waited for long.
+    held: Mutex<HashMap<Digest, Weak<Consumer>>>,
+    /// Whether a number, by its keyed digest, opted out of SMS.
+    pub(super) numbers: Cache<Digest, bool>,
     /// Read while a consumer is brought into the memo, written while choices change: what was read before
     /// a change can not be put into the memo after it.
     changing: tokio::sync::RwLock<()>,
@@ -70,6 +76,8 @@ impl Consumers {
         Self {
             by_subject: Cache::new(capacity),
             by_id: Cache::new(capacity),
+            held: Mutex::default(),
+            numbers: Cache::new(capacity),
             changing: tokio::sync::RwLock::default(),
         }
     }
@@ -155,37 +163,48 @@ impl Consumers {
             engaged: AtomicBool::new(record.engaged),
             choices: ArcSwap::from_pointee(choices),
         });
-        // Two that read the same row at once must end up with one value: what is written through it is seen by both.
-        let shared = self.by_subject.get_with(record.subject, || fresh);
+        let shared = self.one_of_it(fresh);
+        self.by_subject.insert(shared.subject, Arc::clone(&shared));
         self.by_id.insert(shared.id, Arc::clone(&shared));
         Ok(shared)
     }
 
-    /// Replaces what the consumer chose; durable and in effect when this returns.
-    pub async fn put_choices(
+    /// The value that something holds already, or else the fresh one.
+    fn one_of_it(&self, fresh: Arc<Consumer>) -> Arc<Consumer> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = held.get(&fresh.subject).and_then(Weak::upgrade) {
+            return shared;
+        }
+        if held.len() == held.capacity() {
+            held.retain(|_, value| value.strong_count() > 0);
+        }
+        held.insert(fresh.subject, Arc::downgrade(&fresh));
+        fresh
+    }
+
+    /// Replaces what the consumer chose by what `next` makes of it; durable and in effect when this returns.
+    /// One change at a time: each is made of what stands.
+    pub async fn change_choices(
         &self,
         store: &dyn Store,
         consumer: &Consumer,
-        choices: Choices,
         change: Change,
-    ) -> Result<(), Refusal> {
-        let text = serde_json::to_string(&choices).map_err(|_| Refusal::Internal)?;
+        next: impl FnOnce(&Choices) -> Result<Choices, Refusal>,
+    ) -> Result<Choices, Refusal> {
         let _alone = self.changing.write().await;
+        let choices = next(&consumer.choices())?;
+        let text = serde_json::to_string(&choices).map_err(|_| Refusal::Internal)?;
         store.put_choices(&consumer.brand, &consumer.subject, &text, change).await?;
-        let choices = Arc::new(choices);
-        consumer.choices.store(Arc::clone(&choices));
-        // The memo may hold another value than the caller's by now; it must not keep the old choices.
-        if let Some(held) = self.by_subject.get(&consumer.subject) {
-            held.choices.store(choices.clone());
-        }
-        if let Some(held) = self.by_id.get(&consumer.id) {
-            held.choices.store(choices);
-        }
-        Ok(())
+        consumer.choices.store(Arc::new(choices.clone()));
+        Ok(choices)
     }
 }
 
-async fn read_choices(store: &dyn Store, brand: &str, subject: &Digest) -> Result<Choices, Refusal> {
+pub(super) async fn read_choices(
+    store: &dyn Store,
+    brand: &str,
+    subject: &Digest,
+) -> Result<Choices, Refusal> {
     match store.choices(brand, subject).await? {
         None => Ok(Choices::default()),
         Some(text) => serde_json::from_str(&text).map_err(|_| {

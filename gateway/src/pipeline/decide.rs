@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gateway_policy::{Facts, Flow, Recipient};
+use gateway_policy::{Conditions, Flow};
 
 use super::accept::StoredEvent;
 use super::consumers::Consumer;
@@ -59,6 +59,7 @@ impl Gateway {
         let live = self.registry.load().slot(brand, slot).cloned();
         let hook = live.as_ref().and_then(|live| live.connection.decide_hook(slot));
         let (consumer, mut record) = self.new_event(brand, &event, now_ms).await?;
+        self.note_sms(&consumer, &event).await?;
         let (Some(live), Some(hook)) = (live, hook) else {
             self.store_undecided(&consumer, record, event, now_ms).await?;
             return Ok(DecisionView::none("no-connection"));
@@ -74,7 +75,7 @@ impl Gateway {
             if stored_body != record.body {
                 return Err(conflict());
             }
-            if let Some(answer) = self.recorded(&consumer, &record.key, slot).await? {
+            if let Some(answer) = self.recorded(&consumer, &event.conditions, &record.key, slot).await? {
                 return Ok(answer);
             }
             record.uid = uid;
@@ -86,11 +87,10 @@ impl Gateway {
         // On its own task: a caller that goes away leaves no half-written record.
         let gateway = Arc::clone(self);
         let answer = self.tasks.spawn(async move { gateway.answer(asked, record, known).await });
-        match tokio::time::timeout_at((started + allowed).into(), answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(Refusal::Internal),
-            Err(_) => Ok(DecisionView::none("late")),
-        }
+        // The call itself ends by the deadline. What comes after it is a commit: the event is stored when the
+        // caller hears anything, and an answer that its commit made late is not given.
+        let answer = answer.await.map_err(|_| Refusal::Internal)??;
+        Ok(if started.elapsed() > allowed { DecisionView::none("late") } else { answer })
     }
 
     async fn answer(
@@ -105,10 +105,16 @@ impl Gateway {
             let event = asked.event.uid;
             return match self.commit(CallOutcome { record: call, deliveries: vec![] }).await? {
                 true => Ok(view),
-                false => self.recorded(&asked.consumer, &record.key, &asked.slot).await?.ok_or_else(|| {
-                    tracing::error!(event = format_uid(&event), "a decision is recorded and cannot be read");
-                    Refusal::Internal
-                }),
+                false => self
+                    .recorded(&asked.consumer, &asked.event.event.conditions, &record.key, &asked.slot)
+                    .await?
+                    .ok_or_else(|| {
+                        tracing::error!(
+                            event = format_uid(&event),
+                            "a decision is recorded and cannot be read"
+                        );
+                        Refusal::Internal
+                    }),
             };
         }
         let plugins = record.work.clone();
@@ -126,7 +132,12 @@ impl Gateway {
                 match raced {
                     Acceptance::Conflict => Err(conflict()),
                     _ => Ok(self
-                        .recorded(&asked.consumer, &asked.event.key, &asked.slot)
+                        .recorded(
+                            &asked.consumer,
+                            &asked.event.event.conditions,
+                            &asked.event.key,
+                            &asked.slot,
+                        )
                         .await?
                         .unwrap_or_else(|| DecisionView::none("repeated"))),
                 }
@@ -140,17 +151,6 @@ impl Gateway {
         let now_ms = self.clock.now_ms();
         let moment: Moment = self.book.moment(event.accepted_ms, now_ms);
         let row = Row::of_call(self, &live.connection, consumer, event, moment);
-        if live.breaker.admit(now_ms).is_err() {
-            let flow = row.record(
-                Stage::Call,
-                Flow::Decide,
-                Recipient::ThirdParty,
-                vec![],
-                Facts::none(),
-                "not-run:breaker-open",
-            );
-            return self.no_answer(asked, flow, None);
-        }
         let choices = consumer.choices();
         let subject = Subject {
             conditions: &event.event.conditions,
@@ -169,6 +169,10 @@ impl Gateway {
                 return self.no_answer(asked, flow, None);
             }
         };
+        if live.breaker.admit(now_ms).is_err() {
+            flow.outcome = "not-run:breaker-open".into();
+            return self.no_answer(asked, flow, None);
+        }
         flow.payload = Some(consumer.key.digest(input.get().fields.as_bytes()));
         let started = Instant::now();
         let budget = Budget::within(deadline.saturating_duration_since(started));
@@ -235,6 +239,7 @@ impl Gateway {
     async fn recorded(
         &self,
         consumer: &Consumer,
+        conditions: &Conditions,
         key: &crate::store::Digest,
         slot: &str,
     ) -> Result<Option<DecisionView>, Refusal> {
@@ -243,7 +248,11 @@ impl Gateway {
             .key
             .open(&decision_place(&record.event), &record.payload)
             .map_err(|_| Refusal::Internal)?;
-        serde_json::from_slice(&text).map(Some).map_err(|_| Refusal::Internal)
+        let view: DecisionView = serde_json::from_slice(&text).map_err(|_| Refusal::Internal)?;
+        let labels = view.provenance.iter().flat_map(|provenance| provenance.labels.values());
+        let may =
+            view.plugin.as_deref().is_none_or(|plugin| self.may_return(consumer, plugin, conditions, labels));
+        Ok(Some(if may { view } else { DecisionView::none("withheld") }))
     }
 
     /// Stores an event for a slot that nothing fills.

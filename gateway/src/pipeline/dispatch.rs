@@ -23,6 +23,8 @@ use crate::store::{CallRecord, FlowRecord, NewDelivery, NewLog, NewReturn, Stage
 const READ: u32 = 256;
 /// Calls of one piece of work, where the plugin says that it cannot do it now, or its breaker is open.
 const MAX_TRIES: u32 = 8;
+/// Milliseconds before work is looked at again whose connection cannot be used.
+const UNUSABLE_WAIT_MS: i64 = 30_000;
 /// Milliseconds before the second call; each further wait is twice as long.
 const FIRST_WAIT_MS: i64 = 5_000;
 
@@ -56,7 +58,16 @@ impl Failed {
     }
 
     pub(super) fn of_call(error: &CallError) -> Self {
-        Self { code: format!("failed:{}", error.code()), broken: !matches!(error, CallError::Rejected(_)) }
+        // Rejected and unavailable are answers; busy, internal and an event too large are not the plugin's doing.
+        let broken = !matches!(
+            error,
+            CallError::Rejected(_)
+                | CallError::Unavailable(_)
+                | CallError::Busy { .. }
+                | CallError::InputTooLarge { .. }
+                | CallError::Internal
+        );
+        Self { code: format!("failed:{}", error.code()), broken }
     }
 }
 
@@ -138,15 +149,19 @@ impl Gateway {
     }
 
     async fn work_on(self: &Arc<Self>, due: DueWork) -> Result<(), Refusal> {
-        let live = self.registry.load().connection(&due.consumer.brand, &due.plugin).cloned();
-        let Some(live) = live else { return self.switched_off(&due).await };
+        let registry = self.registry.load_full();
+        let Some(live) = registry.connection(&due.consumer.brand, &due.plugin) else {
+            // On, and not to be used now: what waits for it is not lost.
+            if registry.is_unusable(&due.consumer.brand, &due.plugin) {
+                let flow = self.row_without_connection(&due, "not-run:unusable");
+                return self.defer(&due, self.clock.now_ms() + UNUSABLE_WAIT_MS, 0, flow).await;
+            }
+            return self.switched_off(&due).await;
+        };
         let Some(hook) = live.connection.share_hook(&due.event.event.kind) else {
             return self.switched_off(&due).await;
         };
         let now_ms = self.clock.now_ms();
-        if let Err(until_ms) = live.breaker.admit(now_ms) {
-            return self.put_off(&due, &live, until_ms, "not-run:breaker-open").await;
-        }
         let moment = self.book.moment(due.event.accepted_ms, now_ms);
         let choices = due.consumer.choices();
         let subject = Subject {
@@ -155,7 +170,7 @@ impl Gateway {
             engaged: due.consumer.engaged(),
         };
         let Some(hook_data) = live.connection.release.hooks.get(hook) else { return Err(Refusal::Internal) };
-        let identity = self.identity(&live, &due.consumer, &due.event);
+        let identity = self.identity(live, &due.consumer, &due.event);
         let toward =
             toward_plugin(&live.connection, hook, hook_data, &identity.view(&due.event), subject, moment);
         let row = Row::of_call(self, &live.connection, &due.consumer, &due.event, moment);
@@ -167,6 +182,13 @@ impl Gateway {
                 CallOutcome::only(due.id, flow)
             }
             Ok(input) => {
+                if let Err(until_ms) = live.breaker.admit(now_ms) {
+                    flow.outcome = "not-run:breaker-open".into();
+                    if due.attempt + 1 < MAX_TRIES {
+                        return self.defer(&due, until_ms, 1, flow).await;
+                    }
+                    return self.commit(CallOutcome::only(due.id, flow)).await.map(drop);
+                }
                 flow.payload = Some(due.consumer.key.digest(input.get().fields.as_bytes()));
                 let started = Instant::now();
                 let call = self.host.share(&live.loaded, input, Budget::default()).await;
@@ -177,9 +199,9 @@ impl Gateway {
                 {
                     let wait = FIRST_WAIT_MS << due.attempt.min(16);
                     flow.outcome = code_of(&call);
-                    return self.defer(&due, now_ms + wait, flow).await;
+                    return self.defer(&due, now_ms + wait, 1, flow).await;
                 }
-                self.judge_share(&live, &due, &row, flow, &toward.crossing, subject, moment, call)?
+                self.judge_share(live, &due, &row, flow, &toward.crossing, subject, moment, call)?
             }
         };
         self.commit(outcome).await.map(drop)
@@ -325,6 +347,12 @@ impl Gateway {
 
     /// Work for a connection that is off by now: clause use.brand-directed.
     async fn switched_off(self: &Arc<Self>, due: &DueWork) -> Result<(), Refusal> {
+        let flow = self.row_without_connection(due, "not-run:switched-off");
+        self.commit(CallOutcome::only(due.id, flow)).await.map(drop)
+    }
+
+    /// A row for work whose connection is not there, and so nor are its fields.
+    fn row_without_connection(&self, due: &DueWork, outcome: &str) -> FlowRecord {
         let now_ms = self.clock.now_ms();
         let moment = self.book.moment(due.event.accepted_ms, now_ms);
         let registry = self.registry.load();
@@ -345,47 +373,23 @@ impl Gateway {
             policy: self.book.digest(moment),
             at_ms: now_ms,
         };
-        let flow = row.record(
-            Stage::Call,
-            Flow::Share,
-            Recipient::ThirdParty,
-            vec![],
-            Facts::none(),
-            "not-run:switched-off",
-        );
-        self.commit(CallOutcome::only(due.id, flow)).await.map(drop)
+        row.record(Stage::Call, Flow::Share, Recipient::ThirdParty, vec![], Facts::none(), outcome)
     }
 
-    async fn put_off(
-        self: &Arc<Self>,
-        due: &DueWork,
-        live: &LiveConnection,
-        until_ms: i64,
-        code: &str,
-    ) -> Result<(), Refusal> {
-        let now_ms = self.clock.now_ms();
-        let moment = self.book.moment(due.event.accepted_ms, now_ms);
-        let row = Row::of_call(self, &live.connection, &due.consumer, &due.event, moment);
-        let flow = row.record(Stage::Call, Flow::Share, Recipient::ThirdParty, vec![], Facts::none(), code);
-        if due.attempt + 1 >= MAX_TRIES {
-            return self.commit(CallOutcome::only(due.id, flow)).await.map(drop);
-        }
-        self.defer(due, until_ms, flow).await
-    }
-
-    async fn defer(&self, due: &DueWork, due_ms: i64, flow: FlowRecord) -> Result<(), Refusal> {
+    /// Puts work off, with the row that says why; `tries` is what it counts as.
+    async fn defer(&self, due: &DueWork, due_ms: i64, tries: u32, flow: FlowRecord) -> Result<(), Refusal> {
         let flows = vec![flow];
         let tally = Tally::of(&flows);
-        self.store.defer_work(due.id, due.attempt + 1, due_ms, flows).await?;
+        self.store.defer_work(due.id, due.attempt + tries, due_ms, flows).await?;
         self.tally(&tally);
         Ok(())
     }
 
     /// Counts a failure toward the connection's breaker, visibly.
     pub(super) fn note_failure(&self, live: &LiveConnection, now_ms: i64, code: &str, broken: bool) {
-        if !broken {
+        if code == "failed:rejected" {
             live.breaker.succeeded();
-        } else if live.breaker.failed(now_ms) {
+        } else if broken && live.breaker.failed(now_ms) {
             metrics::counter!("gateway_breaker_opened_total").increment(1);
             tracing::warn!(
                 brand = &*live.connection.brand,
@@ -494,7 +498,7 @@ impl Tally {
                 flow.verdicts.iter().map(|field| field.verdict.decision).collect()
             }),
             flows: flows.len() as u64,
-            calls: u64::from(!outcome.starts_with("not-run")),
+            calls: u64::from(!outcome.starts_with("not-run") && outcome != "failed:busy"),
             violations: u64::from(outcome.starts_with("refused")),
         }
     }

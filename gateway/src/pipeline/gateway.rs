@@ -27,6 +27,9 @@ use crate::store::{Digest, DocumentKind, ReleaseMeta, Store, StoreError, Uid};
 /// How often the store is asked whether another process changed the control plane, or something is due.
 const POLL: Duration = Duration::from_millis(250);
 
+/// Polls between two tries to put a connection together that could not be: about half a minute.
+const POLLS_BETWEEN_TRIES: u32 = 120;
+
 /// What a gateway is made of.
 pub struct Parts {
     pub clock: Clock,
@@ -133,13 +136,14 @@ impl Gateway {
 
     /// Notices what other processes changed, and what has become due.
     async fn poll_loop(self: Arc<Self>) {
+        let mut polls: u32 = 0;
         loop {
             tokio::select! {
                 () = self.stopping.cancelled() => return,
                 () = tokio::time::sleep(POLL) => {}
             }
             match self.store.control_version().await {
-                Ok(version) if version != self.registry.load().version => {
+                Ok(version) if version != self.registry.load().version || self.try_unusable_again(polls) => {
                     let _alone = self.changing.lock().await;
                     if let Err(error) = self.reload().await {
                         tracing::error!(%error, "the control plane cannot be read again; the last state stays");
@@ -148,10 +152,16 @@ impl Gateway {
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "the store does not answer"),
             }
+            polls = polls.wrapping_add(1);
             // Retries and deferred work become due by the clock alone.
             self.work.fall_behind();
             self.deliveries.fall_behind();
         }
+    }
+
+    /// Whether it is time to try again what could not be put together.
+    fn try_unusable_again(&self, polls: u32) -> bool {
+        polls % POLLS_BETWEEN_TRIES == POLLS_BETWEEN_TRIES - 1 && self.registry.load().has_unusable()
     }
 
     /// Reads the control plane and puts the next snapshot in place.

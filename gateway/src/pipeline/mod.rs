@@ -21,6 +21,7 @@ mod preview;
 mod publish;
 mod queue;
 mod registry;
+mod sms;
 mod views;
 
 pub use counts::Counts;

@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use super::breaker::Breaker;
 use super::documents::{ConnectionDocument, Secrets};
 use super::model::{BrandInput, Caller, ContractInput, PartnerInput, Role};
-use crate::boundary::{Connection, Grant, PolicyBook, Release};
+use crate::boundary::{Connection, Grant, PolicyBook, Release, Trigger};
 use crate::manifest::Auth;
 use crate::outbound::{Credentials, ResolvedAuth, SigningKey};
 use crate::plugin_host::LoadedRelease;
@@ -56,6 +56,8 @@ pub struct Registry {
     /// By brand, then by plugin.
     pub connections: HashMap<String, BTreeMap<String, Arc<LiveConnection>>>,
     keys: HashMap<Digest, Caller>,
+    /// (brand, plugin) of connections that are on and cannot be put together now.
+    unusable: BTreeSet<(String, String)>,
 }
 
 /// What a snapshot is made from.
@@ -110,7 +112,8 @@ impl Registry {
                 match next.connect(document, previous, master, book) {
                     Ok(live) => drop(next.connections.entry(brand).or_default().insert(plugin, live)),
                     Err(problem) => {
-                        tracing::error!(%brand, %plugin, problem, "a connection cannot be used and counts as switched off");
+                        tracing::error!(%brand, %plugin, problem, "a connection cannot be used: nothing of it runs, its work waits");
+                        next.unusable.insert((brand, plugin));
                     }
                 }
             }
@@ -182,6 +185,30 @@ impl Registry {
     /// The caller with this key.
     pub fn caller(&self, secret_digest: &Digest) -> Option<&Caller> {
         self.keys.get(secret_digest)
+    }
+
+    /// Whether the brand has it on and it cannot be put together now.
+    pub fn is_unusable(&self, brand: &str, plugin: &str) -> bool {
+        self.unusable.contains(&(brand.to_owned(), plugin.to_owned()))
+    }
+
+    /// Plugins that are on at a brand, cannot be put together now, and would have work with such an event.
+    pub fn unusable_with_work(&self, brand: &str, event: &str) -> Vec<String> {
+        let of_brand = self.unusable.iter().filter(|(of, _)| of == brand);
+        of_brand
+            .filter(|(_, plugin)| {
+                let hooks = self.releases_of(plugin).into_iter().flat_map(|live| &live.release.hooks);
+                hooks
+                    .into_iter()
+                    .any(|hook| matches!(&hook.trigger, Trigger::Event(kind) if **kind == *event))
+            })
+            .map(|(_, plugin)| plugin.clone())
+            .collect()
+    }
+
+    /// Whether any connection cannot be put together now.
+    pub fn has_unusable(&self) -> bool {
+        !self.unusable.is_empty()
     }
 
     /// One connection.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gateway_policy::{Choices, Label, LabelSet, Origin, PermissionScope, Purpose};
+use gateway_policy::{Choices, Conditions, Flow, Label, LabelSet, Origin, PermissionScope, Purpose};
 
 use super::accept::event_place;
 use super::consumers::Consumer;
@@ -14,7 +14,7 @@ use super::gateway::Gateway;
 use super::keys::may_choose;
 use super::model::{Caller, ConsumerView, DeadLetterView, Page, ReturnView, StoredEventView};
 use super::registry::rfc3339;
-use crate::boundary::Returned;
+use crate::boundary::{Integration, Question, Returned, Subject, base_facts};
 use crate::store::crypto::{format_uid, parse_uid};
 use crate::store::{DeliveryState, EventRecord, ReturnRecord};
 
@@ -46,12 +46,8 @@ impl Gateway {
         caller: &Caller,
     ) -> Result<Choices, Refusal> {
         self.platform_brand(brand)?;
-        let mut choices = choices;
-        let known = self.consumers.ensure(&*self.store, &self.master, brand, consumer).await?;
-        let before = known.choices();
-        let now = rfc3339(self.clock.now_ms());
         let mut wrong = Vec::new();
-        for (index, permission) in choices.permissions.iter_mut().enumerate() {
+        for (index, permission) in choices.permissions.iter().enumerate() {
             let pointer = |key: &str| format!("/permissions/{index}/{key}");
             for (key, text) in [("wording", &permission.wording), ("actor", &permission.actor)] {
                 if text.trim().is_empty() {
@@ -66,20 +62,24 @@ impl Gateway {
             {
                 wrong.push(Problem { pointer: pointer("for/purpose"), detail: error.to_string() });
             }
-            // When it was recorded is the gateway's to say; one that stood before keeps its time.
-            let stood = before.permissions.contains(permission);
-            if !stood {
-                permission.at.clone_from(&now);
-            }
         }
         if !wrong.is_empty() {
             return Err(Refusal::Invalid { what: "the choices".into(), problems: wrong });
         }
-        may_choose(caller, &before, &choices)?;
+        let known = self.consumers.ensure(&*self.store, &self.master, brand, consumer).await?;
+        let now = rfc3339(self.clock.now_ms());
         let change =
             self.change(&caller.key, format!("choices of consumer {}", format_uid(&known.pseudonym)));
-        self.consumers.put_choices(&*self.store, &known, choices.clone(), change).await?;
-        Ok(choices)
+        let next = |before: &Choices| {
+            let mut choices = choices;
+            // When it was recorded is the gateway's to say; one that stood before keeps its time.
+            for permission in choices.permissions.iter_mut().filter(|new| !before.permissions.contains(new)) {
+                permission.at.clone_from(&now);
+            }
+            may_choose(caller, before, &choices)?;
+            Ok(choices)
+        };
+        self.consumers.change_choices(&*self.store, &known, change, next).await
     }
 
     /// What is stored of a consumer, with labels.
@@ -99,7 +99,10 @@ impl Gateway {
             pseudonym: format_uid(&known.pseudonym),
             engaged: known.engaged(),
             events: events.iter().map(|record| self.event_view(&known, record)).collect::<Result<_, _>>()?,
-            returned: returned.iter().map(|record| return_view(&known, record)).collect::<Result<_, _>>()?,
+            returned: returned
+                .iter()
+                .filter_map(|record| self.return_view(&known, record).transpose())
+                .collect::<Result<_, _>>()?,
         })
     }
 
@@ -146,7 +149,7 @@ impl Gateway {
         let mut views = Vec::new();
         for record in self.store.returns(brand, after, limit).await? {
             let consumer = self.consumers.by_id(&*self.store, &self.master, record.consumer).await?;
-            views.push(return_view(&consumer, &record)?);
+            views.extend(self.return_view(&consumer, &record)?);
         }
         Ok(views)
     }
@@ -206,19 +209,56 @@ impl Gateway {
     }
 }
 
-fn return_view(consumer: &Consumer, record: &ReturnRecord) -> Result<ReturnView, Refusal> {
-    let text =
-        consumer.key.open(&return_place(&record.flow), &record.payload).map_err(|_| Refusal::Internal)?;
-    let returned: Returned = serde_json::from_slice(&text).map_err(|_| Refusal::Internal)?;
-    Ok(ReturnView {
-        position: record.position,
-        at: rfc3339(record.at_ms),
-        plugin: record.plugin.clone(),
-        consumer: format_uid(&consumer.pseudonym),
-        event: format_uid(&record.event),
-        flow: format_uid(&record.flow),
-        value: returned.value,
-        labels: returned.fields.into_iter().map(|field| (field.field.to_string(), field.labels)).collect(),
-        conditions: returned.conditions,
-    })
+impl Gateway {
+    /// Whether what a plugin returned may be used now (clause integrations.opt-out: what is stored from a
+    /// partner stops being used). The switch does not matter: it was on when the fields were returned.
+    pub(super) fn may_return<'l>(
+        &self,
+        consumer: &Consumer,
+        plugin: &str,
+        conditions: &Conditions,
+        labels: impl Iterator<Item = &'l LabelSet>,
+    ) -> bool {
+        let registry = self.registry.load();
+        let releases = registry.releases_of(plugin);
+        let Some(live) = releases.first() else { return false };
+        let Some(partner) = registry.partners.get(&live.meta.partner) else { return false };
+        let (purpose, partner) = (live.release.purpose, &*partner.record);
+        let choices = consumer.choices();
+        let subject = Subject { conditions, choices: Some(&choices), engaged: consumer.engaged() };
+        let integration =
+            Integration { plugin, purpose, partner, switched_on: true, promotional: false, by_sms: false };
+        let facts = base_facts(subject, integration);
+        let question = Question { flow: Flow::Return, purpose, partner, to_brand: true };
+        let now_ms = self.clock.now_ms();
+        let moment = self.book.moment(now_ms, now_ms);
+        let mut labels = labels.flat_map(LabelSet::iter);
+        labels.all(|label| self.book.decide(&question, label, facts, moment).1.allows())
+    }
+
+    /// Returned fields as the brand sees them; none where they may not be used any more.
+    fn return_view(&self, consumer: &Consumer, record: &ReturnRecord) -> Result<Option<ReturnView>, Refusal> {
+        let text =
+            consumer.key.open(&return_place(&record.flow), &record.payload).map_err(|_| Refusal::Internal)?;
+        let returned: Returned = serde_json::from_slice(&text).map_err(|_| Refusal::Internal)?;
+        let labels = returned.fields.iter().map(|field| &field.labels);
+        if !self.may_return(consumer, &record.plugin, &returned.conditions, labels) {
+            return Ok(None);
+        }
+        Ok(Some(ReturnView {
+            position: record.position,
+            at: rfc3339(record.at_ms),
+            plugin: record.plugin.clone(),
+            consumer: format_uid(&consumer.pseudonym),
+            event: format_uid(&record.event),
+            flow: format_uid(&record.flow),
+            value: returned.value,
+            labels: returned
+                .fields
+                .into_iter()
+                .map(|field| (field.field.to_string(), field.labels))
+                .collect(),
+            conditions: returned.conditions,
+        }))
+    }
 }

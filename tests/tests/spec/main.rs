@@ -2,6 +2,7 @@
 
 mod arrows;
 mod bad_input;
+mod choices;
 mod demo;
 mod hostile;
 mod kill;

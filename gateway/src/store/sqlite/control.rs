@@ -145,6 +145,14 @@ async fn put_release(
         }
         None => {}
     }
+    // A plugin's name is its first partner's for good, also where that one's releases cannot be used now.
+    let owner: Option<String> = sqlx::query_scalar("SELECT partner FROM releases WHERE plugin = ? LIMIT 1")
+        .bind(&meta.plugin)
+        .fetch_optional(&mut *connection)
+        .await?;
+    if let Some(owner) = owner.filter(|owner| *owner != meta.partner) {
+        return Ok(Err(StoreError::Exists(format!("plugin {} of partner {owner}", meta.plugin))));
+    }
     sqlx::query(
         "INSERT INTO releases (digest, plugin, version, partner, manifest, size, published_ms) \
          VALUES (?, ?, ?, ?, ?, ?, ?)",
