@@ -252,7 +252,7 @@ pub(super) async fn consumer_returns(
         "SELECT ",
         rows::RETURN,
         " FROM consumers c CROSS JOIN flows f ON f.consumer = c.pseudonym CROSS JOIN returns r ON r.flow = f.id \
-         WHERE c.id = ? ORDER BY f.id DESC LIMIT ?"
+         WHERE c.id = ? ORDER BY r.position DESC LIMIT ?"
     );
     all(readers, question.bind(consumer).bind(limit), rows::returned).await
 }
