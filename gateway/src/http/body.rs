@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use axum::body::{Bytes, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
+use http_body_util::BodyExt;
 
 use super::problem::{Code, ProblemDetails};
 
@@ -14,7 +14,13 @@ use super::problem::{Code, ProblemDetails};
 /// trickles holds its connection no longer.
 const ARRIVAL: Duration = Duration::from_secs(30);
 
-/// Reads the whole body, refusing one over `limit` bytes without reading on.
+/// Bytes beyond its limit that a body is read on for, and thrown away. A connection that is closed while its
+/// client still writes is reset, and the client never sees the refusal.
+const DRAINED: usize = 8 * 1024 * 1024;
+/// How long for.
+const DRAINING: Duration = Duration::from_secs(2);
+
+/// Reads the whole body, refusing one over `limit` bytes.
 pub(super) async fn read(request: Request, limit: usize) -> Result<Bytes, ProblemDetails> {
     read_within(request, limit, ARRIVAL).await
 }
@@ -26,20 +32,55 @@ async fn read_within(request: Request, limit: usize, arrival: Duration) -> Resul
             "the body has a `Content-Encoding`; send it unencoded",
         ));
     }
-    let body = request.into_body();
-    // A `Content-Length` over the limit is refused before the first byte.
-    if usize::try_from(body.size_hint().lower()).map_or(true, |announced| announced > limit) {
+    // A client that asks first has sent nothing yet, and is told no.
+    let asks_first = request.headers().contains_key(EXPECT);
+    let mut body = request.into_body();
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limit {
+        if !asks_first && announced - limit <= DRAINED {
+            drain(body).await;
+        }
         return Err(too_large(limit));
     }
-    match tokio::time::timeout(arrival, Limited::new(body, limit).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
+    match tokio::time::timeout(arrival, collect(&mut body, limit)).await {
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => {
+            drain(body).await;
+            Err(too_large(limit))
+        }
         Ok(Err(_)) => Err(ProblemDetails::new(Code::Malformed, "the body ended before its announced length")),
         Err(_) => Err(ProblemDetails::new(
             Code::RequestTimeout,
             format!("the body did not arrive within {} seconds", arrival.as_secs()),
         )),
     }
+}
+
+/// The body's bytes; none where there are more than `limit`.
+async fn collect(body: &mut Body, limit: usize) -> Result<Option<Bytes>, axum::Error> {
+    let mut bytes: Vec<u8> = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if bytes.len() + data.len() > limit {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Some(Bytes::from(bytes)))
+}
+
+/// Reads on and keeps nothing, within bounds.
+async fn drain(mut body: Body) {
+    let read_on = async {
+        let mut left = DRAINED;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAINING, read_on).await;
 }
 
 fn too_large(limit: usize) -> ProblemDetails {
@@ -66,8 +107,6 @@ pub(super) fn is_media_type(headers: &HeaderMap, expected: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
-
     use super::*;
 
     #[test]

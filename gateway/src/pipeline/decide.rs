@@ -84,17 +84,14 @@ impl Gateway {
         let stored = Arc::new(StoredEvent::new(record.uid, record.key, now_ms, event));
         let asked =
             Asked { live, hook, slot: slot.to_owned(), consumer, event: stored, deadline: started + allowed };
-        // On its own task: a caller that goes away leaves no half-written record.
-        let gateway = Arc::clone(self);
-        let answer = self.tasks.spawn(async move { gateway.answer(asked, record, known).await });
         // The call itself ends by the deadline. What comes after it is a commit: the event is stored when the
         // caller hears anything, and an answer that its commit made late is not given.
-        let answer = answer.await.map_err(|_| Refusal::Internal)??;
+        let answer = self.answer(asked, record, known).await?;
         Ok(if started.elapsed() > allowed { DecisionView::none("late") } else { answer })
     }
 
     async fn answer(
-        self: Arc<Self>,
+        self: &Arc<Self>,
         asked: Asked,
         record: NewEvent,
         known: bool,

@@ -23,6 +23,9 @@ use crate::store::{CallRecord, FlowRecord, NewDelivery, NewLog, NewReturn, Stage
 const READ: u32 = 256;
 /// Calls of one piece of work, where the plugin says that it cannot do it now, or its breaker is open.
 const MAX_TRIES: u32 = 8;
+/// Whoever accepted an event puts its work into the queue at once. A read of the store leaves work that is
+/// younger than this to them, or both could run it.
+const YOUNG_MS: i64 = 1_000;
 /// Milliseconds before work is looked at again whose connection cannot be used.
 const UNUSABLE_WAIT_MS: i64 = 30_000;
 /// Milliseconds before the second call; each further wait is twice as long.
@@ -119,8 +122,10 @@ impl Gateway {
         if records.len() >= READ as usize {
             self.work.fall_behind();
         }
+        let settled_ms = self.clock.now_ms() - YOUNG_MS;
         for record in records {
-            if !self.work.is_news(&record.id) {
+            let young = record.attempt == 0 && record.event.accepted_ms > settled_ms;
+            if young || !self.work.is_news(&record.id) {
                 continue;
             }
             match self.due_work(record).await {
@@ -138,6 +143,10 @@ impl Gateway {
             .map_err(|_| Refusal::Internal)?;
         let event =
             event::reread(&body, record.event.accepted_ms, &self.catalogue).ok_or(Refusal::Internal)?;
+        if event.engages {
+            // It is stored, so it counts; whoever accepted it may not have come to say so yet.
+            consumer.set_engaged();
+        }
         let stored = StoredEvent::new(record.event.uid, record.event.key, record.event.accepted_ms, event);
         Ok(DueWork {
             id: record.id,
