@@ -23,7 +23,7 @@ use wire::{Sink, Wire};
 const CLIENTS: usize = 64;
 /// Decisions that had no answer in time.
 static LATE: AtomicUsize = AtomicUsize::new(0);
-/// A brand with nothing on: an event of it is one durable row and nothing else.
+/// A brand with nothing on for page views: such an event of it is one durable row and nothing else.
 const QUIET: &str = "first-bank";
 const BRAND: &str = "northside-motors";
 
@@ -49,10 +49,9 @@ async fn run(phase: Duration, only: Option<&str>) {
     let config = ChildConfig::new(sink.address, "log-level = \"warn\"");
     let operator = config.key(Role::Operator, None);
     let source = config.key(Role::Source, Some(BRAND));
-    let brand = config.key(Role::Brand, Some(BRAND));
     let quiet = config.key(Role::Source, Some(QUIET));
     let server = config.serve();
-    set_up(&config, &server.client(&operator), &server.client(&brand)).await;
+    set_up(&config, &server.client(&operator)).await;
     let address = server.url.trim_start_matches("http://").to_owned();
 
     if runs("events") {
@@ -75,7 +74,7 @@ async fn run(phase: Duration, only: Option<&str>) {
     server.terminate();
 }
 
-async fn set_up(config: &ChildConfig, operator: &Client, brand: &Client) {
+async fn set_up(config: &ChildConfig, operator: &Client) {
     let built = components();
     for brand in [BRAND, QUIET] {
         operator.put(&format!("/v1/brands/{brand}"), &json!({ "display_name": brand })).await.ok();
@@ -90,17 +89,16 @@ async fn set_up(config: &ChildConfig, operator: &Client, brand: &Client) {
         let terms = json!({ "purposes": [purpose], "categories": ["user"], "onward_transfer": true });
         operator.put(&format!("/v1/partners/{partner}/contracts/terms"), &terms).await.ok();
         let key = config.key(Role::Partner, Some(partner));
-        let release = brand.with_key(Some(&key)).publish(&component.bytes).await.ok();
-        // Loaded, all three; only the first has work with chats, so that it alone is measured.
-        if plugin == "transcript-quality" {
-            continue;
-        }
+        let release = operator.with_key(Some(&key)).publish(&component.bytes).await.ok();
+        // All three are loaded; the third at another brand, so that the first alone has work with these chats.
+        let at = if plugin == "transcript-quality" { QUIET } else { BRAND };
+        let brand = operator.with_key(Some(&config.key(Role::Brand, Some(at))));
         let (settings, secrets) = match plugin {
             "adf-lead" => (adf_settings(), adf_secrets()),
             _ => (json!({}), json!({})),
         };
         let document = connection(&release, settings, secrets);
-        brand.put(&format!("/v1/brands/{BRAND}/connections/{plugin}"), &document).await.ok();
+        brand.put(&format!("/v1/brands/{at}/connections/{plugin}"), &document).await.ok();
     }
 }
 

@@ -22,7 +22,7 @@ const BUSY: Duration = Duration::from_secs(5);
 /// random place in an index costs a page of the log.
 const PAGE: u32 = 4096;
 /// Page cache of the connection that writes, in KiB.
-const WRITER_CACHE_KIB: u32 = 16 * 1024;
+const WRITER_CACHE_KIB: u32 = 12 * 1024;
 /// Page cache of each connection that reads, in KiB.
 const READER_CACHE_KIB: u32 = 2 * 1024;
 /// Connections that read: more would only wait for each other on a small machine.
