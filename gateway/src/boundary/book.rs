@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use gateway_policy::{
-    Category, CompiledDecision, Explanation, Fact, Facts, Flow, Label, Origin, Partner, Policy, PolicyError,
-    PolicySet, Purpose, Reason, Recipient, Verdict,
+    Category, CompiledDecision, Fact, Facts, Flow, Label, Origin, Partner, Policy, PolicyError, PolicySet,
+    Purpose, Reason, Recipient, Verdict,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -70,11 +70,6 @@ impl PolicyBook {
         moment.current.and_then(|index| self.digests.get(index)).copied().unwrap_or_default()
     }
 
-    /// The version with this index.
-    pub fn policy(&self, index: usize) -> Option<&Policy> {
-        self.set.get(index)
-    }
-
     /// How many versions there are.
     pub fn versions(&self) -> usize {
         self.digests.len()
@@ -122,20 +117,6 @@ impl PolicyBook {
         let verdict =
             if moment.accepted == moment.current { now } else { now.strictest(one(moment.accepted)) };
         (recipient, verdict)
-    }
-
-    /// The same under the version in force now, with the rules that decided and nearly did.
-    pub fn explain(
-        &self,
-        question: &Question<'_>,
-        label: &Label,
-        base: Facts,
-        moment: Moment,
-    ) -> Option<(Recipient, Facts, Explanation)> {
-        let (recipient, facts) = question.facts_for(label, base, moment.now_ms);
-        let compiled =
-            self.compiled(moment.current?, question.flow, recipient, question.purpose, label.category)?;
-        Some((recipient, facts, compiled.explain(facts)))
     }
 }
 

@@ -8,11 +8,9 @@ use serde_json::Value;
 
 use super::book::PolicyBook;
 use super::prepared::Prepared;
+use super::subject::Integration;
 use crate::catalogue::{Catalogue, FieldPath, Presence, Projection};
 use crate::manifest::{self, Endpoint, Manifest, ReceivedField, ReturnSchema};
-
-/// The declared name of the pseudonym: granted like a field, found in no event's data.
-pub const CONSUMER_FIELD: &str = "consumer";
 
 /// A published release, with what can be worked out from its manifest alone.
 pub struct Release {
@@ -147,7 +145,7 @@ impl Hook {
             .ok_or_else(|| format!("event type {event} is not in the catalogue"))?;
         let mut fields = Vec::with_capacity(receives.len());
         for declared in receives {
-            let (path, label) = if declared.field == CONSUMER_FIELD {
+            let (path, label) = if declared.field == manifest::CONSUMER_FIELD {
                 let category =
                     Category::parse("user.unique_id.pseudonymous").map_err(|error| error.to_string())?;
                 (None, Label::first_party(category))
@@ -296,6 +294,19 @@ impl Connection {
     /// Whether the brand marks the hook's slot promotional.
     pub fn is_promotional(&self, hook: &Hook) -> bool {
         matches!(&hook.trigger, Trigger::Slot { slot, .. } if self.promotional.contains(&**slot))
+    }
+
+    /// What a decision about a call of `hook` knows of the integration; whoever holds a connection holds one
+    /// that is on.
+    pub(super) fn integration(&self, hook: &Hook) -> Integration<'_> {
+        Integration {
+            plugin: &self.plugin,
+            purpose: self.release.purpose,
+            partner: &self.partner,
+            switched_on: true,
+            promotional: self.is_promotional(hook),
+            by_sms: false,
+        }
     }
 
     /// Whether the brand grants a field of a hook.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gateway_policy::{Access, Conditions, FieldVerdict, Flow, Label, LabelSet, Purpose, Reason, Verdict};
+use gateway_policy::{Access, Conditions, FieldVerdict, Flow, Label, LabelSet, Purpose, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use super::book::{Moment, PolicyBook, Question};
 use super::connection::{Connection, Hook};
 use super::permitted::Permitted;
 use super::placing::{self, FieldValue, Placement, PlacingError};
-use super::subject::{Integration, Subject, base_facts};
+use super::subject::{Subject, base_facts};
 use super::toward_plugin::Crossing;
 use super::types::{PluginOutcome, PluginRequest};
 use crate::catalogue::FieldPath;
@@ -334,17 +334,7 @@ fn check_returns(
         partner: &connection.partner,
         to_brand: true,
     };
-    let facts = base_facts(
-        subject,
-        Integration {
-            plugin: &connection.plugin,
-            purpose: connection.release.purpose,
-            partner: &connection.partner,
-            switched_on: true,
-            promotional: connection.is_promotional(hook),
-            by_sms: false,
-        },
-    );
+    let facts = base_facts(subject, connection.integration(hook));
     let mut joined = LabelSet::default();
     let mut verdict_of_taint: Option<Verdict> = None;
     for carried in taint(hook, crossing) {
@@ -386,9 +376,4 @@ fn check_returns(
         if fields.len() == verdicts.len() { value } else { crate::catalogue::project(&paths, &value) };
     let returned = Returned { value, fields, conditions: subject.conditions.clone() };
     Ok((Some(Permitted::grant(returned)), verdicts))
-}
-
-/// The reason that stands for a call in which nothing may go back: the first withheld field's.
-pub fn withheld_reason(verdicts: &[FieldVerdict]) -> Option<Reason> {
-    verdicts.iter().find(|verdict| !verdict.verdict.allows()).map(|verdict| verdict.verdict.reason)
 }

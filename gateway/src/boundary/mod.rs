@@ -13,12 +13,9 @@ mod toward_plugin;
 mod types;
 
 pub use book::{Moment, PolicyBook, Question};
-pub use connection::{
-    CONSUMER_FIELD, Connection, Grant, Hook, HookField, Release, ReleaseError, Trigger, grant_key,
-};
+pub use connection::{Connection, Grant, Hook, HookField, Release, ReleaseError, Trigger, grant_key};
 pub use from_plugin::{
     Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share,
-    withheld_reason,
 };
 pub use permitted::Permitted;
 pub use subject::{Integration, Subject, base_facts};

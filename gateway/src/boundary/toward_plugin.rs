@@ -10,7 +10,7 @@ use super::book::Moment;
 use super::connection::{Connection, Hook};
 use super::permitted::Permitted;
 use super::prepared::stricter;
-use super::subject::{Integration, Subject, base_facts};
+use super::subject::{Subject, base_facts};
 use super::types::PluginInput;
 use crate::catalogue::Projection;
 
@@ -95,17 +95,7 @@ pub fn verdicts(
     let nothing = || Decided { facts: Facts::unknown(), fields: Vec::new() };
     let Some(hook) = connection.release.hooks.get(hook_index) else { return nothing() };
     let Some(prepared) = connection.prepared.get(hook_index) else { return nothing() };
-    let facts = base_facts(
-        subject,
-        Integration {
-            plugin: &connection.plugin,
-            purpose: connection.release.purpose,
-            partner: &connection.partner,
-            switched_on: true,
-            promotional: connection.is_promotional(hook),
-            by_sms: false,
-        },
-    );
+    let facts = base_facts(subject, connection.integration(hook));
     let present = hook.presence.of(data);
     let decided = prepared.decide(&connection.partner, facts, moment);
     let fields = hook.fields.iter().enumerate().map(|(index, field)| {

@@ -203,11 +203,11 @@ impl Gateway {
                 let call = self.host.share(&live.loaded, input, Budget::default()).await;
                 flow.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
                 flow.fuel = call.fuel_used;
-                if let Err(CallError::Unavailable(_) | CallError::Busy { .. }) = &call.result
+                if let Err(error @ (CallError::Unavailable(_) | CallError::Busy { .. })) = &call.result
                     && due.attempt + 1 < MAX_TRIES
                 {
                     let wait = FIRST_WAIT_MS << due.attempt.min(16);
-                    flow.outcome = code_of(&call);
+                    flow.outcome = Failed::of_call(error).code;
                     return self.defer(&due, now_ms + wait, 1, flow).await;
                 }
                 self.judge_share(live, &due, &row, flow, &toward.crossing, subject, moment, call)?
@@ -462,11 +462,6 @@ pub(super) fn return_place(flow: &crate::store::Uid) -> String {
 /// The place of a delivery: associated data of its encryption.
 pub(super) fn delivery_place(id: &crate::store::Uid) -> String {
     format!("delivery/{}", format_uid(id))
-}
-
-/// The ledger's code for a failed call.
-pub(super) fn code_of<T>(call: &Call<T>) -> String {
-    call.result.as_ref().err().map_or_else(String::new, |error| format!("failed:{}", error.code()))
 }
 
 /// See [`Gateway::identity`]; empty for a preview, which shows nobody anything.
