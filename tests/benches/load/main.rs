@@ -21,6 +21,7 @@ use wire::{Sink, Wire};
 
 /// Keep-alive clients.
 const CLIENTS: usize = 64;
+const CONSUMERS: usize = 2000;
 /// Decisions that had no answer in time.
 static LATE: AtomicUsize = AtomicUsize::new(0);
 /// A brand with nothing on for page views: such an event of it is one durable row and nothing else.
@@ -123,7 +124,7 @@ fn chat(number: usize) -> Vec<u8> {
 fn event(kind: &str, number: usize, data: Value) -> Vec<u8> {
     let event = json!({
         "specversion": "1.0", "id": format!("{kind}-{number}"), "source": "/load", "type": kind,
-        "subject": format!("c-{}", number % 2000), "region": "US", "data": data,
+        "subject": format!("c-{}", number % CONSUMERS), "region": "US", "data": data,
     });
     serde_json::to_vec(&event).unwrap()
 }
@@ -200,53 +201,62 @@ async fn decisions(address: &str, key: &str, quiet: &str, scratch: &std::path::P
     println!("decisions: at most {rate:.0}/s");
 
     let half = rate / 2.0;
-    let mut wires = Vec::new();
-    for _ in 0..CLIENTS {
-        wires.push(Wire::connect(address, Some(key)).await);
-    }
-    let decided = paced(half, phase, wires, move |mut wire: Wire, number_in_turn| {
-        let path = path.clone();
-        let body = page(1_000_000 + number_in_turn);
-        async move {
-            let (status, reply) = wire.post(&path, "application/cloudevents+json", body).await;
-            let answer: Value = serde_json::from_slice(&reply).unwrap();
-            let late = answer["reason"] == "late";
-            LATE.fetch_add(usize::from(late), Ordering::Relaxed);
-            assert!(status == 200 && (late || answer["decision"].is_object()), "{answer}");
-            wire
+    let post = |quiet_row: bool, path: String, numbers: usize| {
+        move |mut wire: Wire, turn: usize| {
+            let (body, path) = (page(numbers + turn), path.clone());
+            async move {
+                let (status, reply) = wire.post(&path, "application/cloudevents+json", body).await;
+                let answer: Value = serde_json::from_slice(&reply).unwrap();
+                let late = answer["reason"] == "late";
+                LATE.fetch_add(usize::from(late), Ordering::Relaxed);
+                let as_asked = if quiet_row { status == 202 } else { late || answer["decision"].is_object() };
+                assert!(as_asked, "{status} {answer}");
+                wire
+            }
         }
-    })
-    .await;
-    let mut wires = Vec::new();
-    for _ in 0..CLIENTS {
-        wires.push(Wire::connect(address, Some(quiet)).await);
+    };
+    let row = format!("/v1/brands/{QUIET}/events");
+    // Consumers are made with their first event, and rows of them are not what is asked about.
+    let mut first = wires(address, quiet, 1).await.remove(0);
+    for turn in 0..CONSUMERS {
+        first = post(true, row.clone(), 4_000_000)(first, turn).await;
     }
-    let accepted = paced(half, phase, wires, move |mut wire: Wire, number_in_turn| {
-        let body = page(2_000_000 + number_in_turn);
-        async move {
-            let path = format!("/v1/brands/{QUIET}/events");
-            let (status, _) = wire.post(&path, "application/cloudevents+json", body).await;
-            assert_eq!(status, 202);
-            wire
-        }
-    })
-    .await;
+    // Rows beside the decisions, an eighth as many, through the same store at the same time; then rows alone.
+    let (decisions, quiets) = (wires(address, key, CLIENTS).await, wires(address, quiet, CLIENTS / 8).await);
+    let (decided, beside) = tokio::join!(
+        paced(half, phase, decisions, post(false, path, 1_000_000)),
+        paced(half / 8.0, phase, quiets, post(true, row.clone(), 2_000_000)),
+    );
+    let late = LATE.load(Ordering::Relaxed);
+    let quiets = wires(address, quiet, CLIENTS).await;
+    let accepted = paced(half, phase, quiets, post(true, row, 3_000_000)).await;
     let rows = disk::Rows::open(&scratch.join("rows.db")).await;
     let rows = paced(half, phase, vec![rows; CLIENTS], |rows: disk::Rows, number_in_turn| async move {
         rows.write(number_in_turn).await;
         rows
     })
     .await;
-    println!("of them late: {}", LATE.swap(0, Ordering::Relaxed));
-    println!("decisions at {half:.0}/s: p50 {:.2} ms, p99 {:.2} ms", ms(decided.0), ms(decided.1));
-    println!("one durable row at the same rate: p50 {:.2} ms, p99 {:.2} ms", ms(rows.0), ms(rows.1));
     println!(
-        "one event without work, over HTTP, at the same rate: p50 {:.2} ms, p99 {:.2} ms",
-        ms(accepted.0),
-        ms(accepted.1)
+        "decisions at {half:.0}/s: p50 {:.2} ms, p99 {:.2} ms; {late} late",
+        ms(decided.0),
+        ms(decided.1)
     );
-    let ratio = |other: Duration| decided.1.as_secs_f64() / other.as_secs_f64();
-    println!("ratio of the p99 to the row's {:.2}, to the event's {:.2}", ratio(rows.1), ratio(accepted.1));
+    for (what, row) in [
+        ("one row over HTTP, beside them", beside),
+        ("one row over HTTP, alone at the same rate", accepted),
+        ("one row into a store of its own, without HTTP", rows),
+    ] {
+        let ratio = decided.1.as_secs_f64() / row.1.as_secs_f64();
+        println!("{what}: p50 {:.2} ms, p99 {:.2} ms; ratio of the p99 {ratio:.2}", ms(row.0), ms(row.1));
+    }
+}
+
+async fn wires(address: &str, key: &str, count: usize) -> Vec<Wire> {
+    let mut wires = Vec::new();
+    for _ in 0..count {
+        wires.push(Wire::connect(address, Some(key)).await);
+    }
+    wires
 }
 
 /// Calls at a fixed rate, whether or not the last one is back; p50 and p99 from when each was due.

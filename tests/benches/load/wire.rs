@@ -34,6 +34,7 @@ impl Wire {
             .header("content-type", content_type)
             .body(Full::new(Bytes::from(body)))
             .unwrap();
+        self.sender.ready().await.unwrap();
         let reply = self.sender.send_request(request).await.unwrap();
         let status = reply.status().as_u16();
         (status, reply.into_body().collect().await.unwrap().to_bytes())

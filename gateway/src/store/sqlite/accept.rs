@@ -8,7 +8,7 @@ use sqlx::{Arguments, SqliteConnection};
 
 use super::super::{Acceptance, ConsumerRecord, Digest, NewEvent};
 use super::apply::Numbers;
-use super::bulk::Bulk;
+use super::bulk::{Bulk, Script};
 use super::errors::Trouble;
 use super::rows;
 
@@ -40,21 +40,21 @@ static ENGAGE: LazyLock<Bulk> = LazyLock::new(|| {
 /// Finds or stores the consumers, in the order of the offers.
 pub(super) async fn ensure_consumers<S>(
     connection: &mut SqliteConnection,
+    script: &mut Script,
     offers: &[(S, &ConsumerRecord)],
 ) -> Result<Vec<ConsumerRecord>, Trouble> {
     let offers: Vec<&ConsumerRecord> = offers.iter().map(|(_, offer)| *offer).collect();
-    ADD_CONSUMERS
-        .execute(connection, &offers, |arguments, offer| {
-            arguments.add(offer.brand.as_str())?;
-            arguments.add(offer.subject.as_slice())?;
-            arguments.add(offer.pseudonym.as_slice())?;
-            arguments.add(offer.wrapped_key.as_slice())?;
-            arguments.add(offer.engaged)
-        })
-        .await?;
+    script.sized(offers.len());
+    script.write(&ADD_CONSUMERS, &offers, |arguments, offer| {
+        arguments.add(offer.brand.as_str())?;
+        arguments.add(offer.subject.as_slice())?;
+        arguments.add(offer.pseudonym.as_slice())?;
+        arguments.add(offer.wrapped_key.as_slice())?;
+        arguments.add(offer.engaged)
+    })?;
     let mut found = HashMap::new();
-    let fetched = FIND_CONSUMERS
-        .fetch(connection, &offers, |arguments, offer| {
+    let fetched = script
+        .fetch(connection, &FIND_CONSUMERS, &offers, |arguments, offer| {
             arguments.add(offer.subject.as_slice())?;
             arguments.add(offer.brand.as_str())
         })
@@ -78,15 +78,17 @@ struct WorkRow<'a> {
     due_ms: i64,
 }
 
-/// Stores the batches, in their order; what became of each event.
+/// Puts what is new of the batches into the script, in their order; what becomes of each event.
 pub(super) async fn accept(
     connection: &mut SqliteConnection,
+    script: &mut Script,
     numbers: &mut Numbers,
     batches: &[&[NewEvent]],
 ) -> Result<Vec<Vec<Acceptance>>, Trouble> {
     let offered: Vec<&NewEvent> = batches.iter().copied().flatten().collect();
-    let fetched = FIND_EVENTS
-        .fetch(connection, &offered, |arguments, event| arguments.add(event.key.as_slice()))
+    script.sized(offered.len());
+    let fetched = script
+        .fetch(connection, &FIND_EVENTS, &offered, |arguments, event| arguments.add(event.key.as_slice()))
         .await?;
     let mut known: HashMap<Digest, Digest> = HashMap::with_capacity(offered.len());
     for row in &fetched {
@@ -119,30 +121,27 @@ pub(super) async fn accept(
         answers.push(answer);
     }
 
-    ADD_EVENTS
-        .execute(connection, &events, |arguments, EventRow(number, event)| {
-            arguments.add(*number)?;
-            arguments.add(event.uid.as_slice())?;
-            arguments.add(event.key.as_slice())?;
-            arguments.add(event.body.as_slice())?;
-            arguments.add(event.consumer)?;
-            arguments.add(event.brand.as_str())?;
-            arguments.add(event.kind.as_str())?;
-            arguments.add(event.accepted_ms)?;
-            arguments.add(event.payload.as_slice())
-        })
-        .await?;
-    ADD_WORK
-        .execute(connection, &work, |arguments, row| {
-            arguments.add(row.id)?;
-            arguments.add(row.event)?;
-            arguments.add(row.plugin)?;
-            arguments.add(0)?;
-            arguments.add(row.due_ms)
-        })
-        .await?;
+    script.sized(events.len());
+    script.write(&ADD_EVENTS, &events, |arguments, EventRow(number, event)| {
+        arguments.add(*number)?;
+        arguments.add(event.uid.as_slice())?;
+        arguments.add(event.key.as_slice())?;
+        arguments.add(event.body.as_slice())?;
+        arguments.add(event.consumer)?;
+        arguments.add(event.brand.as_str())?;
+        arguments.add(event.kind.as_str())?;
+        arguments.add(event.accepted_ms)?;
+        arguments.add(event.payload.as_slice())
+    })?;
+    script.write(&ADD_WORK, &work, |arguments, row| {
+        arguments.add(row.id)?;
+        arguments.add(row.event)?;
+        arguments.add(row.plugin)?;
+        arguments.add(0)?;
+        arguments.add(row.due_ms)
+    })?;
     let engaged: Vec<i64> = engaged.into_iter().collect();
-    ENGAGE.execute(connection, &engaged, |arguments, consumer| arguments.add(*consumer)).await?;
+    script.write(&ENGAGE, &engaged, |arguments, consumer| arguments.add(*consumer))?;
     Ok(answers)
 }
 

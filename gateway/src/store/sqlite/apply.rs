@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use sqlx::SqliteConnection;
 
 use super::super::{Acceptance, Digest, NewEvent, StoreError};
+use super::bulk::Script;
+use super::calls::Offered;
 use super::errors::Trouble;
 use super::operation::{Answer, Operation, Outcome};
 use super::{accept, calls, control, deliveries, ledger};
@@ -86,10 +88,12 @@ impl State {
         self.shapes.extend(self.fresh.drain(..));
     }
 
-    /// Writes the operations, kind by kind: any order among the operations of a group is a valid one.
+    /// Writes the operations, kind by kind: any order among the operations of a group is a valid one. What is
+    /// still in the script at the end is for the caller to send.
     pub(super) async fn apply(
         &mut self,
         connection: &mut SqliteConnection,
+        script: &mut Script,
         operations: &[&Operation],
     ) -> Result<Vec<Outcome>, Trouble> {
         let mut slots: Vec<Option<Outcome>> = operations.iter().map(|_| None).collect();
@@ -101,6 +105,7 @@ impl State {
         let mut results = Vec::new();
         let mut others = Vec::new();
         let mut flows = Vec::new();
+        let mut tried = Vec::new();
         for (slot, operation) in slots.iter_mut().zip(operations) {
             match operation {
                 Operation::Consumer(offered) => consumers.push((slot, offered)),
@@ -112,7 +117,7 @@ impl State {
                 Operation::Attempt { delivery, attempt, flow } => {
                     *slot = Some(Ok(Answer::Done));
                     attempts.push((delivery, *attempt));
-                    flows.push(flow);
+                    tried.push(flow);
                 }
                 Operation::Result(result) => {
                     *slot = Some(Ok(Answer::Done));
@@ -122,28 +127,36 @@ impl State {
             }
         }
         if !consumers.is_empty() {
-            let found = accept::ensure_consumers(connection, &consumers).await?;
+            let found = accept::ensure_consumers(connection, script, &consumers).await?;
             for ((slot, _), consumer) in consumers.into_iter().zip(found) {
                 *slot = Some(Ok(Answer::Consumer(consumer)));
             }
         }
-        let mut offered: Vec<_> = recorded.iter().map(|(_, call, flows)| (*call, *flows)).collect();
+        let only_decided = accepts.is_empty() && recorded.is_empty();
+        let mut offered: Vec<_> =
+            recorded.iter().map(|(_, call, flows)| Offered::alone(call, flows)).collect();
         if !accepts.is_empty() || !decided.is_empty() {
             let mut batches: Vec<&[NewEvent]> = accepts.iter().map(|(_, events)| *events).collect();
             batches.extend(decided.iter().map(|(_, event, ..)| event.as_slice()));
-            let mut accepted = accept::accept(connection, &mut self.numbers, &batches).await?.into_iter();
+            let mut accepted =
+                accept::accept(connection, script, &mut self.numbers, &batches).await?.into_iter();
             for ((slot, _), acceptances) in accepts.into_iter().zip(accepted.by_ref()) {
                 *slot = Some(Ok(Answer::Accepted(acceptances)));
             }
             for ((slot, _, call, flows), acceptances) in decided.into_iter().zip(accepted) {
                 if matches!(acceptances.as_slice(), [Acceptance::New { .. }]) {
-                    offered.push((call, flows));
+                    offered.push(Offered::with_event(call, flows));
                 }
                 *slot = Some(Ok(Answer::Accepted(acceptances)));
             }
         }
         if !offered.is_empty() {
-            let mut written = calls::record(connection, self, &offered, &mut flows).await?.into_iter();
+            // Decisions and their events come in equal numbers; of other mixtures there would be too many texts.
+            if !only_decided {
+                script.run(connection).await?;
+                script.sized(offered.len());
+            }
+            let mut written = calls::record(script, self, &offered, &mut flows)?.into_iter();
             for ((slot, ..), new) in recorded.into_iter().zip(written.by_ref()) {
                 *slot = Some(Ok(Answer::Whether(new)));
             }
@@ -151,16 +164,24 @@ impl State {
             if written.any(|new| !new) {
                 return Err(Trouble::Void);
             }
+            ledger::add(connection, script, self, &flows).await?;
         }
         if !attempts.is_empty() {
-            deliveries::record_attempts(connection, &attempts).await?;
+            script.run(connection).await?;
+            script.sized(attempts.len());
+            deliveries::record_attempts(script, &attempts)?;
+            ledger::add(connection, script, self, &tried).await?;
         }
-        ledger::add(connection, self, &flows).await?;
         if !results.is_empty() {
-            deliveries::record_results(connection, &results).await?;
+            script.run(connection).await?;
+            script.sized(results.len());
+            deliveries::record_results(script, &results)?;
+        }
+        if !others.is_empty() {
+            script.run(connection).await?;
         }
         for (slot, operation) in others {
-            *slot = Some(self.one(connection, operation).await?);
+            *slot = Some(self.one(connection, script, operation).await?);
         }
         // Each operation stands in exactly one of the lists above.
         Ok(slots.into_iter().map(|slot| slot.unwrap_or(Err(StoreError::Unavailable))).collect())
@@ -169,15 +190,16 @@ impl State {
     async fn one(
         &mut self,
         connection: &mut SqliteConnection,
+        script: &mut Script,
         operation: &Operation,
     ) -> Result<Outcome, Trouble> {
         match operation {
             Operation::Drop { delivery, attempt, flow } => {
-                deliveries::drop_delivery(connection, self, delivery, *attempt, flow).await?;
+                deliveries::drop_delivery(connection, script, self, delivery, *attempt, flow).await?;
                 Ok(Ok(Answer::Done))
             }
             Operation::Defer { work, attempt, due_ms, flows } => {
-                calls::defer(connection, self, *work, *attempt, *due_ms, flows).await?;
+                calls::defer(connection, script, self, *work, *attempt, *due_ms, flows).await?;
                 Ok(Ok(Answer::Done))
             }
             Operation::Resend { brand, delivery, now_ms, change } => {

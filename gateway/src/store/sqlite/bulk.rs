@@ -1,23 +1,26 @@
-//! Statements over many rows in few round trips. It knows no table.
+//! Statements over many rows, sent together. It knows no table.
 //!
-//! Each statement costs a hop to the connection's thread and back, about 10 µs, whatever it does. So rows
-//! go in chunks of a few fixed sizes, each a prepared statement; a chunk is filled up with rows of NULLs,
-//! which the statements pass over.
+//! Whatever is sent to the connection's thread costs a hop there and one back, some 10 µs on an idle machine and
+//! milliseconds on a busy one, however much it is. So statements are put into a [`Script`] and go as one text,
+//! which the connection prepares once. Rows go in chunks of a few fixed sizes, the same for all statements of
+//! a part, so that there are few texts; a chunk is filled up with rows of NULLs, which the statements pass over.
 
+use futures::TryStreamExt;
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments, AssertSqlSafe, SqlSafeStr, SqlStr, SqliteConnection};
+use sqlx::{Arguments, AssertSqlSafe, Executor, SqliteConnection};
+
+use super::errors::Trouble;
 
 /// Rows of a statement: the smallest that fits is taken.
 const SIZES: [usize; 6] = [1, 4, 8, 16, 32, 64];
-const LARGEST: usize = 64;
 
 /// Fills the arguments of one row, in the order of its placeholders.
 pub(super) type Bind<T> = fn(&mut SqliteArguments, &T) -> Result<(), BoxDynError>;
 
 /// A statement over rows of values.
 pub(super) struct Bulk {
-    statements: [SqlStr; SIZES.len()],
+    texts: [String; SIZES.len()],
     columns: usize,
 }
 
@@ -37,115 +40,130 @@ impl Bulk {
     /// Any statement with `{rows}` where a list of rows of values belongs, in which NULLs match nothing.
     pub(super) fn new(template: &str, columns: usize) -> Self {
         let row = format!("({})", vec!["?"; columns].join(","));
-        let statement = |size| template.replace("{rows}", &vec![row.as_str(); size].join(","));
-        // Only the names of tables and columns of this room are in it.
-        Self { statements: SIZES.map(|size| AssertSqlSafe(statement(size)).into_sql_str().clone()), columns }
-    }
-
-    /// Executes it over the rows; the number of rows that it wrote.
-    pub(super) async fn execute<T>(
-        &self,
-        connection: &mut SqliteConnection,
-        rows: &[T],
-        bind: Bind<T>,
-    ) -> Result<u64, sqlx::Error> {
-        let mut affected = 0;
-        for chunk in rows.chunks(LARGEST) {
-            let (statement, arguments) = self.prepare(chunk, bind)?;
-            affected +=
-                sqlx::query_with(statement, arguments).execute(&mut *connection).await?.rows_affected();
-        }
-        Ok(affected)
-    }
-
-    /// Executes it over the rows; what it answers.
-    pub(super) async fn fetch<T>(
-        &self,
-        connection: &mut SqliteConnection,
-        rows: &[T],
-        bind: Bind<T>,
-    ) -> Result<Vec<SqliteRow>, sqlx::Error> {
-        let mut fetched = Vec::new();
-        for chunk in rows.chunks(LARGEST) {
-            let (statement, arguments) = self.prepare(chunk, bind)?;
-            fetched.append(&mut sqlx::query_with(statement, arguments).fetch_all(&mut *connection).await?);
-        }
-        Ok(fetched)
+        let text = |size| template.replace("{rows}", &vec![row.as_str(); size].join(","));
+        Self { texts: SIZES.map(text), columns }
     }
 
     /// The statement for the most rows.
     #[cfg(test)]
     pub(super) fn text(&self) -> String {
-        self.statements[SIZES.len() - 1].as_str().to_owned()
-    }
-
-    fn prepare<T>(&self, chunk: &[T], bind: Bind<T>) -> Result<(SqlStr, SqliteArguments), sqlx::Error> {
-        let (size, statement) = fitting(&self.statements, chunk.len())?;
-        let mut arguments = SqliteArguments::default();
-        arguments.reserve(size * self.columns, 0);
-        // Placeholders beyond the arguments are NULL.
-        bind_rows(&mut arguments, chunk, bind)?;
-        Ok((statement.clone(), arguments))
+        self.texts[SIZES.len() - 1].clone()
     }
 }
 
-/// Two statements over the same rows in one round trip.
-pub(super) struct Pair {
-    statements: [SqlStr; SIZES.len()],
-    first: usize,
-    second: usize,
+/// Statements that go to the connection together, in their order.
+pub(super) struct Script {
+    text: String,
+    arguments: SqliteArguments,
+    /// For each statement the rows that it must write, where it must.
+    wanted: Vec<Option<u64>>,
+    /// Rows of each statement's chunks: which of [`SIZES`].
+    size: usize,
 }
 
-impl Pair {
-    pub(super) fn new(first: Bulk, second: Bulk) -> Self {
-        let mut both = first.statements.iter().zip(&second.statements);
-        let statements = std::array::from_fn(|_| {
-            let text = both.next().map(|(a, b)| format!("{}; {}", a.as_str(), b.as_str()));
-            AssertSqlSafe(text.unwrap_or_default()).into_sql_str().clone()
-        });
-        Self { statements, first: first.columns, second: second.columns }
-    }
-
-    #[cfg(test)]
-    pub(super) fn text(&self) -> String {
-        self.statements[SIZES.len() - 1].as_str().to_owned()
-    }
-
-    /// Executes both over the rows, the first wholly before the second; the number of rows that they wrote.
-    pub(super) async fn execute<T>(
-        &self,
-        connection: &mut SqliteConnection,
-        rows: &[T],
-        first: Bind<T>,
-        second: Bind<T>,
-    ) -> Result<u64, sqlx::Error> {
-        let mut affected = 0;
-        for chunk in rows.chunks(LARGEST) {
-            let (size, statement) = fitting(&self.statements, chunk.len())?;
-            let mut arguments = SqliteArguments::default();
-            arguments.reserve(size * (self.first + self.second), 0);
-            bind_rows(&mut arguments, chunk, first)?;
-            // The second statement's arguments follow the first's, so these are filled up.
-            for _ in 0..(size - chunk.len()) * self.first {
-                arguments.add(None::<i64>).map_err(sqlx::Error::Encode)?;
-            }
-            bind_rows(&mut arguments, chunk, second)?;
-            let done = sqlx::query_with(statement.clone(), arguments).execute(&mut *connection).await?;
-            affected += done.rows_affected();
+impl Script {
+    /// A script that begins with this statement, where it is one.
+    pub(super) fn new(first: &'static str) -> Self {
+        let arguments = SqliteArguments::default();
+        let mut script = Self { text: String::new(), arguments, wanted: vec![], size: 0 };
+        if !first.is_empty() {
+            script.command(first);
         }
-        Ok(affected)
+        script
     }
-}
 
-/// The smallest statement for so many rows, and its size.
-fn fitting(statements: &[SqlStr; SIZES.len()], rows: usize) -> Result<(usize, &SqlStr), sqlx::Error> {
-    SIZES
-        .into_iter()
-        .zip(statements)
-        .find(|(size, _)| *size >= rows)
-        .ok_or_else(|| sqlx::Error::Protocol("a chunk is larger than the largest statement".into()))
-}
+    /// From here on statements take so many rows each.
+    pub(super) fn sized(&mut self, rows: usize) {
+        self.size = SIZES.into_iter().position(|size| size >= rows).unwrap_or(SIZES.len() - 1);
+    }
 
-fn bind_rows<T>(arguments: &mut SqliteArguments, rows: &[T], bind: Bind<T>) -> Result<(), sqlx::Error> {
-    rows.iter().try_for_each(|row| bind(arguments, row)).map_err(sqlx::Error::Encode)
+    /// Adds a statement over the rows.
+    pub(super) fn write<T>(&mut self, bulk: &Bulk, rows: &[T], bind: Bind<T>) -> Result<(), Trouble> {
+        self.add(bulk, rows, bind, false)
+    }
+
+    /// Adds a statement over the rows that must write as many rows, else the script is void.
+    pub(super) fn write_each<T>(&mut self, bulk: &Bulk, rows: &[T], bind: Bind<T>) -> Result<(), Trouble> {
+        self.add(bulk, rows, bind, true)
+    }
+
+    fn add<T>(&mut self, bulk: &Bulk, rows: &[T], bind: Bind<T>, each: bool) -> Result<(), Trouble> {
+        let (Some(text), Some(&size)) = (bulk.texts.get(self.size), SIZES.get(self.size)) else {
+            return Err(Trouble::Void);
+        };
+        for chunk in rows.chunks(size) {
+            self.command(text);
+            if let Some(wanted) = self.wanted.last_mut() {
+                *wanted = each.then_some(chunk.len() as u64);
+            }
+            self.arguments.reserve(size * bulk.columns, 0);
+            let bound = chunk.iter().try_for_each(|row| bind(&mut self.arguments, row));
+            // The next statement's arguments follow, so the missing rows are filled up.
+            let missing = (size - chunk.len()) * bulk.columns;
+            bound
+                .and_then(|()| (0..missing).try_for_each(|_| self.arguments.add(None::<i64>)))
+                .map_err(sqlx::Error::Encode)?;
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, text: &str) {
+        if !self.text.is_empty() {
+            self.text.push_str("; ");
+        }
+        self.text.push_str(text);
+        self.wanted.push(None);
+    }
+
+    /// Sends what there is, and a last statement over the rows; what that one answers.
+    pub(super) async fn fetch<T>(
+        &mut self,
+        connection: &mut SqliteConnection,
+        bulk: &Bulk,
+        rows: &[T],
+        bind: Bind<T>,
+    ) -> Result<Vec<SqliteRow>, Trouble> {
+        if self.is_checked() {
+            self.run(connection).await?;
+        }
+        self.write(bulk, rows, bind)?;
+        self.wanted.clear();
+        Ok(self.take().fetch_all(connection).await?)
+    }
+
+    /// Sends what there is; void where a statement wrote fewer rows than it must.
+    pub(super) async fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), Trouble> {
+        let wanted = std::mem::take(&mut self.wanted);
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mut wanted = wanted.into_iter();
+        let mut void = false;
+        let mut done = connection.execute_many(self.take());
+        while let Some(done) = done.try_next().await? {
+            let rows = wanted.next().flatten();
+            void |= rows.is_some_and(|rows| rows != done.rows_affected());
+        }
+        // A statement that did not run is no less missing than one that wrote nothing.
+        if void || wanted.any(|rows| rows.is_some()) { Err(Trouble::Void) } else { Ok(()) }
+    }
+
+    /// Sends what there is, with this statement as the last: by itself where something must be seen first.
+    pub(super) async fn end(mut self, connection: &mut SqliteConnection, last: &str) -> Result<(), Trouble> {
+        if self.is_checked() {
+            self.run(connection).await?;
+        }
+        self.command(last);
+        self.run(connection).await
+    }
+
+    fn is_checked(&self) -> bool {
+        self.wanted.iter().any(Option::is_some)
+    }
+
+    fn take(&mut self) -> sqlx::query::Query<'static, sqlx::Sqlite, SqliteArguments> {
+        let text = std::mem::take(&mut self.text);
+        // Only the names of tables and columns of this room are in it.
+        sqlx::query_with(AssertSqlSafe(text), std::mem::take(&mut self.arguments))
+    }
 }

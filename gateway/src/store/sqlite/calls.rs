@@ -3,43 +3,66 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
+use sqlx::error::BoxDynError;
+use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, SqliteConnection};
 
 use super::super::{CallRecord, DecisionRecord, NewDelivery, NewLog, NewReturn};
 use super::apply::State;
-use super::bulk::Bulk;
+use super::bulk::{Bulk, Script};
 use super::errors::Trouble;
 use super::operation::Shaped;
 use super::{deliveries, ledger};
 
 static DELETE_WORK: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::new("DELETE FROM work WHERE id IN (VALUES {rows})", 1));
-static ADD_DECISIONS: LazyLock<Bulk> = LazyLock::new(|| {
-    let columns = ["event", "slot", "consumer", "payload"];
-    Bulk::insert("decisions", &columns, "ON CONFLICT (event, slot) DO NOTHING")
-});
+const DECISION: [&str; 4] = ["event", "slot", "consumer", "payload"];
+static ADD_FIRST_DECISIONS: LazyLock<Bulk> = LazyLock::new(|| Bulk::insert("decisions", &DECISION, ""));
+static ADD_DECISIONS: LazyLock<Bulk> =
+    LazyLock::new(|| Bulk::insert("decisions", &DECISION, "ON CONFLICT (event, slot) DO NOTHING"));
 static ADD_RETURNS: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::insert("returns", &["flow", "consumer", "brand", "plugin", "event", "payload", "at_ms"], "")
 });
 static ADD_LOGS: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::insert("call_logs", &["flow", "consumer", "text"], ""));
 
-/// Records the calls, in their order, and lists their flows in `flows`; for each whether it was new. Void where one of them is not new by
-/// what the database holds.
-pub(super) async fn record<'a>(
-    connection: &mut SqliteConnection,
+/// A call to be recorded.
+pub(super) struct Offered<'a> {
+    call: &'a CallRecord,
+    flows: &'a [Shaped],
+    /// Its event is stored with it, so that nothing can be recorded about it yet.
+    first: bool,
+}
+
+impl<'a> Offered<'a> {
+    /// About an event that is stored.
+    pub(super) fn alone(call: &'a CallRecord, flows: &'a [Shaped]) -> Self {
+        Self { call, flows, first: false }
+    }
+
+    /// Together with its event.
+    pub(super) fn with_event(call: &'a CallRecord, flows: &'a [Shaped]) -> Self {
+        Self { call, flows, first: true }
+    }
+}
+
+/// Puts the calls into the script, in their order, and lists their flows in `flows`; for each whether it is
+/// new. The script is void where one of them is not new by what the database holds.
+pub(super) fn record<'a>(
+    script: &mut Script,
     state: &mut State,
-    calls: &[(&'a CallRecord, &'a [Shaped])],
+    calls: &[Offered<'a>],
     flows: &mut Vec<&'a Shaped>,
 ) -> Result<Vec<bool>, Trouble> {
     let mut work: HashSet<i64> = HashSet::with_capacity(calls.len());
     let mut decided = HashSet::new();
     let mut answers = Vec::with_capacity(calls.len());
     let mut decisions: Vec<&DecisionRecord> = Vec::new();
+    let mut firsts: Vec<&DecisionRecord> = Vec::new();
     let mut requests: Vec<&NewDelivery> = Vec::new();
     let mut returns: Vec<&NewReturn> = Vec::new();
     let mut logs: Vec<&NewLog> = Vec::new();
-    for (call, shaped) in calls {
+    for Offered { call, flows: shaped, first } in calls {
         let decision = call.decision.as_ref();
         let done = call.work.is_some_and(|work_row| work.contains(&work_row))
             || decision.is_some_and(|decision| decided.contains(&(decision.event, &decision.slot)));
@@ -49,7 +72,11 @@ pub(super) async fn record<'a>(
         }
         work.extend(call.work);
         decided.extend(decision.map(|decision| (decision.event, &decision.slot)));
-        decisions.extend(decision);
+        if *first {
+            firsts.extend(decision)
+        } else {
+            decisions.extend(decision)
+        }
         flows.extend(shaped.iter());
         requests.extend(&call.deliveries);
         returns.extend(&call.returns);
@@ -57,43 +84,38 @@ pub(super) async fn record<'a>(
     }
 
     let work: Vec<i64> = work.into_iter().collect();
-    let deleted = DELETE_WORK.execute(connection, &work, |arguments, row| arguments.add(*row)).await?;
-    let added = ADD_DECISIONS
-        .execute(connection, &decisions, |arguments, decision| {
-            arguments.add(decision.event.as_slice())?;
-            arguments.add(decision.slot.as_str())?;
-            arguments.add(decision.consumer)?;
-            arguments.add(decision.payload.as_slice())
-        })
-        .await?;
-    if deleted != work.len() as u64 || added != decisions.len() as u64 {
-        return Err(Trouble::Void);
-    }
-    deliveries::add(connection, state, &requests).await?;
-    ADD_RETURNS
-        .execute(connection, &returns, |arguments, row| {
-            arguments.add(row.flow.as_slice())?;
-            arguments.add(row.consumer)?;
-            arguments.add(row.brand.as_str())?;
-            arguments.add(row.plugin.as_str())?;
-            arguments.add(row.event.as_slice())?;
-            arguments.add(row.payload.as_slice())?;
-            arguments.add(row.at_ms)
-        })
-        .await?;
-    ADD_LOGS
-        .execute(connection, &logs, |arguments, log| {
-            arguments.add(log.flow.as_slice())?;
-            arguments.add(log.consumer)?;
-            arguments.add(log.text.as_slice())
-        })
-        .await?;
+    script.write_each(&DELETE_WORK, &work, |arguments, row| arguments.add(*row))?;
+    script.write_each(&ADD_DECISIONS, &decisions, bind_decision)?;
+    script.write(&ADD_FIRST_DECISIONS, &firsts, bind_decision)?;
+    deliveries::add(script, state, &requests)?;
+    script.write(&ADD_RETURNS, &returns, |arguments, row| {
+        arguments.add(row.flow.as_slice())?;
+        arguments.add(row.consumer)?;
+        arguments.add(row.brand.as_str())?;
+        arguments.add(row.plugin.as_str())?;
+        arguments.add(row.event.as_slice())?;
+        arguments.add(row.payload.as_slice())?;
+        arguments.add(row.at_ms)
+    })?;
+    script.write(&ADD_LOGS, &logs, |arguments, log| {
+        arguments.add(log.flow.as_slice())?;
+        arguments.add(log.consumer)?;
+        arguments.add(log.text.as_slice())
+    })?;
     Ok(answers)
+}
+
+fn bind_decision(arguments: &mut SqliteArguments, decision: &&DecisionRecord) -> Result<(), BoxDynError> {
+    arguments.add(decision.event.as_slice())?;
+    arguments.add(decision.slot.as_str())?;
+    arguments.add(decision.consumer)?;
+    arguments.add(decision.payload.as_slice())
 }
 
 /// Puts work off; void where it is done.
 pub(super) async fn defer(
     connection: &mut SqliteConnection,
+    script: &mut Script,
     state: &mut State,
     work: i64,
     attempt: u32,
@@ -109,7 +131,7 @@ pub(super) async fn defer(
     if updated.rows_affected() != 1 {
         return Err(Trouble::Void);
     }
-    ledger::add(connection, state, &flows.iter().collect::<Vec<_>>()).await
+    ledger::add(connection, script, state, &flows.iter().collect::<Vec<_>>()).await
 }
 
 #[cfg(test)]

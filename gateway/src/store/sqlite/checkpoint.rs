@@ -5,6 +5,7 @@
 //! and nobody writes meanwhile: so where it has grown long, the writer itself copies the last, short piece
 //! between two groups.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,7 +55,11 @@ impl Checkpointer {
     pub(super) async fn start(path: &Path) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared::default());
         let connection = connection::checkpointer(path).await?;
-        let copying = tokio::spawn(copy(connection, Arc::clone(&shared)));
+        let database = File::open(path)
+            .map_err(|error| StoreError::Unusable(format!("the store {}: {error}", path.display())))?;
+        // Never closed: by POSIX, that would end the locks which the connections of this process have on the file.
+        let database: &'static File = Box::leak(Box::new(database));
+        let copying = tokio::spawn(copy(connection, database, Arc::clone(&shared)));
         Ok(Self { shared, copying: Some(copying), commits: 0 })
     }
 
@@ -91,7 +96,7 @@ impl Drop for Checkpointer {
     }
 }
 
-async fn copy(mut connection: SqliteConnection, shared: Arc<Shared>) {
+async fn copy(mut connection: SqliteConnection, database: &'static File, shared: Arc<Shared>) {
     let mut copied = 0;
     while !shared.stop.load(Ordering::Acquire) {
         let idle = tokio::time::timeout(IDLE, shared.wake.notified()).await.is_err();
@@ -101,13 +106,16 @@ async fn copy(mut connection: SqliteConnection, shared: Arc<Shared>) {
             }
             looked => looked,
         };
-        match looked {
-            Ok(log) => {
-                if log.pages >= FINISH_FROM && log.copied > copied {
+        let looked = match looked {
+            Ok(log) if log.pages >= FINISH_FROM && log.copied > copied => {
+                catch_up(&mut connection, database).await.inspect(|_| {
                     shared.finish.store(true, Ordering::Release);
-                }
-                copied = log.copied;
+                })
             }
+            looked => looked,
+        };
+        match looked {
+            Ok(log) => copied = log.copied,
             // A full disk, most likely: the log keeps what it has, and the next look tries again.
             Err(error) => tracing::warn!(%error, "the store's log could not be copied"),
         }
@@ -115,6 +123,20 @@ async fn copy(mut connection: SqliteConnection, shared: Arc<Shared>) {
     if let Err(error) = connection.close().await {
         tracing::debug!(%error, "the checkpointer's connection did not close cleanly");
     }
+}
+
+/// Leaves as little as can be for the writer, behind which all wait: what is copied is on the disk, and what was
+/// written meanwhile is copied too. SQLite itself syncs only once all is copied, which is in the writer.
+async fn catch_up(connection: &mut SqliteConnection, database: &'static File) -> Result<Log, sqlx::Error> {
+    sync(database).await?;
+    checkpoint(connection).await?;
+    sync(database).await?;
+    checkpoint(connection).await
+}
+
+async fn sync(database: &'static File) -> Result<(), sqlx::Error> {
+    let done = tokio::task::spawn_blocking(|| database.sync_data()).await;
+    done.map_err(|_| sqlx::Error::WorkerCrashed)?.map_err(sqlx::Error::Io)
 }
 
 /// The state of the log; copies nothing.

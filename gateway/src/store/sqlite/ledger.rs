@@ -16,7 +16,7 @@ use gateway_policy::FieldVerdict;
 
 use super::super::{Digest, FlowRecord};
 use super::apply::State;
-use super::bulk::Bulk;
+use super::bulk::{Bulk, Script};
 use super::errors::Trouble;
 use super::operation::Shaped;
 
@@ -65,9 +65,10 @@ fn shape_digest(flow: &FlowRecord) -> Digest {
 
 struct FlowRow<'a>(i64, &'a FlowRecord);
 
-/// Adds the flows.
+/// Puts the flows into the script; their shapes are written where they are new.
 pub(super) async fn add(
     connection: &mut SqliteConnection,
+    script: &mut Script,
     state: &mut State,
     flows: &[&Shaped],
 ) -> Result<(), Trouble> {
@@ -76,34 +77,36 @@ pub(super) async fn add(
         let shape = match state.shape(&shaped.digest) {
             Some(shape) => shape,
             None => {
-                let shape = ensure_shape(connection, shaped).await?;
+                let shape = ensure_shape(connection, script, shaped).await?;
                 state.remember_shape(shaped.digest, shape);
                 shape
             }
         };
         rows.push(FlowRow(shape, &shaped.flow));
     }
-    ADD_FLOWS
-        .execute(connection, &rows, |arguments, FlowRow(shape, flow)| {
-            arguments.add(flow.id.as_slice())?;
-            arguments.add(flow.at_ms)?;
-            arguments.add(*shape)?;
-            arguments.add(flow.brand.as_str())?;
-            arguments.add(flow.consumer.as_slice())?;
-            arguments.add(flow.event.as_slice())?;
-            arguments.add(flow.facts.cast_signed())?;
-            arguments.add(flow.delivery.as_ref().map(<[u8; 16]>::as_slice))?;
-            arguments.add(flow.attempt)?;
-            arguments.add(flow.payload.as_ref().map(<[u8; 32]>::as_slice))?;
-            arguments.add(flow.fuel.cast_signed())?;
-            arguments.add(flow.micros.cast_signed())
-        })
-        .await?;
-    Ok(())
+    script.write(&ADD_FLOWS, &rows, |arguments, FlowRow(shape, flow)| {
+        arguments.add(flow.id.as_slice())?;
+        arguments.add(flow.at_ms)?;
+        arguments.add(*shape)?;
+        arguments.add(flow.brand.as_str())?;
+        arguments.add(flow.consumer.as_slice())?;
+        arguments.add(flow.event.as_slice())?;
+        arguments.add(flow.facts.cast_signed())?;
+        arguments.add(flow.delivery.as_ref().map(<[u8; 16]>::as_slice))?;
+        arguments.add(flow.attempt)?;
+        arguments.add(flow.payload.as_ref().map(<[u8; 32]>::as_slice))?;
+        arguments.add(flow.fuel.cast_signed())?;
+        arguments.add(flow.micros.cast_signed())
+    })
 }
 
 /// The row of a shape, written where it is new.
-async fn ensure_shape(connection: &mut SqliteConnection, shaped: &Shaped) -> Result<i64, Trouble> {
+async fn ensure_shape(
+    connection: &mut SqliteConnection,
+    script: &mut Script,
+    shaped: &Shaped,
+) -> Result<i64, Trouble> {
+    script.run(connection).await?;
     let Shaped { flow, digest } = shaped;
     let found = sqlx::query_scalar("SELECT id FROM flow_shapes WHERE digest = ?")
         .bind(digest.as_slice())
@@ -143,12 +146,10 @@ async fn ensure_shape(connection: &mut SqliteConnection, shaped: &Shaped) -> Res
     }
     let rows: Vec<_> =
         categories.into_iter().map(|(category, decision)| (shape, category, decision)).collect();
-    ADD_SHAPE_CATEGORIES
-        .execute(connection, &rows, |arguments, (shape, category, decision)| {
-            arguments.add(*shape)?;
-            arguments.add(*category)?;
-            arguments.add(*decision)
-        })
-        .await?;
+    script.write(&ADD_SHAPE_CATEGORIES, &rows, |arguments, (shape, category, decision)| {
+        arguments.add(*shape)?;
+        arguments.add(*category)?;
+        arguments.add(*decision)
+    })?;
     Ok(shape)
 }

@@ -69,7 +69,7 @@ impl SqliteStore {
         let readers = connection::readers(path).await?;
         let (sender, receiver) = mpsc::channel(QUEUE);
         let writer = Writer::new(path.to_owned(), connection, checkpointer);
-        // A thread of its own: a group is a dozen round trips to the connection's thread, and a thread is
+        // A thread of its own: a group is a few round trips to the connection's thread, and a thread is
         // woken more cheaply than a task. It ends when the senders are gone.
         let runtime = tokio::runtime::Handle::current();
         let (ended, end) = oneshot::channel();

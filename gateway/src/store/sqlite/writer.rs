@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::super::StoreError;
 use super::apply::{Numbers, State};
+use super::bulk::Script;
 use super::checkpoint::Checkpointer;
 use super::connection;
 use super::errors::{Trouble, is_broken, refused, unavailable};
@@ -115,13 +116,16 @@ impl Writer {
 
 /// IMMEDIATE: the write lock at once, with the busy timeout, so that another process that writes is waited
 /// for rather than run into halfway.
-async fn begin(connection: &mut SqliteConnection, state: &mut State) -> Result<(), sqlx::Error> {
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
+/// Has enough row numbers for any group: reserved durably before any is used, so that no process ever uses
+/// one twice.
+async fn ensure_numbers(connection: &mut SqliteConnection, state: &mut State) -> Result<(), Trouble> {
     if state.numbers.left() < Numbers::ENOUGH {
-        // Reserved durably before any is used, so that no process ever uses one twice.
-        state.numbers = Numbers::reserve(connection).await?;
+        sqlx::query(BEGIN).execute(&mut *connection).await?;
+        let numbers = Numbers::reserve(connection).await?;
         sqlx::query("COMMIT").execute(&mut *connection).await?;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+        state.numbers = numbers;
     }
     Ok(())
 }
@@ -131,9 +135,10 @@ async fn together(
     state: &mut State,
     operations: &[&Operation],
 ) -> Result<Vec<Outcome>, Trouble> {
-    begin(connection, state).await?;
-    let outcomes = state.apply(connection, operations).await?;
-    sqlx::query("COMMIT").execute(&mut *connection).await?;
+    ensure_numbers(connection, state).await?;
+    let mut script = Script::new(BEGIN);
+    let outcomes = state.apply(connection, &mut script, operations).await?;
+    script.end(connection, "COMMIT").await?;
     Ok(outcomes)
 }
 
@@ -142,15 +147,15 @@ async fn one_by_one(
     state: &mut State,
     operations: &[&Operation],
 ) -> Result<Vec<Outcome>, Trouble> {
-    begin(connection, state).await?;
+    ensure_numbers(connection, state).await?;
+    sqlx::query(BEGIN).execute(&mut *connection).await?;
     let mut outcomes = Vec::with_capacity(operations.len());
     for operation in operations {
-        sqlx::query("SAVEPOINT operation").execute(&mut *connection).await?;
         let shapes = state.uncommitted_shapes();
-        match state.apply(connection, &[*operation]).await {
+        match alone(connection, state, operation).await {
             Ok(mut outcome) => outcomes.append(&mut outcome),
             Err(trouble) if trouble.is_of_one() => {
-                sqlx::query("ROLLBACK TO operation").execute(&mut *connection).await?;
+                sqlx::query("ROLLBACK TO operation; RELEASE operation").execute(&mut *connection).await?;
                 state.forget_shapes_after(shapes);
                 outcomes.push(match (&trouble, operation) {
                     (Trouble::Void, Operation::Call { .. }) => Ok(Answer::Whether(false)),
@@ -159,9 +164,21 @@ async fn one_by_one(
             }
             Err(trouble) => return Err(trouble),
         }
-        sqlx::query("RELEASE operation").execute(&mut *connection).await?;
     }
     sqlx::query("COMMIT").execute(&mut *connection).await?;
+    Ok(outcomes)
+}
+
+async fn alone(
+    connection: &mut SqliteConnection,
+    state: &mut State,
+    operation: &Operation,
+) -> Result<Vec<Outcome>, Trouble> {
+    sqlx::query("SAVEPOINT operation").execute(&mut *connection).await?;
+    let mut script = Script::new("");
+    let outcomes = state.apply(connection, &mut script, &[operation]).await?;
+    script.run(connection).await?;
+    sqlx::query("RELEASE operation").execute(&mut *connection).await?;
     Ok(outcomes)
 }
 
