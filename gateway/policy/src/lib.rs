@@ -15,6 +15,7 @@ mod facts;
 mod label;
 mod partner;
 mod policy;
+mod residual;
 mod taxonomy;
 mod verdict;
 
@@ -25,6 +26,6 @@ pub use conditions::{Conditions, CookieClass, Region};
 pub use facts::{Fact, Facts};
 pub use label::{Label, LabelSet, Origin};
 pub use partner::{Contract, Partner, Standing};
-pub use policy::{Effect, Flow, Policy, PolicyError, PolicySet, Recipient, Rule};
+pub use policy::{Effect, Exception, Flow, Policy, PolicyError, PolicySet, Recipient, Rule};
 pub use taxonomy::{Category, Purpose, UnknownKey};
 pub use verdict::{Access, Decision, FieldVerdict, Reason, Verdict};

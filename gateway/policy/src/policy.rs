@@ -163,13 +163,26 @@ struct FileRule {
     #[serde(default)]
     purpose: Vec<String>,
     #[serde(default)]
-    except_purpose: Vec<String>,
+    when: Vec<String>,
+    #[serde(default)]
+    unless: Vec<String>,
+    #[serde(default)]
+    except: Vec<FileException>,
+    clause: Clause,
+    reading: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileException {
+    #[serde(default)]
+    category: Vec<String>,
+    #[serde(default)]
+    purpose: Vec<String>,
     #[serde(default)]
     when: Vec<String>,
     #[serde(default)]
     unless: Vec<String>,
-    clause: Clause,
-    reading: Option<String>,
 }
 
 /// One rule, its names resolved. An empty list of categories or purposes means any.
@@ -189,14 +202,27 @@ pub struct Rule {
     pub with: Vec<Category>,
     /// Purposes, each with all below it.
     pub purpose: Vec<Purpose>,
-    /// Purposes that it does not touch, each with all below it.
-    pub except_purpose: Vec<Purpose>,
     /// Facts that must all be true.
     pub when: Vec<Fact>,
     /// Facts that must all be false.
     pub unless: Vec<Fact>,
+    /// Where it does not speak; each by itself is enough.
+    pub except: Vec<Exception>,
     /// The clause it keeps.
     pub clause: Clause,
+}
+
+/// What a rule leaves alone. An empty list of categories or purposes means any.
+#[derive(Clone, Debug)]
+pub struct Exception {
+    /// Categories, each with all below it. Of a pair, both must be among them.
+    pub category: Vec<Category>,
+    /// Purposes, each with all below it.
+    pub purpose: Vec<Purpose>,
+    /// Facts that must all be true.
+    pub when: Vec<Fact>,
+    /// Facts that must all be false.
+    pub unless: Vec<Fact>,
 }
 
 /// A policy: its rules in the order of the file, ready to be compiled.
@@ -272,10 +298,19 @@ fn resolve(number: usize, rule: &FileRule, file: &File) -> Result<Rule, String> 
         category: expand(&rule.category, &file.categories, Category::parse)?,
         with: expand(&rule.with, &file.categories, Category::parse)?,
         purpose: expand(&rule.purpose, &file.purposes, Purpose::parse)?,
-        except_purpose: expand(&rule.except_purpose, &file.purposes, Purpose::parse)?,
         when: facts(&rule.when)?,
         unless: facts(&rule.unless)?,
+        except: rule.except.iter().map(|given| exception(given, file)).collect::<Result<_, _>>()?,
         clause: rule.clause,
+    })
+}
+
+fn exception(given: &FileException, file: &File) -> Result<Exception, String> {
+    Ok(Exception {
+        category: expand(&given.category, &file.categories, Category::parse)?,
+        purpose: expand(&given.purpose, &file.purposes, Purpose::parse)?,
+        when: facts(&given.when)?,
+        unless: facts(&given.unless)?,
     })
 }
 

@@ -38,15 +38,20 @@ pub const CLAUSES: &[(&str, Breaks)] = &[
     ("transfer.onward", leaves_the_area),
 ];
 
-/// use.brand-directed, share.brand, share.aggregate, share.legal, integrations.*: who may get what at all.
-/// A request under `rights` is not decided by rules about data.
-pub fn provided_for(q: &Question) -> bool {
+/// Who may get what at all, and by which clause. A request under `rights` is not decided by rules about
+/// data.
+pub fn provided_by(q: &Question) -> Option<&'static str> {
+    let brand = q.recipient == Recipient::Brand;
     match q.flow {
-        Flow::Share | Flow::Decide => q.to_partner(),
-        Flow::Receive | Flow::Return => q.recipient == Recipient::Brand,
-        Flow::Combine | Flow::Aggregate => q.to_partner() || q.recipient == Recipient::Brand,
-        Flow::Disclose => q.recipient == Recipient::Authority,
-        Flow::Rights => false,
+        Flow::Share | Flow::Decide if q.goes_to_partner() && q.is_public() => Some("choice.public"),
+        Flow::Share | Flow::Decide if q.goes_to_third_party() => Some("integrations.share"),
+        Flow::Share | Flow::Decide if q.goes_to_partner() => Some("share.brand"),
+        Flow::Return if brand => Some("share.brand"),
+        Flow::Receive if brand => Some("integrations.receive"),
+        Flow::Combine if q.goes_to_partner() || brand => Some("integrations.combine"),
+        Flow::Aggregate if q.goes_to_partner() || brand => Some("share.aggregate"),
+        Flow::Disclose if q.recipient == Recipient::Authority => Some("share.legal"),
+        _ => None,
     }
 }
 
@@ -83,7 +88,7 @@ fn functionality_cookies(q: &Question) -> bool {
 /// Purpose under `analytics`: no identifying category, no content; nor a person's identity meeting
 /// their behaviour.
 fn analytics_of_persons(q: &Question) -> bool {
-    let field = (q.hands_over() || (q.flow == Flow::Aggregate && q.to_partner()))
+    let field = (q.hands_over() || (q.flow == Flow::Aggregate && q.goes_to_partner()))
         && (q.is_identifying() || q.is_content());
     let meeting = q.flow == Flow::Combine && q.identity_meets_behaviour();
     q.for_analytics() && (field || meeting)
@@ -97,15 +102,12 @@ fn refused_cookies(q: &Question) -> bool {
 /// Behaviour, location and device identifiers are withheld from third parties, and from every
 /// recipient for marketing, analytics and personalisation.
 fn do_not_track(q: &Question) -> bool {
-    by_direction(q)
-        && q.is(Fact::Dnt)
-        && q.is_tracking()
-        && (q.to_third_party() || q.for_tracking())
+    by_direction(q) && q.is(Fact::Dnt) && q.is_tracking() && (q.goes_to_third_party() || q.for_tracking())
 }
 
 /// A third party gets nothing, but for purposes under `essential`.
 fn global_privacy_control(q: &Question) -> bool {
-    by_direction(q) && q.is(Fact::Gpc) && q.to_third_party() && !q.for_essential() && !q.is_public()
+    by_direction(q) && q.is(Fact::Gpc) && q.goes_to_third_party() && !q.for_essential() && !q.is_public()
 }
 
 /// A named person asks, another approves.
@@ -120,25 +122,23 @@ fn no_aggregate(q: &Question) -> bool {
 }
 
 /// Content, everything given in a conversation, and all derived from these: forbidden for sale-like
-/// purposes unless the consumer's permission names the purpose. Who opted out of sale is sold nothing.
+/// purposes unless the consumer's permission names the purpose. Who opted out of sale is sold nothing,
+/// forum posts included: that is the consumer's choice.
 fn sale(q: &Question) -> bool {
-    let sold = q.hands_over()
-        || (q.flow == Flow::Aggregate && q.to_partner())
-        || q.flow == Flow::Combine;
+    let sold = q.hands_over() || matches!(q.flow, Flow::Aggregate | Flow::Combine);
     let said = q.is_content() || q.is(Fact::InConversation);
     sold && q.for_something_like_a_sale()
-        && !q.is_public()
         && (q.is(Fact::OptOutSale) || (said && !q.is(Fact::PermissionPurpose)))
 }
 
 /// To a third party only with the consumer's permission for that integration.
 fn content_to_a_third_party(q: &Question) -> bool {
-    q.hands_over() && q.to_third_party() && q.is_content() && !q.is(Fact::PermissionIntegration)
+    q.hands_over() && q.goes_to_third_party() && q.is_content() && !q.is(Fact::PermissionIntegration)
 }
 
 /// To a third party only once the consumer is engaged with the brand.
 fn not_engaged(q: &Question) -> bool {
-    q.hands_over() && q.to_third_party() && !q.is(Fact::Engaged) && !q.is_public()
+    q.hands_over() && q.goes_to_third_party() && !q.is(Fact::Engaged) && !q.is_public()
 }
 
 /// Only a declared, granted combination.
@@ -148,15 +148,13 @@ fn combination_not_granted(q: &Question) -> bool {
 
 /// One or all; what is stored from that partner, and what was combined with it, stops being used.
 fn opted_out_of_the_integration(q: &Question) -> bool {
-    (by_direction(q) || q.flow == Flow::Combine)
-        && (q.is(Fact::OptOutIntegration) || q.is(Fact::OptOutAll))
+    (by_direction(q) || q.flow == Flow::Combine) && (q.is(Fact::OptOutIntegration) || q.is(Fact::OptOutAll))
 }
 
 /// Data of one partner reaches no other.
 fn of_another_partner(q: &Question) -> bool {
-    let reaches = q.hands_over()
-        || (q.flow == Flow::Aggregate && q.to_partner())
-        || q.flow == Flow::Combine;
+    let reaches =
+        q.hands_over() || (q.flow == Flow::Aggregate && q.goes_to_partner()) || q.flow == Flow::Combine;
     reaches && q.is(Fact::OtherPartner)
 }
 
@@ -177,17 +175,17 @@ fn disabled_location(q: &Question) -> bool {
 
 /// While it awaits the brand's word, third parties get nothing.
 fn limit_pending(q: &Question) -> bool {
-    by_direction(q) && q.is(Fact::LimitPending) && q.to_third_party()
+    by_direction(q) && q.is(Fact::LimitPending) && q.goes_to_third_party()
 }
 
 /// While it awaits the brand's word, third parties get nothing.
 fn deletion_pending(q: &Question) -> bool {
-    by_direction(q) && q.is(Fact::DeletionPending) && q.to_third_party()
+    by_direction(q) && q.is(Fact::DeletionPending) && q.goes_to_third_party()
 }
 
 /// Sensitive categories to third parties only with permission.
 fn sensitive_without_permission(q: &Question) -> bool {
-    by_direction(q) && q.is_sensitive() && q.to_third_party() && !q.is(Fact::PermissionIntegration)
+    by_direction(q) && q.is_sensitive() && q.goes_to_third_party() && !q.is(Fact::PermissionIntegration)
 }
 
 /// A value is used for the purpose it was collected or granted for.

@@ -5,9 +5,13 @@
 //! A question is allowed where the clauses provide for such a flow and none of them is broken.
 
 mod clauses;
+mod compare;
+mod draw;
 mod question;
 
 pub use clauses::CLAUSES;
+pub use compare::{agree, shrink};
+pub use draw::Random;
 pub use question::Question;
 
 /// The clauses that `question` breaks, in the order of `clauses.md`.
@@ -15,7 +19,7 @@ pub fn broken(question: &Question) -> Vec<&'static str> {
     CLAUSES.iter().filter(|(_, breaks)| breaks(question)).map(|(id, _)| *id).collect()
 }
 
-/// Whether the clauses provide for such a flow at all.
-pub fn provided_for(question: &Question) -> bool {
-    clauses::provided_for(question)
+/// The clause that provides for such a flow; none: nothing does.
+pub fn provided_by(question: &Question) -> Option<&'static str> {
+    clauses::provided_by(question)
 }

@@ -74,17 +74,17 @@ impl Question {
     }
 
     /// To a partner, whatever its standing.
-    pub fn to_partner(&self) -> bool {
-        self.to_third_party() || self.recipient == Recipient::ServiceProvider
+    pub fn goes_to_partner(&self) -> bool {
+        self.goes_to_third_party() || self.recipient == Recipient::ServiceProvider
     }
 
-    pub fn to_third_party(&self) -> bool {
+    pub fn goes_to_third_party(&self) -> bool {
         self.recipient == Recipient::ThirdParty
     }
 
     /// A field goes to a partner as it is: an event handed on, or a decision asked for.
     pub fn hands_over(&self) -> bool {
-        matches!(self.flow, Flow::Share | Flow::Decide) && self.to_partner()
+        matches!(self.flow, Flow::Share | Flow::Decide) && self.goes_to_partner()
     }
 
     /// A slot that a brand marks promotional counts as marketing whatever the plugin's purpose
@@ -192,7 +192,14 @@ impl Question {
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let facts: Vec<&str> = self.facts.iter().map(Fact::as_str).collect();
-        write!(f, "{} to {} for {}: {}", self.flow.as_str(), self.recipient.as_str(), self.purpose, self.category)?;
+        write!(
+            f,
+            "{} to {} for {}: {}",
+            self.flow.as_str(),
+            self.recipient.as_str(),
+            self.purpose,
+            self.category
+        )?;
         if let Some(with) = self.with {
             write!(f, " with {with}")?;
         }
