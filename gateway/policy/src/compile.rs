@@ -2,8 +2,8 @@
 //! run time is a few integer operations.
 
 use crate::facts::Facts;
-use crate::policy::{Effect, Flow, Policy, Recipient, Rule};
-use crate::residual::{Residual, residuals};
+use crate::policy::{Effect, Flow, Policy, Recipient};
+use crate::residual::Residual;
 use crate::{Category, Clause, Fact, Purpose, Reason, Verdict};
 
 /// The decision for one (flow, recipient, purpose, category), waiting for facts.
@@ -73,31 +73,12 @@ impl Policy {
         let of = |effect| {
             let rules = self.rules().iter().filter(|rule| rule.effect == effect);
             rules
-                .filter(|rule| speaks_of(rule, flow, recipient, purpose, pair))
-                .flat_map(|rule| residuals(rule, purpose, pair))
+                .filter(|rule| rule.scope.speaks_of(flow, recipient, purpose, pair))
+                .flat_map(|rule| Residual::of(rule, purpose, pair))
                 .collect()
         };
         CompiledDecision { forbids: of(Effect::Forbid), permits: of(Effect::Permit) }
     }
-}
-
-fn speaks_of(
-    rule: &Rule,
-    flow: Flow,
-    recipient: Recipient,
-    purpose: Purpose,
-    (a, b): (Category, Category),
-) -> bool {
-    let under = |list: &[Category], category: Category| {
-        list.is_empty() || list.iter().any(|above| category.is_under(*above))
-    };
-    // One of the two is under `category`, the other under `with`. Where there is no pair, both are the
-    // same, and `with` is empty.
-    let ordered = |one, other| under(&rule.category, one) && under(&rule.with, other);
-    rule.flow.contains(&flow)
-        && rule.recipient.contains(&recipient)
-        && (rule.purpose.is_empty() || rule.purpose.iter().any(|above| purpose.is_under(*above)))
-        && (ordered(a, b) || ordered(b, a))
 }
 
 impl CompiledDecision {
@@ -108,7 +89,7 @@ impl CompiledDecision {
             if rule.matches(facts) {
                 return Verdict::withhold(Reason::Clause(rule.clause));
             }
-            in_doubt |= facts.unknown & rule.mask != 0 && rule.may_match(facts);
+            in_doubt |= facts.unknown & rule.case.mask != 0 && rule.may_match(facts);
         }
         if in_doubt {
             return Verdict::withhold(Reason::MissingFact);
@@ -125,7 +106,7 @@ impl CompiledDecision {
             rule: usize::from(rule.rule),
             effect,
             clause: rule.clause,
-            needs: rule.needs(),
+            needs: rule.case.facts(),
             lacking: rule.lacking(facts),
         };
         let mut rules: Vec<Matched> = self.forbids.iter().map(|rule| matched(rule, Effect::Forbid)).collect();
@@ -144,7 +125,7 @@ impl CompiledDecision {
     }
 
     pub(crate) fn hangs_on_bits(&self) -> u64 {
-        self.forbids.iter().chain(&self.permits).fold(0, |mask, rule| mask | rule.mask)
+        self.forbids.iter().chain(&self.permits).fold(0, |mask, rule| mask | rule.case.mask)
     }
 
     /// The clauses that could forbid under some facts; what a brand reads before it switches on.
