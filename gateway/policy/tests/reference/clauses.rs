@@ -5,7 +5,7 @@
 
 use gateway_policy::{Fact, Flow, Recipient};
 
-use super::Question;
+use crate::Question;
 
 type Breaks = fn(&Question) -> bool;
 

@@ -2,7 +2,7 @@
 
 use gateway_policy::{Category, Decision, Fact, Facts, Policy, Purpose, Reason, Verdict};
 
-use super::{Question, broken, provided_by};
+use crate::{Question, broken, provided_by};
 
 /// What the compiled policy says.
 fn ask(policy: &Policy, question: &Question) -> Verdict {

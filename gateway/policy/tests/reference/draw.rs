@@ -2,7 +2,7 @@
 
 use gateway_policy::{Category, Fact, Facts, Flow, Purpose, Recipient};
 
-use super::Question;
+use crate::Question;
 
 /// SplitMix64: small, and the same on every machine.
 pub struct Random {

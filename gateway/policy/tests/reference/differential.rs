@@ -1,17 +1,15 @@
 //! The compiled policy against the reference evaluator, on a million random questions.
 //! `POLICY_SEED=N` repeats a run, `POLICY_CASES=N` makes it shorter or longer.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
-
-mod reference;
-
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 
 use gateway_policy::{Clause, Decision, Policy};
-use reference::Random;
 
-const SHIPPED: &str = include_str!("../../policies/platform-2017-03-01.toml");
+use crate::compare::{agree, shrink};
+use crate::draw::Random;
+use crate::{CLAUSES, SHIPPED};
+
 const CASES: u64 = 1_000_000;
 
 fn number(variable: &str) -> Option<u64> {
@@ -29,13 +27,10 @@ fn the_compiled_policy_says_what_the_clauses_say() {
     let mut allowed: BTreeMap<_, u64> = BTreeMap::new();
     for case in 0..cases {
         let (question, unknown) = random.draw();
-        match reference::agree(&policy, &question, &unknown) {
+        match agree(&policy, &question, &unknown) {
             Ok(Decision::Withhold) => {}
             Ok(_) => *allowed.entry((question.flow, question.recipient)).or_default() += 1,
-            Err(_) => panic!(
-                "case {case} of POLICY_SEED={seed}: {}",
-                reference::shrink(&policy, question, &unknown)
-            ),
+            Err(_) => panic!("case {case} of POLICY_SEED={seed}: {}", shrink(&policy, question, &unknown)),
         }
     }
     // Where everything is withheld, agreement says little: every kind of flow must have been allowed often.
@@ -48,7 +43,7 @@ fn the_compiled_policy_says_what_the_clauses_say() {
 
 #[test]
 fn the_reference_speaks_of_clauses_that_there_are() {
-    for (id, _) in reference::CLAUSES {
+    for (id, _) in CLAUSES {
         assert!(Clause::parse(id).is_some(), "{id}");
     }
 }
