@@ -7,6 +7,7 @@
 //! 3. [`CompiledDecision::decide`] holds the masks against the [`Facts`] of one moment: a few integer
 //!    operations, and a [`Verdict`] with its reason.
 
+mod again;
 mod check;
 mod choices;
 mod clause;
@@ -21,6 +22,7 @@ mod residual;
 mod taxonomy;
 mod verdict;
 
+pub use again::{Again, Recorded};
 pub use check::{Difference, Example, Failure, Finding, Flip, Kind, Properties, Report, Size, check, diff};
 pub use choices::{Choices, OptOuts, Permission, PermissionScope};
 pub use clause::Clause;
