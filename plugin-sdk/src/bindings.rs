@@ -29,4 +29,16 @@ pub mod decide {
     });
 }
 
+/// The import `memory`.
+pub mod remembering {
+    wit_bindgen::generate!({
+        path: "../wit/0.1",
+        world: "imports-memory",
+        with: {
+            "integration:plugin/types@0.1.0": crate::bindings::share::integration::plugin::types,
+        },
+    });
+}
+
+pub use remembering::integration::plugin::memory;
 pub use share::integration::plugin::{log, types};

@@ -114,6 +114,7 @@ fn crossing(criterion: &mut Criterion) {
         consumer: "fedcba9876543210fedcba9876543210",
         accepted_ms: 1_700_000_000_000,
         data: &data,
+        memory: None,
     };
 
     // Every rule is asked for every field of the type, with reasons; what follows from it is not counted.

@@ -1,6 +1,7 @@
 //! From a plugin: output is as untrusted as input. One undeclared field refuses the whole outcome,
 //! and nothing of it is kept.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -177,6 +178,8 @@ pub fn from_share(
     let Some(hook) = connection.release.hooks.get(crossing.hook) else {
         return Err(Violation::NothingDeclared);
     };
+    let conditions = crossing.conditions(subject.conditions);
+    let subject = Subject { conditions: &conditions, ..subject };
     let mut deliveries = Vec::with_capacity(used);
     for request in outcome.deliveries {
         deliveries.push(plan(connection, hook, crossing, subject.conditions, request)?);
@@ -201,13 +204,54 @@ pub fn from_decide(
     let Some(hook) = connection.release.hooks.get(crossing.hook) else {
         return Err(Violation::NothingDeclared);
     };
+    let conditions = crossing.conditions(subject.conditions);
+    let subject = Subject { conditions: &conditions, ..subject };
     let (returned, verdicts) = check_returns(book, connection, hook, crossing, subject, moment, answer)?;
     Ok(Checked { deliveries: Vec::new(), returned, verdicts })
 }
 
-/// Labels of everything readable in the call: they join every output of that call.
+/// Labels of everything readable in the call, and of all that joined it: they join every output of that call.
 fn taint<'h>(hook: &'h Hook, crossing: &'h Crossing) -> impl Iterator<Item = Carried> + 'h {
-    given(hook, crossing, Access::Read)
+    given(hook, crossing, Access::Read).chain(crossing.joined.iter().cloned())
+}
+
+/// [`taint`], or, of a plugin that read nothing, the labels of the sealed fields that it knew to be there.
+pub(super) fn labels_of_call(hook: &Hook, crossing: &Crossing) -> Vec<Carried> {
+    let mut carried: Vec<Carried> = taint(hook, crossing).collect();
+    if carried.is_empty() {
+        carried.extend(given(hook, crossing, Access::Sealed));
+    }
+    carried
+}
+
+impl Crossing {
+    /// What held when anything of the call was collected: `event`'s conditions and those that joined.
+    pub(super) fn conditions<'c>(&self, event: &'c Conditions) -> Cow<'c, Conditions> {
+        match &self.joined_conditions {
+            None => Cow::Borrowed(event),
+            Some(joined) => {
+                let mut strictest = event.clone();
+                strictest.join(joined);
+                Cow::Owned(strictest)
+            }
+        }
+    }
+
+    /// Adds labels that came into the call while it ran, with what held when they were collected.
+    pub(super) fn join(&mut self, carried: Carried, conditions: &Conditions) {
+        self.joined.push(carried);
+        match &mut self.joined_conditions {
+            None => self.joined_conditions = Some(conditions.clone()),
+            Some(joined) => joined.join(conditions),
+        }
+    }
+
+    /// The labels that everything which comes out of the call carries: its log and failure texts too.
+    pub fn labels(&self, connection: &Connection) -> LabelSet {
+        let hook = connection.release.hooks.get(self.hook);
+        let carried = hook.map(|hook| labels_of_call(hook, self)).unwrap_or_default();
+        carried.iter().flat_map(|carried| carried.labels.iter().cloned()).collect()
+    }
 }
 
 /// What the call was given with this access.

@@ -4,6 +4,7 @@
 mod book;
 mod connection;
 mod from_plugin;
+mod memory;
 mod permitted;
 pub mod placing;
 mod prepared;
@@ -17,8 +18,9 @@ pub use connection::{Connection, Grant, Hook, HookField, Release, ReleaseError, 
 pub use from_plugin::{
     Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share,
 };
+pub use memory::{Memory, MemoryAfter, Recalled, recall};
 pub use permitted::Permitted;
 pub use subject::{Integration, Subject, base_facts};
 pub use toward_partner::{Stays, TowardPartner, toward_partner};
 pub use toward_plugin::{Crossing, Decided, EventView, NotRun, TowardPlugin, toward_plugin, verdicts};
-pub use types::{OutboundRequest, Part, PluginInput, PluginOutcome, PluginRequest};
+pub use types::{MemoryUse, OutboundRequest, Part, PluginInput, PluginOutcome, PluginRequest};

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
-use gateway_policy::{Access, Facts, FieldVerdict, Reason, Recipient, Verdict};
+use gateway_policy::{Access, Conditions, Facts, FieldVerdict, Reason, Recipient, Verdict};
 use serde_json::Value;
 
 use super::book::Moment;
 use super::connection::{Connection, Hook};
+use super::from_plugin::Carried;
+use super::memory::{Recalled, Standing};
 use super::permitted::Permitted;
 use super::prepared::stricter;
 use super::subject::{Subject, base_facts};
@@ -28,6 +30,8 @@ pub struct EventView<'a> {
     pub accepted_ms: i64,
     /// CloudEvents `data`.
     pub data: &'a Arc<Value>,
+    /// What became of the plugin's memory of the consumer; none: the plugin does not ask for it.
+    pub memory: Option<&'a Recalled>,
 }
 
 /// Why a call does not happen.
@@ -66,7 +70,7 @@ pub struct TowardPlugin {
     pub crossing: Crossing,
 }
 
-/// What crossed into the sandbox; the checks of the output start from it.
+/// What crossed into the sandbox, before the call and during it; the checks of the output start from it.
 pub struct Crossing {
     pub(super) hook: usize,
     /// For each field of the hook: whether it is present and allowed.
@@ -74,6 +78,12 @@ pub struct Crossing {
     pub(super) data: Arc<Value>,
     pub(super) consumer: String,
     pub(super) accepted_ms: i64,
+    /// What the memory may do in this call; none: the plugin does not ask for it.
+    pub(super) memory: Option<Standing>,
+    /// Labels that joined during the call (memory, replies), beside those of the readable fields.
+    pub(super) joined: Vec<Carried>,
+    /// What held when that was collected; none: nothing joined.
+    pub(super) joined_conditions: Option<Conditions>,
 }
 
 /// The verdicts on a hook's fields.
@@ -143,6 +153,10 @@ pub fn toward_plugin(
             verdict,
         });
     }
+    if let Some((stands, verdict)) = event.memory.and_then(Recalled::verdict) {
+        recipient = stricter(recipient, stands);
+        verdicts.push(verdict);
+    }
     if not_run.is_none() && !allowed.contains(&true) {
         not_run = Some(NotRun::NothingLeft);
     }
@@ -156,6 +170,9 @@ pub fn toward_plugin(
         data: Arc::clone(event.data),
         consumer: event.consumer.to_owned(),
         accepted_ms: event.accepted_ms,
+        memory: event.memory.map(Recalled::standing),
+        joined: Vec::new(),
+        joined_conditions: None,
     };
     TowardPlugin { verdicts, facts, recipient, input, crossing }
 }
@@ -184,6 +201,7 @@ fn input(connection: &Connection, hook: &Hook, event: &EventView<'_>, allowed: &
         fields,
         sealed: of(Access::Sealed).map(|field| field.name.to_string()).collect(),
         settings: connection.settings_text.to_string(),
+        memory: event.memory.map(Recalled::entries),
     }
 }
 

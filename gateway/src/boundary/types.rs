@@ -1,5 +1,7 @@
 //! What crosses the boundary, as the host sees it. Nothing in here decides.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The argument of a hook: the record `event` of `wit/`.
@@ -17,6 +19,9 @@ pub struct PluginInput {
     pub sealed: Vec<String>,
     /// JSON object.
     pub settings: String,
+    /// What the plugin remembers, JSON text by key; none: it does not ask. Withheld and never remembered look
+    /// the same: empty.
+    pub memory: Option<BTreeMap<String, String>>,
 }
 
 /// A piece of a request.
@@ -43,6 +48,15 @@ pub struct PluginOutcome {
     pub deliveries: Vec<PluginRequest>,
     /// JSON text.
     pub returns: String,
+}
+
+/// What a call did with its memory; untrusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Whether the plugin looked at it or wrote into it, misses and refused writes included.
+    pub touched: bool,
+    /// All entries as the call left them; none where it wrote nothing.
+    pub written: Option<BTreeMap<String, String>>,
 }
 
 /// A request ready to be authenticated and sent.

@@ -246,8 +246,8 @@ fn check_import(name: &str) -> Option<Problem> {
     let at = format!("component, import `{name}`");
     let problem = |code, message: &str, remedy: &str| Some(Problem::new(code, at.clone(), message, remedy));
     match interface::edge(name) {
-        Edge::Ours("log" | "types") => None,
-        Edge::Ours("memory" | "exchange") => Some(Problem::not_served(at, &format!("the import `{name}`"))),
+        Edge::Ours("log" | "memory" | "types") => None,
+        Edge::Ours("exchange") => Some(Problem::not_served(at, &format!("the import `{name}`"))),
         Edge::Wasi => problem(
             "wasi-import",
             "a plugin has no WASI: no clock, randomness, files or network of its own",
@@ -258,7 +258,7 @@ fn check_import(name: &str) -> Option<Problem> {
         }
         Edge::Ours(_) | Edge::Foreign => problem(
             "unknown-import",
-            "a plugin imports `log` and `types` of `integration:plugin@0.1.0` only",
+            "a plugin imports `log`, `memory` and `types` of `integration:plugin@0.1.0` only",
             "remove the import",
         ),
     }

@@ -10,6 +10,7 @@ use gateway_policy::Choices;
 use moka::sync::Cache;
 
 use super::error::Refusal;
+use super::memories::Memories;
 use crate::store::crypto::{ConsumerKey, MasterKey, new_pseudonym};
 use crate::store::{Change, ConsumerRecord, Digest, Store, Uid};
 
@@ -27,6 +28,7 @@ pub struct Consumer {
     pub key: ConsumerKey,
     engaged: AtomicBool,
     choices: ArcSwap<Choices>,
+    pub(super) memories: Memories,
 }
 
 impl Consumer {
@@ -162,6 +164,7 @@ impl Consumers {
             key,
             engaged: AtomicBool::new(record.engaged),
             choices: ArcSwap::from_pointee(choices),
+            memories: Memories::default(),
         });
         let shared = self.one_of_it(fresh);
         self.by_subject.insert(shared.subject, Arc::clone(&shared));

@@ -14,7 +14,7 @@ use super::gateway::Gateway;
 use super::ledger::Row;
 use super::model::{DecisionView, Provenance};
 use super::registry::LiveConnection;
-use crate::boundary::{Moment, Subject, from_decide, toward_plugin};
+use crate::boundary::{EventView, Moment, Subject, from_decide, toward_plugin};
 use crate::plugin_host::Budget;
 use crate::store::crypto::{format_digest, format_uid};
 use crate::store::{Acceptance, CallRecord, DecisionRecord, NewEvent, Stage, Uid};
@@ -97,10 +97,10 @@ impl Gateway {
         known: bool,
     ) -> Result<DecisionView, Refusal> {
         let (outcome, view) = self.judge_decision(&asked).await?;
-        let CallOutcome { record: call, .. } = outcome;
+        let CallOutcome { record: call, turn, .. } = outcome;
         if known {
             let event = asked.event.uid;
-            return match self.commit(CallOutcome { record: call, deliveries: vec![] }).await? {
+            return match self.commit(CallOutcome { record: call, deliveries: vec![], turn }).await? {
                 true => Ok(view),
                 false => self
                     .recorded(&asked.consumer, &asked.event.event.conditions, &record.key, &asked.slot)
@@ -119,13 +119,16 @@ impl Gateway {
         match self.store.accept_decided(record, call.clone()).await? {
             Acceptance::New { work } => {
                 self.tally(&tally);
+                if let Some(turn) = turn {
+                    turn.committed();
+                }
                 self.stored(&asked.consumer, Arc::clone(&asked.event), plugins, work);
                 Ok(view)
             }
             // The same event came in twice at once. This call ran all the same, so its row is written.
             raced => {
-                let record = CallRecord { decision: None, returns: vec![], ..call };
-                self.commit(CallOutcome { record, deliveries: vec![] }).await?;
+                let record = CallRecord { decision: None, returns: vec![], memory: None, ..call };
+                self.commit(CallOutcome { record, deliveries: vec![], turn: None }).await?;
                 match raced {
                     Acceptance::Conflict => Err(conflict()),
                     _ => Ok(self
@@ -145,6 +148,15 @@ impl Gateway {
     /// Decides, runs and checks; the answer is released only once its record is committed.
     async fn judge_decision(self: &Arc<Self>, asked: &Asked) -> Result<(CallOutcome, DecisionView), Refusal> {
         let Asked { live, hook, slot, consumer, event, deadline } = asked;
+        let mut turn = None;
+        let mut in_time = true;
+        if live.loaded.imports_memory() {
+            let turns = consumer.memory_turn(&*self.store, &live.connection.plugin);
+            match tokio::time::timeout_at((*deadline).into(), turns).await {
+                Ok(taken) => turn = Some(taken?),
+                Err(_) => in_time = false,
+            }
+        }
         let now_ms = self.clock.now_ms();
         let moment: Moment = self.book.moment(event.accepted_ms, now_ms);
         let row = Row::of_call(self, &live.connection, consumer, event, moment);
@@ -156,7 +168,9 @@ impl Gateway {
         };
         let Some(declared) = live.connection.release.hooks.get(*hook) else { return Err(Refusal::Internal) };
         let identity = self.identity(live, consumer, event);
-        let toward = toward_plugin(&live.connection, *hook, declared, &identity.view(event), subject, moment);
+        let recalled = self.recalled(live, *hook, turn.as_ref(), subject, moment);
+        let view = EventView { memory: recalled.as_ref(), ..identity.view(event) };
+        let toward = toward_plugin(&live.connection, *hook, declared, &view, subject, moment);
         let mut flow =
             row.record(Stage::Call, Flow::Decide, toward.recipient, toward.verdicts, toward.facts, "ran");
         let input = match toward.input {
@@ -166,6 +180,10 @@ impl Gateway {
                 return self.no_answer(asked, flow, None);
             }
         };
+        if !in_time {
+            flow.outcome = "failed:busy".into();
+            return self.no_answer(asked, flow, None);
+        }
         if live.breaker.admit(now_ms).is_err() {
             flow.outcome = "not-run:breaker-open".into();
             return self.no_answer(asked, flow, None);
@@ -173,23 +191,32 @@ impl Gateway {
         flow.payload = Some(consumer.key.digest(input.get().fields.as_bytes()));
         let started = Instant::now();
         let budget = Budget::within(deadline.saturating_duration_since(started));
-        let call = self.host.decide(&live.loaded, slot, input, budget).await;
+        let mut call = self.host.decide(&live.loaded, slot, input, budget).await;
         flow.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         flow.fuel = call.fuel_used;
-        let log = self.log_of(&call, &flow, consumer);
+        let used = std::mem::take(&mut call.memory);
+        let mut crossing = toward.crossing;
+        if used.touched {
+            crossing.touch_memory();
+        }
+        let log = self.log_of(&call, &flow, consumer, || crossing.labels(&live.connection));
         let checked = match call.result {
-            Ok(answer) => {
-                from_decide(&self.book, &live.connection, &toward.crossing, subject, moment, &answer)
-                    .map_err(Failed::of_violation)
-            }
+            Ok(answer) => from_decide(&self.book, &live.connection, &crossing, subject, moment, &answer)
+                .map_err(Failed::of_violation),
             Err(error) => Err(Failed::of_call(&error)),
         };
+        let kept = checked.is_ok().then_some(used);
+        let after = crossing.memory_after(&live.connection, subject.conditions, kept);
+        let memory = turn.as_mut().map(|turn| turn.leave(consumer, after)).transpose()?.flatten();
         let checked = match checked {
             Ok(checked) => checked,
             Err(Failed { code, broken }) => {
                 self.note_failure(live, now_ms, &code, broken);
                 flow.outcome = code;
-                return self.no_answer(asked, flow, log);
+                let (mut outcome, view) = self.no_answer(asked, flow, log)?;
+                outcome.record.memory = memory;
+                outcome.turn = turn;
+                return Ok((outcome, view));
             }
         };
         live.breaker.succeeded();
@@ -215,6 +242,8 @@ impl Gateway {
         };
         let mut outcome = self.outcome(&row, flow, checked, consumer, event)?;
         outcome.record.log = log;
+        outcome.record.memory = memory;
+        outcome.turn = turn;
         outcome.record.decision = Some(decision_record(asked, &view)?);
         Ok((outcome, view))
     }
@@ -227,9 +256,16 @@ impl Gateway {
     ) -> Result<(CallOutcome, DecisionView), Refusal> {
         let view = DecisionView::none(flow.outcome.clone());
         let decision = Some(decision_record(asked, &view)?);
-        let record =
-            CallRecord { work: None, flows: vec![flow], deliveries: vec![], returns: vec![], decision, log };
-        Ok((CallOutcome { record, deliveries: vec![] }, view))
+        let record = CallRecord {
+            work: None,
+            flows: vec![flow],
+            deliveries: vec![],
+            returns: vec![],
+            decision,
+            log,
+            memory: None,
+        };
+        Ok((CallOutcome { record, deliveries: vec![], turn: None }, view))
     }
 
     /// The recorded answer for an event and a slot.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gateway_policy::{Decision, Facts, Flow, Recipient};
+use gateway_policy::{Access, Decision, Facts, Flow, LabelSet, Recipient};
 use tokio::sync::Semaphore;
 
 use super::accept::{StoredEvent, event_place};
@@ -13,8 +13,11 @@ use super::error::Refusal;
 use super::event;
 use super::gateway::Gateway;
 use super::ledger::Row;
-use super::registry::LiveConnection;
-use crate::boundary::{Checked, Crossing, EventView, Moment, Subject, Violation, from_share, toward_plugin};
+use super::memories::Turn;
+use super::registry::{LiveConnection, Registry};
+use crate::boundary::{
+    Checked, Crossing, EventView, Moment, Recalled, Subject, Violation, from_share, recall, toward_plugin,
+};
 use crate::plugin_host::{Budget, Call, CallError};
 use crate::store::crypto::{format_digest, format_uid};
 use crate::store::{CallRecord, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, Uid, WorkRecord};
@@ -78,6 +81,8 @@ impl Failed {
 pub(super) struct CallOutcome {
     pub(super) record: CallRecord,
     pub(super) deliveries: Vec<DueDelivery>,
+    /// The call's turn with the plugin's memory, which lasts until the commit.
+    pub(super) turn: Option<Turn>,
 }
 
 impl Gateway {
@@ -158,7 +163,7 @@ impl Gateway {
     }
 
     async fn work_on(self: &Arc<Self>, due: DueWork) -> Result<(), Refusal> {
-        let registry = self.registry.load_full();
+        let (registry, mut turn) = self.memory_turn(&due).await?;
         let Some(live) = registry.connection(&due.consumer.brand, &due.plugin) else {
             // On, and not to be used now: what waits for it is not lost.
             if registry.is_unusable(&due.consumer.brand, &due.plugin) {
@@ -180,15 +185,21 @@ impl Gateway {
         };
         let Some(hook_data) = live.connection.release.hooks.get(hook) else { return Err(Refusal::Internal) };
         let identity = self.identity(live, &due.consumer, &due.event);
-        let toward =
-            toward_plugin(&live.connection, hook, hook_data, &identity.view(&due.event), subject, moment);
+        let recalled = self.recalled(live, hook, turn.as_ref(), subject, moment);
+        let view = EventView { memory: recalled.as_ref(), ..identity.view(&due.event) };
+        let toward = toward_plugin(&live.connection, hook, hook_data, &view, subject, moment);
         let row = Row::of_call(self, &live.connection, &due.consumer, &due.event, moment);
         let mut flow =
             row.record(Stage::Call, Flow::Share, toward.recipient, toward.verdicts, toward.facts, "ran");
-        let outcome = match toward.input {
+        let mut outcome = match toward.input {
             Err(not_run) => {
                 flow.outcome = not_run.code().into();
-                CallOutcome::only(due.id, flow)
+                let mut outcome = CallOutcome::only(due.id, flow);
+                let after = toward.crossing.memory_after(&live.connection, subject.conditions, None);
+                if let Some(turn) = &mut turn {
+                    outcome.record.memory = turn.leave(&due.consumer, after)?;
+                }
+                outcome
             }
             Ok(input) => {
                 if let Err(until_ms) = live.breaker.admit(now_ms) {
@@ -210,10 +221,45 @@ impl Gateway {
                     flow.outcome = Failed::of_call(error).code;
                     return self.defer(&due, now_ms + wait, 1, flow).await;
                 }
-                self.judge_share(live, &due, &row, flow, &toward.crossing, subject, moment, call)?
+                self.judge_share(
+                    live,
+                    &due,
+                    &row,
+                    flow,
+                    toward.crossing,
+                    turn.as_mut(),
+                    subject,
+                    moment,
+                    call,
+                )?
             }
         };
+        outcome.turn = turn;
         self.commit(outcome).await.map(drop)
+    }
+
+    /// The turn of a call whose plugin remembers, and the newest snapshot after what waiting it took.
+    async fn memory_turn(&self, due: &DueWork) -> Result<(Arc<Registry>, Option<Turn>), Refusal> {
+        let registry = self.registry.load_full();
+        let live = registry.connection(&due.consumer.brand, &due.plugin);
+        if !live.is_some_and(|live| live.loaded.imports_memory()) {
+            return Ok((registry, None));
+        }
+        let turn = due.consumer.memory_turn(&*self.store, &due.plugin).await?;
+        Ok((self.registry.load_full(), Some(turn)))
+    }
+
+    /// What a call of the hook may have of its plugin's memory; none where the plugin does not ask for it.
+    pub(super) fn recalled(
+        &self,
+        live: &LiveConnection,
+        hook: usize,
+        turn: Option<&Turn>,
+        subject: Subject<'_>,
+        moment: Moment,
+    ) -> Option<Recalled> {
+        let turn = turn.filter(|_| live.loaded.imports_memory())?;
+        Some(recall(&self.book, &live.connection, hook, turn.memory(), subject, moment))
     }
 
     /// Checks what a call gave back, and puts together what is to be committed.
@@ -224,29 +270,40 @@ impl Gateway {
         due: &DueWork,
         row: &Row<'_>,
         mut flow: FlowRecord,
-        crossing: &Crossing,
+        mut crossing: Crossing,
+        turn: Option<&mut Turn>,
         subject: Subject<'_>,
         moment: Moment,
-        call: Call<crate::boundary::PluginOutcome>,
+        mut call: Call<crate::boundary::PluginOutcome>,
     ) -> Result<CallOutcome, Refusal> {
-        let log = self.log_of(&call, &flow, &due.consumer);
+        let used = std::mem::take(&mut call.memory);
+        if used.touched {
+            crossing.touch_memory();
+        }
+        let log = self.log_of(&call, &flow, &due.consumer, || crossing.labels(&live.connection));
         let checked = match call.result {
-            Ok(outcome) => from_share(&self.book, &live.connection, crossing, subject, moment, outcome)
+            Ok(outcome) => from_share(&self.book, &live.connection, &crossing, subject, moment, outcome)
                 .map_err(Failed::of_violation),
             Err(error) => Err(Failed::of_call(&error)),
         };
+        let kept = checked.is_ok().then_some(used);
+        let after = crossing.memory_after(&live.connection, subject.conditions, kept);
+        let memory = turn.map(|turn| turn.leave(&due.consumer, after)).transpose()?.flatten();
         match checked {
             Err(Failed { code, broken }) => {
                 self.note_failure(live, row.at_ms, &code, broken);
                 flow.outcome = code;
-                let record = CallRecord { log, ..CallOutcome::only(due.id, flow).record };
-                Ok(CallOutcome { record, deliveries: vec![] })
+                let mut outcome = CallOutcome::only(due.id, flow);
+                outcome.record.log = log;
+                outcome.record.memory = memory;
+                Ok(outcome)
             }
             Ok(checked) => {
                 live.breaker.succeeded();
                 let mut outcome = self.outcome(row, flow, checked, &due.consumer, &due.event)?;
                 outcome.record.work = Some(due.id);
                 outcome.record.log = log;
+                outcome.record.memory = memory;
                 Ok(outcome)
             }
         }
@@ -269,6 +326,7 @@ impl Gateway {
             returns: vec![],
             decision: None,
             log: None,
+            memory: None,
         };
         if !checked.verdicts.is_empty() {
             let outcome = if checked.returned.is_some() { "returned" } else { "withheld" };
@@ -314,7 +372,7 @@ impl Gateway {
                 planned: Arc::new(planned),
             });
         }
-        Ok(CallOutcome { record, deliveries })
+        Ok(CallOutcome { record, deliveries, turn: None })
     }
 
     /// The id of a request: that of its event with the random part replaced by a keyed digest of (event,
@@ -332,12 +390,15 @@ impl Gateway {
 
     /// Commits a call; then, and only then, its deliveries go on.
     pub(super) async fn commit(self: &Arc<Self>, outcome: CallOutcome) -> Result<bool, Refusal> {
-        let CallOutcome { record, deliveries } = outcome;
+        let CallOutcome { record, deliveries, turn } = outcome;
         let tally = Tally::of(&record.flows);
         if !self.store.record_call(record).await? {
             return Ok(false);
         }
         self.tally(&tally);
+        if let Some(turn) = turn {
+            turn.committed();
+        }
         for delivery in deliveries {
             self.deliveries.push(delivery.id, delivery);
         }
@@ -409,8 +470,14 @@ impl Gateway {
         }
     }
 
-    /// Log and failure texts, under the consumer's key.
-    pub(super) fn log_of<T>(&self, call: &Call<T>, flow: &FlowRecord, consumer: &Consumer) -> Option<NewLog> {
+    /// Log and failure texts with the labels of the call, under the consumer's key.
+    pub(super) fn log_of<T>(
+        &self,
+        call: &Call<T>,
+        flow: &FlowRecord,
+        consumer: &Consumer,
+        labels: impl FnOnce() -> LabelSet,
+    ) -> Option<NewLog> {
         let failure = match &call.result {
             Err(CallError::Rejected(text) | CallError::Unavailable(text)) => Some(text.as_str()),
             _ => None,
@@ -420,7 +487,9 @@ impl Gateway {
         }
         let lines: Vec<_> =
             call.logs.iter().map(|line| (line.level.as_str(), line.message.as_str())).collect();
-        let text = serde_json::json!({ "lines": lines, "dropped": call.logs_dropped, "failure": failure });
+        let text = serde_json::json!({
+            "lines": lines, "dropped": call.logs_dropped, "failure": failure, "labels": labels(),
+        });
         let place = format!("log/{}", format_uid(&flow.id));
         let text = consumer.key.seal(&place, text.to_string().as_bytes()).ok()?;
         Some(NewLog { flow: flow.id, consumer: consumer.id, text })
@@ -480,6 +549,7 @@ impl Identity {
             consumer: &self.consumer,
             accepted_ms: stored.accepted_ms,
             data: &stored.data,
+            memory: None,
         }
     }
 }
@@ -499,7 +569,9 @@ impl Tally {
         let outcome = toward.map_or("not-run", |flow| flow.outcome.as_str());
         Self {
             decisions: toward.map_or_else(Vec::new, |flow| {
-                flow.verdicts.iter().map(|field| field.verdict.decision).collect()
+                let declared = |access| matches!(access, Access::Read | Access::Sealed);
+                let fields = flow.verdicts.iter().filter(|field| declared(field.access));
+                fields.map(|field| field.verdict.decision).collect()
             }),
             flows: flows.len() as u64,
             calls: u64::from(!outcome.starts_with("not-run") && outcome != "failed:busy"),
@@ -519,8 +591,10 @@ impl CallOutcome {
                 returns: vec![],
                 decision: None,
                 log: None,
+                memory: None,
             },
             deliveries: vec![],
+            turn: None,
         }
     }
 }

@@ -16,6 +16,7 @@ mod flows;
 mod gateway;
 mod keys;
 mod ledger;
+mod memories;
 mod model;
 mod preview;
 mod publish;

@@ -1,10 +1,13 @@
 //! One call: a slot, a fresh store and instance, the hook, and what came of it. Nothing of it is
 //! kept or used again.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Instant;
 
 use wasmtime::{Engine, Store, Trap, UpdateDeadline};
+
+use crate::boundary::MemoryUse;
 
 use super::bindings::Level;
 use super::error::CallError;
@@ -24,6 +27,8 @@ pub struct Call<T> {
     pub logs_dropped: u32,
     /// Linear memory of the instance at its end, in bytes.
     pub memory_bytes: u64,
+    /// What it did with its memory of the consumer; of use also where the call failed.
+    pub memory: MemoryUse,
 }
 
 /// A line that a plugin logged: untrusted, and under the call's labels.
@@ -81,7 +86,14 @@ impl fmt::Debug for LogLine {
 impl<T> Call<T> {
     /// A call that ended before it had an instance.
     pub(super) fn refused(error: CallError) -> Self {
-        Self { result: Err(error), fuel_used: 0, logs: Vec::new(), logs_dropped: 0, memory_bytes: 0 }
+        Self {
+            result: Err(error),
+            fuel_used: 0,
+            logs: Vec::new(),
+            logs_dropped: 0,
+            memory_bytes: 0,
+            memory: MemoryUse::default(),
+        }
     }
 }
 
@@ -91,8 +103,9 @@ pub(super) fn store(
     limits: &Limits,
     budget: Budget,
     deadline: Instant,
+    memory: Option<BTreeMap<String, String>>,
 ) -> wasmtime::Result<Store<InstanceState>> {
-    let mut store = Store::new(engine, InstanceState::new(limits));
+    let mut store = Store::new(engine, InstanceState::new(limits, memory));
     store.limiter(|state| &mut state.quota);
     store.set_fuel(budget.fuel)?;
     store.set_hostcall_fuel(limits.crossing_bytes);
@@ -120,6 +133,7 @@ pub(super) fn finish<T>(
         logs: state.log.lines,
         logs_dropped: state.log.dropped,
         memory_bytes: state.quota.memory as u64,
+        memory: state.memory.into_use(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The plugin host: loads releases and runs their hooks. It may not decide what a plugin gets, nor
 //! believe what it answers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
@@ -172,12 +172,12 @@ impl PluginHost {
         if let Err(refusal) = output::check_input(limits, &input, "") {
             return Call::refused(refusal);
         }
-        let event = output::event(input);
+        let (event, memory) = output::event(input);
         let run = async |store: &mut Store<InstanceState>| {
             let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
             plugin.integration_plugin_share().call_on_event(&mut *store, &event).await
         };
-        self.inner.run(budget, run, |outcome| output::outcome(limits, outcome)).await
+        self.inner.run(budget, memory, run, |outcome| output::outcome(limits, outcome)).await
     }
 
     /// Calls the hook `decide` for `slot`. The answer is JSON text, not yet checked.
@@ -206,12 +206,12 @@ impl PluginHost {
         if let Err(refusal) = output::check_input(limits, &input, slot) {
             return Call::refused(refusal);
         }
-        let event = output::event(input);
+        let (event, memory) = output::event(input);
         let run = async |store: &mut Store<InstanceState>| {
             let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
             plugin.integration_plugin_decide().call_decide(&mut *store, slot, &event).await
         };
-        self.inner.run(budget, run, |json| output::answer(limits, json)).await
+        self.inner.run(budget, memory, run, |json| output::answer(limits, json)).await
     }
 
     async fn cached(&self, digest: [u8; 32]) -> Result<Option<Component>, HostError> {
@@ -265,6 +265,7 @@ impl Inner {
     async fn run<A, T>(
         &self,
         budget: Budget,
+        memory: Option<BTreeMap<String, String>>,
         hook: impl AsyncFnOnce(&mut Store<InstanceState>) -> wasmtime::Result<Result<A, Failure>>,
         check: impl FnOnce(A) -> Result<T, CallError>,
     ) -> Call<T> {
@@ -277,7 +278,7 @@ impl Inner {
             Err(refusal) => return Call::refused(refusal),
         };
         let _clock = self.ticker.running();
-        let Ok(mut store) = call::store(&self.engine, &self.limits, budget, deadline) else {
+        let Ok(mut store) = call::store(&self.engine, &self.limits, budget, deadline, memory) else {
             return Call::refused(CallError::Internal);
         };
 

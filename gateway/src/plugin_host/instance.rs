@@ -1,4 +1,6 @@
-//! What the host keeps of one running instance: its limits, its log. It may not outlive the call.
+//! What the host keeps of one running instance: its limits, its log, its memory. It may not outlive the call.
+
+use std::collections::BTreeMap;
 
 use wasmtime::component::{Linker, WasmStr};
 use wasmtime::{ResourceLimiter, StoreContextMut, Trap};
@@ -6,16 +8,18 @@ use wasmtime::{ResourceLimiter, StoreContextMut, Trap};
 use super::bindings::Level;
 use super::call::{LogLevel, LogLine};
 use super::limits::{LOG_CALL_FUEL, Limits};
+use super::memory::{self, Remembered};
 use super::output::truncate;
 
 /// The data of one call's store.
 pub(super) struct InstanceState {
     pub(super) quota: Quota,
     pub(super) log: Log,
+    pub(super) memory: Remembered,
 }
 
 impl InstanceState {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits, memory: Option<BTreeMap<String, String>>) -> Self {
         Self {
             quota: Quota {
                 memory_limit: limits.memory,
@@ -32,6 +36,7 @@ impl InstanceState {
                 lines: Vec::new(),
                 dropped: 0,
             },
+            memory: Remembered::new(limits, memory),
         }
     }
 }
@@ -97,12 +102,12 @@ pub(super) struct Log {
     pub(super) dropped: u32,
 }
 
-/// Gives guests what they may import: `log`, and `types`, which holds no functions. Nothing else.
+/// Gives guests what they may import: `log`, `memory`, and `types`, which holds no functions. Nothing else.
 pub(super) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     linker.instance("integration:plugin/types@0.1.0")?;
     // By hand and not through `bindgen!`, whose log would copy each message before it can be cut.
     linker.instance("integration:plugin/log@0.1.0")?.func_wrap("write", write)?;
-    Ok(())
+    memory::link(linker)
 }
 
 fn write(
@@ -126,7 +131,7 @@ fn write(
 }
 
 /// Takes fuel for work that the host does for the guest, so that it cannot be had for nothing.
-fn charge(store: &mut StoreContextMut<'_, InstanceState>, fuel: u64) -> wasmtime::Result<()> {
+pub(super) fn charge(store: &mut StoreContextMut<'_, InstanceState>, fuel: u64) -> wasmtime::Result<()> {
     match store.get_fuel()?.checked_sub(fuel) {
         Some(left) => store.set_fuel(left),
         None => {

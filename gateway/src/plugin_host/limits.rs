@@ -21,7 +21,7 @@ pub struct Budget {
     /// Wall clock for the whole call, waiting for a free slot included.
     pub deadline: Duration,
     /// Deterministic cost of the guest's instructions: about one unit each, and one for each byte
-    /// logged.
+    /// logged or remembered.
     pub fuel: u64,
 }
 
@@ -120,6 +120,16 @@ pub struct Limits {
     /// Log lines kept of one call; the rest is counted.
     pub log_lines: usize,
 
+    // What a plugin remembers of one consumer.
+    /// Entries. What a plugin keeps of one person fits into a few.
+    pub memory_entries: usize,
+    /// A key: a name that the plugin's author chose.
+    pub memory_key_bytes: usize,
+    /// A value, JSON text: a summary of a conversation fits, the conversation does not.
+    pub memory_value_bytes: usize,
+    /// Keys and values together. All of it is read, decrypted and written again with a call.
+    pub memory_total_bytes: usize,
+
     // Time.
     /// The longest deadline that a budget can ask for; a longer one is cut to this.
     pub longest_call: Duration,
@@ -167,6 +177,11 @@ impl Default for Limits {
             log_line_bytes: 2 * KIB,
             log_lines: 100,
 
+            memory_entries: 64,
+            memory_key_bytes: 128,
+            memory_value_bytes: 8 * KIB,
+            memory_total_bytes: 32 * KIB,
+
             longest_call: Duration::from_secs(60),
             tick: Duration::from_millis(2),
             tick_linger: Duration::from_secs(1),
@@ -187,6 +202,9 @@ pub(super) const MEMORY_GUARD: u64 = 32 * MIB as u64;
 
 /// Fixed fuel for one call of the log: what a host call costs beside its bytes.
 pub(super) const LOG_CALL_FUEL: u64 = 200;
+
+/// The same for one call of any other interface.
+pub(super) const HOST_CALL_FUEL: u64 = LOG_CALL_FUEL;
 
 /// How much is kept of what the compiling process says when it fails.
 pub(super) const COMPILER_MESSAGE_BYTES: usize = 2 * KIB;

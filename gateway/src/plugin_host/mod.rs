@@ -22,6 +22,7 @@ mod error;
 mod host;
 mod instance;
 mod limits;
+mod memory;
 mod output;
 mod release;
 mod ticker;

@@ -1,16 +1,18 @@
 //! From the interface's types to the boundary's, with the size of everything checked. It may not
 //! judge what an answer says: that is the boundary's.
 
+use std::collections::BTreeMap;
+
 use crate::boundary::{Part, PluginInput, PluginOutcome, PluginRequest};
 
 use super::bindings;
 use super::error::CallError;
 use super::limits::Limits;
 
-/// A hook's argument from what the boundary permitted; moves, does not copy.
-pub(super) fn event(input: PluginInput) -> bindings::Event {
-    let PluginInput { id, kind, time, consumer, fields, sealed, settings } = input;
-    bindings::Event { id, kind, time, consumer, fields, sealed, settings }
+/// A hook's argument and the memory beside it, from what the boundary permitted; moves, does not copy.
+pub(super) fn event(input: PluginInput) -> (bindings::Event, Option<BTreeMap<String, String>>) {
+    let PluginInput { id, kind, time, consumer, fields, sealed, settings, memory } = input;
+    (bindings::Event { id, kind, time, consumer, fields, sealed, settings }, memory)
 }
 
 /// Refuses an input that is larger than a plugin is given. `slot` is what `decide` adds.

@@ -12,6 +12,7 @@ use super::instance::InstanceState;
 
 const SHARE: &str = "integration:plugin/share@0.1.0";
 const DECIDE: &str = "integration:plugin/decide@0.1.0";
+const MEMORY: &str = "integration:plugin/memory@0.1.0";
 
 /// A release, compiled and linked. Cloning is cheap; its code is freed with the last clone.
 #[derive(Clone)]
@@ -23,6 +24,7 @@ pub(super) struct Release {
     digest: [u8; 32],
     pub(super) share: Option<SharePluginPre<InstanceState>>,
     pub(super) decide: Option<DecidePluginPre<InstanceState>>,
+    imports_memory: bool,
 }
 
 impl LoadedRelease {
@@ -39,6 +41,11 @@ impl LoadedRelease {
     /// Whether [`decide`](super::PluginHost::decide) can be called.
     pub fn exports_decide(&self) -> bool {
         self.inner.decide.is_some()
+    }
+
+    /// Whether it remembers: then a call needs the consumer's memory.
+    pub fn imports_memory(&self) -> bool {
+        self.inner.imports_memory
     }
 }
 
@@ -73,5 +80,7 @@ pub(super) fn link(
     component
         .initialize_copy_on_write_image()
         .map_err(|_| HostError::Internal { doing: "preparing a memory image" })?;
-    Ok(Release { digest, share, decide })
+    let imports =
+        |name: &str| component.component_type().imports(linker.engine()).any(|(known, _)| known == name);
+    Ok(Release { digest, share, decide, imports_memory: imports(MEMORY) })
 }

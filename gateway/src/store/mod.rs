@@ -122,7 +122,9 @@ pub trait Store: Send + Sync {
 
     // ---- outcomes and the ledger ----
 
-    /// Commits flows, outcome, outbox and decision, and marks the work done: in one transaction, before
+    /// What a connection's plugin remembers about a consumer: [`NewMemory::payload`] as it was last recorded.
+    async fn memory(&self, consumer: i64, plugin: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Commits flows, outcome, outbox, memory and decision, and marks the work done: in one transaction, before
     /// anything is released. `false`, and nothing written, where the work was done already or the
     /// event's decision for that slot is recorded already.
     async fn record_call(&self, call: CallRecord) -> Result<bool, StoreError>;

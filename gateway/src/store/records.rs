@@ -155,15 +155,21 @@ pub enum Stage {
     Delivery,
     /// Toward the brand: what a plugin returned.
     Return,
+    /// Toward a partner's endpoint, during a call that waits for the answer.
+    Exchange,
 }
 
 impl Stage {
+    /// Every stage.
+    pub const ALL: [Self; 4] = [Self::Call, Self::Delivery, Self::Return, Self::Exchange];
+
     /// The key that the ledger and the API use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Call => "call",
             Self::Delivery => "delivery",
             Self::Return => "return",
+            Self::Exchange => "exchange",
         }
     }
 }
@@ -229,6 +235,18 @@ pub struct CallRecord {
     pub decision: Option<DecisionRecord>,
     /// Log and failure texts, encrypted under the consumer's key; place `log/<flow id>`.
     pub log: Option<NewLog>,
+    /// What the plugin remembers from now on; none: as before.
+    pub memory: Option<NewMemory>,
+}
+
+/// What a plugin remembers about a consumer, in place of what it remembered before.
+#[derive(Clone, Debug)]
+pub struct NewMemory {
+    pub consumer: i64,
+    pub plugin: String,
+    /// Entries, labels and conditions, encrypted under the consumer's key; place `memory/<consumer>/<plugin>`.
+    /// None: nothing is remembered any more.
+    pub payload: Option<Vec<u8>>,
 }
 
 /// Log and failure texts of a call.

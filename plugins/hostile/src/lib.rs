@@ -1,6 +1,7 @@
 //! Everything that a plugin may not do, one behaviour a call. For the gateway's tests alone.
 
 mod exhaust;
+mod memory;
 mod requests;
 mod returns;
 
@@ -93,6 +94,20 @@ pub const BEHAVIOURS: &[(&str, Expected)] = {
     ]
 };
 
+/// Behaviours that use what outlives a call, or wait for the partner: what comes of each depends on the calls
+/// before it, and on the partner.
+pub const LASTING: &[&str] = &[
+    // memory
+    "remember",
+    "remember-by-name",
+    "remember-and-trap",
+    "recall",
+    "recall-by-name",
+    "recall-what-it-remembers",
+    "count",
+    "overfill",
+];
+
 /// The plugin.
 pub struct Hostile;
 
@@ -118,6 +133,9 @@ fn returned(behaviour: &str, event: &Event) -> Result<String, Failure> {
         "value-in-failure" => Err(Failure::Rejected(format!("no such customer: {}", secret(event)))),
         "huge-failure" => Err(Failure::Unavailable("x".repeat(10_000_000))),
         _ => {
+            if let Some(returned) = memory::json(behaviour, &secret(event)) {
+                return returned;
+            }
             exhaust::run(behaviour);
             returns::json(behaviour, &secret(event))
                 .ok_or_else(|| Failure::Rejected("no such behaviour".to_owned()))

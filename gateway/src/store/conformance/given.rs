@@ -110,6 +110,7 @@ pub(crate) fn call(consumer: &ConsumerRecord, event: &Uid, work: Option<i64>) ->
         }],
         decision: None,
         log: Some(NewLog { flow: flow.id, consumer: consumer.id, text: vec![8; 20] }),
+        memory: None,
         flows: vec![flow],
     }
 }

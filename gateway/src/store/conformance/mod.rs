@@ -35,6 +35,7 @@ pub(crate) async fn all<S: Store, K, F: Future<Output = (S, K)>>(open: impl Fn()
         a_call_is_recorded_once,
         a_decision_is_recorded_once,
         a_call_leaves_everything_or_nothing,
+        a_memory_is_kept_replaced_and_forgotten_with_its_call,
         an_operation_that_fails_harms_no_other,
         a_delivery_goes_from_attempt_to_attempt_to_its_end,
         a_delivery_that_is_not_pending_may_not_be_attempted,
@@ -294,6 +295,41 @@ async fn a_call_leaves_everything_or_nothing(store: &dyn Store) {
     assert!(store.record_call(whole).await.unwrap());
 }
 
+async fn a_memory_is_kept_replaced_and_forgotten_with_its_call(store: &dyn Store) {
+    let (one, other) = (consumer(store, "north", 1).await, consumer(store, "north", 2).await);
+    let write = |whose: &ConsumerRecord, plugin: &str, payload: Option<u8>| CallRecord {
+        memory: Some(NewMemory {
+            consumer: whose.id,
+            plugin: plugin.into(),
+            payload: payload.map(|byte| vec![byte; 9]),
+        }),
+        deliveries: vec![],
+        ..call(whose, &new_uid(NOW), None)
+    };
+    let read = async |whose: &ConsumerRecord, plugin: &str| {
+        store.memory(whose.id, plugin).await.unwrap().map(|payload| payload[0])
+    };
+    assert_eq!(read(&one, "adf-lead").await, None);
+    // At once, so that they come to be one group.
+    let writes =
+        [write(&one, "adf-lead", Some(1)), write(&other, "adf-lead", Some(2)), write(&one, "other", Some(3))];
+    for written in futures::future::join_all(writes.map(|call| store.record_call(call))).await {
+        assert!(written.unwrap());
+    }
+    assert_eq!((read(&one, "adf-lead").await, read(&other, "adf-lead").await), (Some(1), Some(2)));
+    assert!(store.record_call(write(&one, "adf-lead", Some(4))).await.unwrap());
+    assert!(store.record_call(write(&other, "adf-lead", None)).await.unwrap());
+    assert!(store.record_call(write(&other, "never", None)).await.unwrap());
+    assert_eq!((read(&one, "adf-lead").await, read(&other, "adf-lead").await), (Some(4), None));
+    assert_eq!(read(&one, "other").await, Some(3));
+    // Not without its call.
+    let (event, work) = accepted(store, &one, 1).await;
+    let done = CallRecord { work: Some(work), ..write(&one, "adf-lead", Some(5)) };
+    assert!(store.record_call(call(&one, &event.uid, Some(work))).await.unwrap());
+    assert!(!store.record_call(done).await.unwrap());
+    assert_eq!(read(&one, "adf-lead").await, Some(4));
+}
+
 async fn an_operation_that_fails_harms_no_other(store: &dyn Store) {
     let consumer = consumer(store, "north", 1).await;
     let mut work = Vec::new();
@@ -466,6 +502,7 @@ async fn flows_are_found_by_each_filter(store: &dyn Store) {
             returns: vec![],
             decision: None,
             log: None,
+            memory: None,
         };
         assert!(store.record_call(call).await.unwrap());
     }

@@ -1,13 +1,13 @@
 //! Writes what a call leaves behind, and puts work off. It marks work as done by deleting it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::LazyLock;
 
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, SqliteConnection};
 
-use super::super::{CallRecord, DecisionRecord, NewDelivery, NewLog, NewReturn};
+use super::super::{CallRecord, DecisionRecord, NewDelivery, NewLog, NewMemory, NewReturn};
 use super::apply::State;
 use super::bulk::{Bulk, Script};
 use super::errors::Trouble;
@@ -25,6 +25,18 @@ static ADD_RETURNS: LazyLock<Bulk> = LazyLock::new(|| {
 });
 static ADD_LOGS: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::insert("call_logs", &["flow", "consumer", "text"], ""));
+static KEEP_MEMORIES: LazyLock<Bulk> = LazyLock::new(|| {
+    let conflict = "ON CONFLICT (consumer, plugin) DO UPDATE SET payload = excluded.payload";
+    Bulk::insert("memories", &["consumer", "plugin", "payload"], conflict)
+});
+// A join and not `(consumer, plugin) IN (…)`, which SQLite answers by reading the whole table.
+static FORGET_MEMORIES: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "DELETE FROM memories WHERE id IN (SELECT m.id FROM (VALUES {rows}) AS gone CROSS JOIN memories AS m \
+         ON m.consumer = gone.column1 AND m.plugin = gone.column2)",
+        2,
+    )
+});
 
 /// A call to be recorded.
 pub(super) struct Offered<'a> {
@@ -62,6 +74,9 @@ pub(super) fn record<'a>(
     let mut requests: Vec<&NewDelivery> = Vec::new();
     let mut returns: Vec<&NewReturn> = Vec::new();
     let mut logs: Vec<&NewLog> = Vec::new();
+    // By consumer and plugin: one statement must not write a row twice. Calls that write the same memory are
+    // recorded one after the other, so that there is nothing to choose.
+    let mut memories: BTreeMap<(i64, &str), &NewMemory> = BTreeMap::new();
     for Offered { call, flows: shaped, first } in calls {
         let decision = call.decision.as_ref();
         let done = call.work.is_some_and(|work_row| work.contains(&work_row))
@@ -81,6 +96,7 @@ pub(super) fn record<'a>(
         requests.extend(&call.deliveries);
         returns.extend(&call.returns);
         logs.extend(&call.log);
+        memories.extend(call.memory.iter().map(|memory| ((memory.consumer, memory.plugin.as_str()), memory)));
     }
 
     let work: Vec<i64> = work.into_iter().collect();
@@ -101,6 +117,17 @@ pub(super) fn record<'a>(
         arguments.add(log.flow.as_slice())?;
         arguments.add(log.consumer)?;
         arguments.add(log.text.as_slice())
+    })?;
+    let (kept, forgotten): (Vec<&NewMemory>, Vec<&NewMemory>) =
+        memories.into_values().partition(|memory| memory.payload.is_some());
+    script.write(&KEEP_MEMORIES, &kept, |arguments, memory| {
+        arguments.add(memory.consumer)?;
+        arguments.add(memory.plugin.as_str())?;
+        arguments.add(memory.payload.as_deref())
+    })?;
+    script.write(&FORGET_MEMORIES, &forgotten, |arguments, memory| {
+        arguments.add(memory.consumer)?;
+        arguments.add(memory.plugin.as_str())
     })?;
     Ok(answers)
 }
@@ -136,5 +163,5 @@ pub(super) async fn defer(
 
 #[cfg(test)]
 pub(super) fn texts() -> Vec<String> {
-    vec![DELETE_WORK.text()]
+    vec![DELETE_WORK.text(), FORGET_MEMORIES.text()]
 }

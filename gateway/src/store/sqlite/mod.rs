@@ -249,6 +249,10 @@ impl Store for SqliteStore {
         reads::consumer_events(&self.readers, consumer, limit).await
     }
 
+    async fn memory(&self, consumer: i64, plugin: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        reads::memory(&self.readers, consumer, plugin).await
+    }
+
     async fn record_call(&self, mut call: CallRecord) -> Result<bool, StoreError> {
         let flows = all_shaped(std::mem::take(&mut call.flows));
         self.write_whether(Operation::Call { call, flows }).await

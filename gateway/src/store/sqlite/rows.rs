@@ -241,5 +241,5 @@ pub(super) fn flow(row: &SqliteRow) -> Result<FlowRecord, StoreError> {
 }
 
 fn stage(word: &str) -> Option<Stage> {
-    [Stage::Call, Stage::Delivery, Stage::Return].into_iter().find(|stage| stage.as_str() == word)
+    Stage::ALL.into_iter().find(|stage| stage.as_str() == word)
 }
