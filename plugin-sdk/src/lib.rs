@@ -93,6 +93,7 @@
 pub mod bindings;
 mod event;
 pub mod events;
+pub mod exchange;
 mod field;
 pub mod form;
 mod hooks;

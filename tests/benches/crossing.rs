@@ -132,7 +132,7 @@ fn crossing(criterion: &mut Criterion) {
     criterion.bench_function("crossing: adf-lead, 15 turns", |bencher| {
         bencher.to_async(&runtime).iter(|| async {
             let toward = toward_plugin(&connection, 0, hook, &event, subject, moment);
-            let call = host.share(&loaded, toward.input.ok().unwrap(), Budget::default()).await;
+            let call = host.share(&loaded, toward.input.ok().unwrap(), Budget::default(), None).await;
             let outcome = call.result.unwrap();
             black_box(from_share(&book, &connection, &toward.crossing, subject, moment, outcome).unwrap())
         });

@@ -61,6 +61,12 @@ pub enum Violation {
         /// Endpoints declared.
         declared: usize,
     },
+    /// An endpoint whose answer has no category, and so no label.
+    #[error("endpoint {endpoint} declares no reply; add `reply = \"CATEGORY\"` to it")]
+    NoReplyDeclared {
+        /// The endpoint.
+        endpoint: String,
+    },
     /// A request that cannot be put together as it was asked for.
     #[error(transparent)]
     Placing(#[from] PlacingError),
@@ -81,6 +87,7 @@ impl Violation {
             Self::Undeclared { .. } => "refused:undeclared-field".into(),
             Self::TooManyDeliveries { .. } => "refused:too-many-deliveries".into(),
             Self::UndeclaredEndpoint { .. } => "refused:undeclared-endpoint".into(),
+            Self::NoReplyDeclared { .. } => "refused:no-reply-declared".into(),
             // Nothing that the plugin did wrong: not an outcome refused, but one that cannot be carried out.
             Self::Placing(error) if error.is_set_up_wrong() => format!("failed:{}", error.code()),
             Self::Placing(error) => format!("refused:{}", error.code()),
@@ -255,7 +262,11 @@ impl Crossing {
 }
 
 /// What the call was given with this access.
-fn given<'h>(hook: &'h Hook, crossing: &'h Crossing, access: Access) -> impl Iterator<Item = Carried> + 'h {
+pub(super) fn given<'h>(
+    hook: &'h Hook,
+    crossing: &'h Crossing,
+    access: Access,
+) -> impl Iterator<Item = Carried> + 'h {
     hook.fields
         .iter()
         .zip(&crossing.allowed)
@@ -267,7 +278,7 @@ fn given<'h>(hook: &'h Hook, crossing: &'h Crossing, access: Access) -> impl Ite
         })
 }
 
-fn plan(
+pub(super) fn plan(
     connection: &Connection,
     hook: &Hook,
     crossing: &Crossing,

@@ -3,6 +3,7 @@
 
 mod book;
 mod connection;
+mod exchange;
 mod from_plugin;
 mod memory;
 mod permitted;
@@ -15,6 +16,7 @@ mod types;
 
 pub use book::{Moment, PolicyBook, Question};
 pub use connection::{Connection, Grant, Hook, HookField, Release, ReleaseError, Trigger, grant_key};
+pub use exchange::{NotAReply, PlannedExchange, plan_exchange, reply};
 pub use from_plugin::{
     Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share,
 };
@@ -23,4 +25,4 @@ pub use permitted::Permitted;
 pub use subject::{Integration, Subject, base_facts};
 pub use toward_partner::{Stays, TowardPartner, toward_partner};
 pub use toward_plugin::{Crossing, Decided, EventView, NotRun, TowardPlugin, toward_plugin, verdicts};
-pub use types::{MemoryUse, OutboundRequest, Part, PluginInput, PluginOutcome, PluginRequest};
+pub use types::{MemoryUse, OutboundRequest, Part, PluginInput, PluginOutcome, PluginReply, PluginRequest};

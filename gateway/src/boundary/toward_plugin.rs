@@ -71,6 +71,7 @@ pub struct TowardPlugin {
 }
 
 /// What crossed into the sandbox, before the call and during it; the checks of the output start from it.
+#[derive(Clone)]
 pub struct Crossing {
     pub(super) hook: usize,
     /// For each field of the hook: whether it is present and allowed.

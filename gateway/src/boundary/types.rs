@@ -42,6 +42,15 @@ pub struct PluginRequest {
     pub body: Vec<Part>,
 }
 
+/// A partner's answer to a request of a running call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginReply {
+    /// HTTP.
+    pub status: u16,
+    /// JSON text.
+    pub body: String,
+}
+
 /// What a `share` call gave back: untrusted until `from_plugin` has checked it.
 #[derive(Clone, Debug)]
 pub struct PluginOutcome {

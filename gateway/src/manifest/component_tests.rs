@@ -166,8 +166,8 @@ fn imports_and_exports_outside_the_interface_are_named() {
         (
             "include integration:plugin/imports-exchange@0.1.0;",
             "",
-            "not-served-yet",
-            at_import("integration:plugin/exchange@0.1.0"),
+            "exchange-without-reply",
+            "endpoint".to_owned(),
         ),
         ("export evil:net/socket@1.0.0;", OTHER, "unknown-export", at_export("evil:net/socket@1.0.0")),
         ("export run: func();", "", "unknown-export", at_export("run")),

@@ -191,11 +191,12 @@ impl Gateway {
         flow.payload = Some(consumer.key.digest(input.get().fields.as_bytes()));
         let started = Instant::now();
         let budget = Budget::within(deadline.saturating_duration_since(started));
-        let mut call = self.host.decide(&live.loaded, slot, input, budget).await;
+        let (session, exchanger) = self.asking(live, Flow::Decide, consumer, event, &toward.crossing);
+        let mut call = self.host.decide(&live.loaded, slot, input, budget, exchanger).await;
+        let mut crossing = session.map_or(toward.crossing, |session| session.crossing());
         flow.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         flow.fuel = call.fuel_used;
         let used = std::mem::take(&mut call.memory);
-        let mut crossing = toward.crossing;
         if used.touched {
             crossing.touch_memory();
         }

@@ -14,10 +14,8 @@ use super::event;
 use super::gateway::Gateway;
 use super::ledger::Row;
 use super::memories::Turn;
-use super::registry::{LiveConnection, Registry};
-use crate::boundary::{
-    Checked, Crossing, EventView, Moment, Recalled, Subject, Violation, from_share, recall, toward_plugin,
-};
+use super::registry::LiveConnection;
+use crate::boundary::{Checked, Crossing, EventView, Moment, Subject, Violation, from_share, toward_plugin};
 use crate::plugin_host::{Budget, Call, CallError};
 use crate::store::crypto::{format_digest, format_uid};
 use crate::store::{CallRecord, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, Uid, WorkRecord};
@@ -211,7 +209,10 @@ impl Gateway {
                 }
                 flow.payload = Some(due.consumer.key.digest(input.get().fields.as_bytes()));
                 let started = Instant::now();
-                let call = self.host.share(&live.loaded, input, Budget::default()).await;
+                let (session, exchanger) =
+                    self.asking(live, Flow::Share, &due.consumer, &due.event, &toward.crossing);
+                let call = self.host.share(&live.loaded, input, Budget::default(), exchanger).await;
+                let crossing = session.map_or(toward.crossing, |session| session.crossing());
                 flow.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
                 flow.fuel = call.fuel_used;
                 if let Err(error @ (CallError::Unavailable(_) | CallError::Busy { .. })) = &call.result
@@ -221,45 +222,11 @@ impl Gateway {
                     flow.outcome = Failed::of_call(error).code;
                     return self.defer(&due, now_ms + wait, 1, flow).await;
                 }
-                self.judge_share(
-                    live,
-                    &due,
-                    &row,
-                    flow,
-                    toward.crossing,
-                    turn.as_mut(),
-                    subject,
-                    moment,
-                    call,
-                )?
+                self.judge_share(live, &due, &row, flow, crossing, turn.as_mut(), subject, moment, call)?
             }
         };
         outcome.turn = turn;
         self.commit(outcome).await.map(drop)
-    }
-
-    /// The turn of a call whose plugin remembers, and the newest snapshot after what waiting it took.
-    async fn memory_turn(&self, due: &DueWork) -> Result<(Arc<Registry>, Option<Turn>), Refusal> {
-        let registry = self.registry.load_full();
-        let live = registry.connection(&due.consumer.brand, &due.plugin);
-        if !live.is_some_and(|live| live.loaded.imports_memory()) {
-            return Ok((registry, None));
-        }
-        let turn = due.consumer.memory_turn(&*self.store, &due.plugin).await?;
-        Ok((self.registry.load_full(), Some(turn)))
-    }
-
-    /// What a call of the hook may have of its plugin's memory; none where the plugin does not ask for it.
-    pub(super) fn recalled(
-        &self,
-        live: &LiveConnection,
-        hook: usize,
-        turn: Option<&Turn>,
-        subject: Subject<'_>,
-        moment: Moment,
-    ) -> Option<Recalled> {
-        let turn = turn.filter(|_| live.loaded.imports_memory())?;
-        Some(recall(&self.book, &live.connection, hook, turn.memory(), subject, moment))
     }
 
     /// Checks what a call gave back, and puts together what is to be committed.

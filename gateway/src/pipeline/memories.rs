@@ -7,8 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OwnedMutexGuard;
 
 use super::consumers::Consumer;
+use super::dispatch::DueWork;
 use super::error::Refusal;
-use crate::boundary::{Memory, MemoryAfter};
+use super::gateway::Gateway;
+use super::registry::{LiveConnection, Registry};
+use crate::boundary::{Memory, MemoryAfter, Moment, Recalled, Subject, recall};
 use crate::store::{NewMemory, Store};
 
 /// Bytes of a memory that stays here between calls. Consumers stay by the thousands; what is larger is read
@@ -113,5 +116,31 @@ impl Turn {
         if let Some(next) = self.next.take() {
             *self.known = Known::of(next);
         }
+    }
+}
+
+impl Gateway {
+    /// The turn of a call whose plugin remembers, and the newest snapshot after what waiting it took.
+    pub(super) async fn memory_turn(&self, due: &DueWork) -> Result<(Arc<Registry>, Option<Turn>), Refusal> {
+        let registry = self.registry.load_full();
+        let live = registry.connection(&due.consumer.brand, &due.plugin);
+        if !live.is_some_and(|live| live.loaded.imports_memory()) {
+            return Ok((registry, None));
+        }
+        let turn = due.consumer.memory_turn(&*self.store, &due.plugin).await?;
+        Ok((self.registry.load_full(), Some(turn)))
+    }
+
+    /// What a call of the hook may have of its plugin's memory; none where the plugin does not ask for it.
+    pub(super) fn recalled(
+        &self,
+        live: &LiveConnection,
+        hook: usize,
+        turn: Option<&Turn>,
+        subject: Subject<'_>,
+        moment: Moment,
+    ) -> Option<Recalled> {
+        let turn = turn.filter(|_| live.loaded.imports_memory())?;
+        Some(recall(&self.book, &live.connection, hook, turn.memory(), subject, moment))
     }
 }

@@ -12,6 +12,7 @@ mod dispatch;
 mod documents;
 mod error;
 mod event;
+mod exchange;
 mod flows;
 mod gateway;
 mod keys;

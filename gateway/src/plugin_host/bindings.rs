@@ -28,4 +28,4 @@ pub(super) mod decide {
 pub(super) use decide::DecidePluginPre;
 pub(super) use share::SharePluginPre;
 pub(super) use share::integration::plugin::log::Level;
-pub(super) use share::integration::plugin::types::{Event, Failure, Outcome, Part, Request};
+pub(super) use share::integration::plugin::types::{Event, Failure, Outcome, Part, Request, Response};

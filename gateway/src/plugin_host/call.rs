@@ -1,7 +1,6 @@
 //! One call: a slot, a fresh store and instance, the hook, and what came of it. Nothing of it is
 //! kept or used again.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Instant;
 
@@ -11,7 +10,8 @@ use crate::boundary::MemoryUse;
 
 use super::bindings::Level;
 use super::error::CallError;
-use super::instance::InstanceState;
+use super::exchange::OverLimit;
+use super::instance::{Beside, InstanceState};
 use super::limits::{Budget, Limits};
 
 /// What a call came to, and what it cost. All of it carries the labels of the call's input.
@@ -103,9 +103,9 @@ pub(super) fn store(
     limits: &Limits,
     budget: Budget,
     deadline: Instant,
-    memory: Option<BTreeMap<String, String>>,
+    beside: Beside,
 ) -> wasmtime::Result<Store<InstanceState>> {
-    let mut store = Store::new(engine, InstanceState::new(limits, memory));
+    let mut store = Store::new(engine, InstanceState::new(limits, beside, deadline));
     store.limiter(|state| &mut state.quota);
     store.set_fuel(budget.fuel)?;
     store.set_hostcall_fuel(limits.crossing_bytes);
@@ -157,6 +157,7 @@ pub(super) fn classify(
         Some(trap) => CallError::Trap { kind: kind(*trap) },
         // Nothing that the guest did: the pool or the system had no room.
         None if error.is::<NotStarted>() => CallError::Internal,
+        None if let Some(over) = error.downcast_ref::<OverLimit>() => over.error(),
         None if is_crossing_limit(error) => {
             CallError::OutputTooLarge { what: "answer or log line", allowed: limits.crossing_bytes }
         }

@@ -1,7 +1,7 @@
 //! The plugin host: loads releases and runs their hooks. It may not decide what a plugin gets, nor
 //! believe what it answers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
@@ -19,7 +19,8 @@ use super::call::{self, Call};
 use super::compile::{compile_file, compile_in_child, program_or_self};
 use super::engine::{Allocation, compatibility, engine};
 use super::error::{CallError, HostError};
-use super::instance::{self, InstanceState};
+use super::exchange::Exchanger;
+use super::instance::{self, Beside, InstanceState};
 use super::limits::{Budget, CALLS_PER_CORE, COMPILATIONS, Limits};
 use super::output;
 use super::release::{self, LoadedRelease, Release};
@@ -148,14 +149,15 @@ impl PluginHost {
         self.link(digest, code).await
     }
 
-    /// Calls the hook `share`.
+    /// Calls the hook `share`. Without an exchanger, what the plugin asks its partner has no reply.
     pub async fn share(
         &self,
         release: &LoadedRelease,
         input: Permitted<PluginInput>,
         budget: Budget,
+        exchanger: Option<Arc<dyn Exchanger>>,
     ) -> Call<PluginOutcome> {
-        self.share_released(release, input.release(), budget).await
+        self.share_released(release, input.release(), budget, exchanger).await
     }
 
     /// Invariant: outside this room's tests, only called with what was permitted.
@@ -164,6 +166,7 @@ impl PluginHost {
         release: &LoadedRelease,
         input: PluginInput,
         budget: Budget,
+        exchanger: Option<Arc<dyn Exchanger>>,
     ) -> Call<PluginOutcome> {
         let Some(hook) = &release.inner.share else {
             return Call::refused(CallError::HookMissing { hook: "share" });
@@ -177,18 +180,21 @@ impl PluginHost {
             let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
             plugin.integration_plugin_share().call_on_event(&mut *store, &event).await
         };
-        self.inner.run(budget, memory, run, |outcome| output::outcome(limits, outcome)).await
+        self.inner
+            .run(budget, Beside { memory, exchanger }, run, |outcome| output::outcome(limits, outcome))
+            .await
     }
 
-    /// Calls the hook `decide` for `slot`. The answer is JSON text, not yet checked.
+    /// Calls the hook `decide` for `slot`, as [`PluginHost::share`]. The answer is JSON text, not yet checked.
     pub async fn decide(
         &self,
         release: &LoadedRelease,
         slot: &str,
         input: Permitted<PluginInput>,
         budget: Budget,
+        exchanger: Option<Arc<dyn Exchanger>>,
     ) -> Call<String> {
-        self.decide_released(release, slot, input.release(), budget).await
+        self.decide_released(release, slot, input.release(), budget, exchanger).await
     }
 
     /// Invariant: outside this room's tests, only called with what was permitted.
@@ -198,6 +204,7 @@ impl PluginHost {
         slot: &str,
         input: PluginInput,
         budget: Budget,
+        exchanger: Option<Arc<dyn Exchanger>>,
     ) -> Call<String> {
         let Some(hook) = &release.inner.decide else {
             return Call::refused(CallError::HookMissing { hook: "decide" });
@@ -211,7 +218,7 @@ impl PluginHost {
             let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
             plugin.integration_plugin_decide().call_decide(&mut *store, slot, &event).await
         };
-        self.inner.run(budget, memory, run, |json| output::answer(limits, json)).await
+        self.inner.run(budget, Beside { memory, exchanger }, run, |json| output::answer(limits, json)).await
     }
 
     async fn cached(&self, digest: [u8; 32]) -> Result<Option<Component>, HostError> {
@@ -265,7 +272,7 @@ impl Inner {
     async fn run<A, T>(
         &self,
         budget: Budget,
-        memory: Option<BTreeMap<String, String>>,
+        beside: Beside,
         hook: impl AsyncFnOnce(&mut Store<InstanceState>) -> wasmtime::Result<Result<A, Failure>>,
         check: impl FnOnce(A) -> Result<T, CallError>,
     ) -> Call<T> {
@@ -278,7 +285,7 @@ impl Inner {
             Err(refusal) => return Call::refused(refusal),
         };
         let _clock = self.ticker.running();
-        let Ok(mut store) = call::store(&self.engine, &self.limits, budget, deadline, memory) else {
+        let Ok(mut store) = call::store(&self.engine, &self.limits, budget, deadline, beside) else {
             return Call::refused(CallError::Internal);
         };
 

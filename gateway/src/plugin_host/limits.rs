@@ -21,7 +21,7 @@ pub struct Budget {
     /// Wall clock for the whole call, waiting for a free slot included.
     pub deadline: Duration,
     /// Deterministic cost of the guest's instructions: about one unit each, and one for each byte
-    /// logged or remembered.
+    /// logged, remembered or exchanged.
     pub fuel: u64,
 }
 
@@ -113,6 +113,9 @@ pub struct Limits {
     pub deliveries: usize,
     /// One request, all its pieces together: a long transcript fits.
     pub request_bytes: usize,
+    /// Requests that one call makes and waits for: each is a round trip within the call's deadline, during which
+    /// the call holds its slot. One asks, and another asks again by what was answered.
+    pub exchanges: usize,
     /// A plugin's failure text; the rest is cut off.
     pub failure_bytes: usize,
     /// One log line; the rest is cut off.
@@ -173,6 +176,7 @@ impl Default for Limits {
             returns_bytes: 256 * KIB,
             deliveries: 16,
             request_bytes: 512 * KIB,
+            exchanges: 4,
             failure_bytes: KIB,
             log_line_bytes: 2 * KIB,
             log_lines: 100,

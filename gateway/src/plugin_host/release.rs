@@ -13,6 +13,7 @@ use super::instance::InstanceState;
 const SHARE: &str = "integration:plugin/share@0.1.0";
 const DECIDE: &str = "integration:plugin/decide@0.1.0";
 const MEMORY: &str = "integration:plugin/memory@0.1.0";
+const EXCHANGE: &str = "integration:plugin/exchange@0.1.0";
 
 /// A release, compiled and linked. Cloning is cheap; its code is freed with the last clone.
 #[derive(Clone)]
@@ -25,6 +26,7 @@ pub(super) struct Release {
     pub(super) share: Option<SharePluginPre<InstanceState>>,
     pub(super) decide: Option<DecidePluginPre<InstanceState>>,
     imports_memory: bool,
+    imports_exchange: bool,
 }
 
 impl LoadedRelease {
@@ -46,6 +48,11 @@ impl LoadedRelease {
     /// Whether it remembers: then a call needs the consumer's memory.
     pub fn imports_memory(&self) -> bool {
         self.inner.imports_memory
+    }
+
+    /// Whether it asks its partner: then a call needs an exchanger.
+    pub fn imports_exchange(&self) -> bool {
+        self.inner.imports_exchange
     }
 }
 
@@ -82,5 +89,11 @@ pub(super) fn link(
         .map_err(|_| HostError::Internal { doing: "preparing a memory image" })?;
     let imports =
         |name: &str| component.component_type().imports(linker.engine()).any(|(known, _)| known == name);
-    Ok(Release { digest, share, decide, imports_memory: imports(MEMORY) })
+    Ok(Release {
+        digest,
+        share,
+        decide,
+        imports_memory: imports(MEMORY),
+        imports_exchange: imports(EXCHANGE),
+    })
 }

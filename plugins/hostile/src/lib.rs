@@ -1,5 +1,6 @@
 //! Everything that a plugin may not do, one behaviour a call. For the gateway's tests alone.
 
+mod exchange;
 mod exhaust;
 mod memory;
 mod requests;
@@ -106,6 +107,18 @@ pub const LASTING: &[&str] = &[
     "recall-what-it-remembers",
     "count",
     "overfill",
+    // exchange
+    "ask",
+    "ask-about-sealed",
+    "launder",
+    "ask-and-recall",
+    "ask-too-often",
+    "ask-undeclared-endpoint",
+    "ask-without-reply",
+    "ask-ungranted-field",
+    "ask-sealed-in-undeclared-header",
+    "ask-sealed-in-undeclared-slot",
+    "ask-too-much",
 ];
 
 /// The plugin.
@@ -149,6 +162,9 @@ impl Share for Hostile {
         if let Some(deliveries) = requests::deliveries(&behaviour) {
             return Ok(Outcome { deliveries, returns: returns::FINE.to_owned() });
         }
+        if let Some(asked) = exchange::outcome(&behaviour) {
+            return asked.map(|(returns, deliveries)| Outcome { deliveries, returns });
+        }
         let returns = returned(&behaviour, &event)?;
         Ok(Outcome { deliveries: vec![requests::valid()], returns })
     }
@@ -156,7 +172,11 @@ impl Share for Hostile {
 
 impl Decide for Hostile {
     fn decide(_slot: String, event: Event) -> Result<String, Failure> {
-        returned(&behaviour(&event), &event)
+        let behaviour = behaviour(&event);
+        match exchange::outcome(&behaviour) {
+            Some(asked) => asked.map(|(returns, _)| returns),
+            None => returned(&behaviour, &event),
+        }
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) async fn all<S: Store, K, F: Future<Output = (S, K)>>(open: impl Fn()
         a_delivery_goes_from_attempt_to_attempt_to_its_end,
         a_delivery_that_is_not_pending_may_not_be_attempted,
         a_dead_letter_is_listed_and_sent_again,
+        a_flow_is_recorded_by_itself_and_its_result_once,
         returns_are_a_feed,
         events_are_listed_newest_first,
         a_flow_reads_as_it_was_written,
@@ -439,6 +440,22 @@ async fn a_dead_letter_is_listed_and_sent_again(store: &dyn Store) {
 }
 
 // ---- reading ----
+
+async fn a_flow_is_recorded_by_itself_and_its_result_once(store: &dyn Store) {
+    let consumer = consumer(store, "north", 1).await;
+    // Of an event that is not stored yet, as under a decision.
+    let row = FlowRecord { stage: Stage::Exchange, ..flow(&consumer, &new_uid(NOW), NOW) };
+    let result =
+        |status| FlowResult { at_ms: NOW, outcome: "answered".into(), status: Some(status), code: None };
+    let early = store.record_flow_result(&row.id, result(200)).await;
+    assert!(matches!(early, Err(StoreError::Contradiction(_))), "{early:?}");
+    store.record_flow(row.clone()).await.unwrap();
+    assert_eq!(store.flow(&row.id).await.unwrap().unwrap().result, None);
+    store.record_flow_result(&row.id, result(200)).await.unwrap();
+    assert!(store.record_flow_result(&row.id, result(500)).await.is_err());
+    let stored = store.flow(&row.id).await.unwrap().unwrap();
+    assert_eq!((stored.stage, stored.result), (Stage::Exchange, Some(result(200))));
+}
 
 async fn returns_are_a_feed(store: &dyn Store) {
     let consumers = [consumer(store, "north", 1).await, consumer(store, "south", 1).await];

@@ -32,7 +32,7 @@ use self::operation::{Answer, Operation, Request, Shaped};
 use self::writer::Writer;
 use super::{
     Acceptance, ApiKeyRecord, AttemptResult, CallRecord, Change, ConsumerRecord, DecisionRecord,
-    DeliveryRecord, Digest, Document, DocumentKind, EventRecord, FlowQuery, FlowRecord, NewEvent,
+    DeliveryRecord, Digest, Document, DocumentKind, EventRecord, FlowQuery, FlowRecord, FlowResult, NewEvent,
     ReleaseMeta, ReleaseRecord, ReturnRecord, Store, StoreError, Uid, WorkRecord,
 };
 
@@ -277,6 +277,14 @@ impl Store for SqliteStore {
 
     async fn record_result(&self, result: AttemptResult) -> Result<(), StoreError> {
         self.write_done(Operation::Result(result)).await
+    }
+
+    async fn record_flow(&self, flow: FlowRecord) -> Result<(), StoreError> {
+        self.write_done(Operation::Flow(shaped(flow))).await
+    }
+
+    async fn record_flow_result(&self, flow: &Uid, result: FlowResult) -> Result<(), StoreError> {
+        self.write_done(Operation::FlowResult { flow: *flow, result }).await
     }
 
     async fn drop_delivery(&self, delivery: &Uid, attempt: u32, flow: FlowRecord) -> Result<(), StoreError> {

@@ -78,16 +78,16 @@ async fn labels_of_a_memory_only_grow() {
     world.choose("ada", permitted()).await;
     world.share("remember", &nameless("ada")).await;
     // Written over by a call that reads the name alone: the memory was there to be seen.
-    let wordless = events::with(chat("ada"), [("/data/transcript", json!([{ "speaker": "agent" }]))]);
-    world.share("remember", &wordless).await;
-    world.share("recall", &wordless).await;
+    let wordless = || events::with(chat("ada"), [("/data/transcript", json!([{ "speaker": "agent" }]))]);
+    world.share("remember", &wordless()).await;
+    world.share("recall", &wordless()).await;
     let returned = world.returned().await;
     assert_eq!(returned["value"]["verdict"], VALUE);
     for label in [NAME, CONTENT] {
         assert!(has_label(&returned["labels"]["/verdict"], label), "{label}: {returned}");
     }
     // A miss is an answer: it carries what it was looked for in.
-    world.share("recall-by-name", &wordless).await;
+    world.share("recall-by-name", &wordless()).await;
     let returned = world.returned().await;
     assert_eq!(returned["value"]["verdict"], "nothing");
     assert!(has_label(&returned["labels"]["/verdict"], CONTENT), "{returned}");
