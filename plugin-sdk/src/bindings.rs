@@ -44,4 +44,28 @@ pub mod receive {
     });
 }
 
+/// The import `memory`.
+pub mod remembering {
+    wit_bindgen::generate!({
+        path: "../wit/0.1",
+        world: "imports-memory",
+        with: {
+            "integration:plugin/types@0.1.0": crate::bindings::share::integration::plugin::types,
+        },
+    });
+}
+
+/// The import `exchange`.
+pub mod asking {
+    wit_bindgen::generate!({
+        path: "../wit/0.1",
+        world: "imports-exchange",
+        with: {
+            "integration:plugin/types@0.1.0": crate::bindings::share::integration::plugin::types,
+        },
+    });
+}
+
+pub use asking::integration::plugin::exchange;
+pub use remembering::integration::plugin::memory;
 pub use share::integration::plugin::{log, types};

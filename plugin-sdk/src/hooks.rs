@@ -18,7 +18,7 @@ pub trait Share {
     /// The connection's settings, or [`NoSettings`](crate::NoSettings).
     type Settings: DeserializeOwned;
 
-    /// One event. Nothing is remembered from call to call: each runs in a fresh instance.
+    /// One event. Each runs in a fresh instance: what shall last goes into [`memory`](crate::memory).
     ///
     /// # Errors
     /// [`Failure::Rejected`] where it can never work, [`Failure::Unavailable`] where it may later.

@@ -86,17 +86,20 @@
 //!   fields, log lines and failure texts.
 //! - **One undeclared field, endpoint or header refuses the whole outcome.** Build bodies with
 //!   [`json`], [`xml`] and [`form`], which leave a value no way out of its place.
+//! - **Nothing lasts from call to call** but what is put into [`memory`].
 //! - A panic ends that call and nothing else; its place is in the [`log`].
 
 #[doc(hidden)]
 pub mod bindings;
 mod event;
 pub mod events;
+pub mod exchange;
 mod field;
 pub mod form;
 mod hooks;
 pub mod json;
 pub mod log;
+pub mod memory;
 mod request;
 pub mod xml;
 

@@ -68,7 +68,7 @@ impl Request {
         &self.body
     }
 
-    fn into_wire(self) -> types::Request {
+    pub(crate) fn into_wire(self) -> types::Request {
         let wire = |(name, value): (String, Parts)| (name, value.into_wire());
         types::Request {
             endpoint: self.endpoint,

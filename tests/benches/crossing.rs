@@ -117,6 +117,7 @@ fn crossing(criterion: &mut Criterion) {
         data: &data,
         received: None,
         exposed: &exposed,
+        memory: None,
     };
 
     // Every rule is asked for every field of the type, with reasons; what follows from it is not counted.
@@ -134,7 +135,7 @@ fn crossing(criterion: &mut Criterion) {
     criterion.bench_function("crossing: adf-lead, 15 turns", |bencher| {
         bencher.to_async(&runtime).iter(|| async {
             let toward = toward_plugin(&book, &connection, 0, hook, &event, subject, moment);
-            let call = host.share(&loaded, toward.input.ok().unwrap(), Budget::default()).await;
+            let call = host.share(&loaded, toward.input.ok().unwrap(), Budget::default(), None).await;
             let outcome = call.result.unwrap();
             black_box(from_share(&book, &connection, &toward.crossing, subject, moment, outcome).unwrap())
         });

@@ -148,6 +148,16 @@ CREATE INDEX returns_brand ON returns (brand, position);
 -- Those of one consumer are found through the ledger.
 CREATE INDEX returns_flow ON returns (flow);
 
+-- What a connection's plugin remembers about a consumer. The consumer is of one brand, so that with the plugin
+-- it names the connection; the payload lies under the consumer's key and dies with it.
+CREATE TABLE memories (
+    id INTEGER PRIMARY KEY,
+    consumer INTEGER NOT NULL REFERENCES consumers (id),
+    plugin TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    UNIQUE (consumer, plugin)
+) STRICT;
+
 CREATE TABLE call_logs (
     id INTEGER PRIMARY KEY,
     flow BLOB NOT NULL,

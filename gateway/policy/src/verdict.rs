@@ -131,15 +131,21 @@ pub enum Access {
     Sealed,
     /// The plugin gave it back.
     Return,
+    /// The plugin remembered it from calls before.
+    Memory,
+    /// The partner answered it during the call.
+    Reply,
 }
 
 impl Access {
-    /// `read`, `sealed` or `return`.
+    /// `read`, `sealed`, `return`, `memory` or `reply`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Sealed => "sealed",
             Self::Return => "return",
+            Self::Memory => "memory",
+            Self::Reply => "reply",
         }
     }
 }

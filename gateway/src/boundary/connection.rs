@@ -444,6 +444,20 @@ impl Connection {
         self.granted.get(hook).and_then(|fields| fields.get(field)).copied().unwrap_or(false)
     }
 
+    /// Whether fields that the brand grants now could have given all of these labels; what the partner gave by
+    /// itself needs no grant.
+    pub(super) fn grants_labels<'l>(&self, labels: impl IntoIterator<Item = &'l Label>) -> bool {
+        labels.into_iter().all(|label| {
+            matches!(label.origin, Origin::Partner(_))
+                || self.release.hooks.iter().enumerate().any(|(index, hook)| {
+                    hook.fields
+                        .iter()
+                        .enumerate()
+                        .any(|(at, field)| field.labels.contains(label) && self.grants(index, at))
+                })
+        })
+    }
+
     /// Whether the brand grants, for this flow and event type, a field of this name.
     pub fn grants_named(&self, flow: Flow, event: &str, name: &str) -> bool {
         self.release.hooks.iter().enumerate().any(|(index, hook)| {

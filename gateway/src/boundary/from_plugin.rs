@@ -64,6 +64,12 @@ pub enum Violation {
         /// Endpoints declared.
         declared: usize,
     },
+    /// An endpoint whose answer has no category, and so no label.
+    #[error("endpoint {endpoint} declares no reply; add `reply = \"CATEGORY\"` to it")]
+    NoReplyDeclared {
+        /// The endpoint.
+        endpoint: String,
+    },
     /// A request that cannot be put together as it was asked for.
     #[error(transparent)]
     Placing(#[from] PlacingError),
@@ -85,6 +91,7 @@ impl Violation {
             Self::Combination => "refused:combination".into(),
             Self::TooManyDeliveries { .. } => "refused:too-many-deliveries".into(),
             Self::UndeclaredEndpoint { .. } => "refused:undeclared-endpoint".into(),
+            Self::NoReplyDeclared { .. } => "refused:no-reply-declared".into(),
             // Nothing that the plugin did wrong: not an outcome refused, but one that cannot be carried out.
             Self::Placing(error) if error.is_set_up_wrong() => format!("failed:{}", error.code()),
             Self::Placing(error) => format!("refused:{}", error.code()),
@@ -216,7 +223,7 @@ pub fn from_decide(
 }
 
 /// What the checks of a call's outputs decide by: the facts under the strictest of what held for its inputs.
-fn pairs<'a>(
+pub(super) fn pairs<'a>(
     book: &'a PolicyBook,
     connection: &'a Connection,
     hook: &Hook,
@@ -235,13 +242,41 @@ fn pairs<'a>(
     }
 }
 
-/// Labels of everything readable in the call: they join every output of that call.
+/// Labels of everything readable in the call, and of all that joined it: they join every output of that call.
 pub(super) fn taint<'h>(hook: &'h Hook, crossing: &'h Crossing) -> impl Iterator<Item = Carried> + 'h {
     given(hook, crossing, Access::Read).chain(crossing.joined.iter().cloned())
 }
 
+/// [`taint`], or, of a plugin that read nothing, the labels of the sealed fields that it knew to be there.
+pub(super) fn labels_of_call(hook: &Hook, crossing: &Crossing) -> Vec<Carried> {
+    let mut carried: Vec<Carried> = taint(hook, crossing).collect();
+    if carried.is_empty() {
+        carried.extend(given(hook, crossing, Access::Sealed));
+    }
+    carried
+}
+
+impl Crossing {
+    /// Adds labels that came into the call while it ran, with what held when they were collected.
+    pub(super) fn join(&mut self, carried: Carried, conditions: &Conditions) {
+        self.joined.push(carried);
+        self.conditions.join(conditions);
+    }
+
+    /// The labels that everything which comes out of the call carries: its log and failure texts too.
+    pub fn labels(&self, connection: &Connection) -> LabelSet {
+        let hook = connection.release.hooks.get(self.hook);
+        let carried = hook.map(|hook| labels_of_call(hook, self)).unwrap_or_default();
+        carried.iter().flat_map(|carried| carried.labels.iter().cloned()).collect()
+    }
+}
+
 /// What the call was given with this access.
-fn given<'h>(hook: &'h Hook, crossing: &'h Crossing, access: Access) -> impl Iterator<Item = Carried> + 'h {
+pub(super) fn given<'h>(
+    hook: &'h Hook,
+    crossing: &'h Crossing,
+    access: Access,
+) -> impl Iterator<Item = Carried> + 'h {
     hook.fields
         .iter()
         .zip(&crossing.allowed)
@@ -254,7 +289,7 @@ fn given<'h>(hook: &'h Hook, crossing: &'h Crossing, access: Access) -> impl Ite
         })
 }
 
-fn plan(
+pub(super) fn plan(
     pairs: &Pairs<'_>,
     connection: &Connection,
     hook: &Hook,

@@ -4,7 +4,9 @@
 mod book;
 mod combine;
 mod connection;
+mod exchange;
 mod from_plugin;
+mod memory;
 mod permitted;
 pub mod placing;
 mod prepared;
@@ -21,13 +23,17 @@ pub use connection::{
     Connection, Grant, Hook, HookField, MESSAGE, Release, ReleaseError, Source, Trigger, combine_key,
     grant_key,
 };
+pub use exchange::{NotAReply, PlannedExchange, plan_exchange, reply};
 pub use from_plugin::{
     Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share,
 };
+pub use memory::{Memory, MemoryAfter, Recalled, recall};
 pub use permitted::Permitted;
 pub use received::{Exposed, Received};
 pub use subject::{Integration, Subject, base_facts};
 pub use toward_partner::{Stays, TowardPartner, toward_partner};
 pub use toward_plugin::{Crossing, Decided, EventView, NotRun, TowardPlugin, toward_plugin, verdicts};
 pub use toward_receive::{MessageView, TowardReceive, toward_receive};
-pub use types::{OutboundRequest, Part, PluginInput, PluginMessage, PluginOutcome, PluginRequest};
+pub use types::{
+    MemoryUse, OutboundRequest, Part, PluginInput, PluginMessage, PluginOutcome, PluginReply, PluginRequest,
+};

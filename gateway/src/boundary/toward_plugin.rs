@@ -10,6 +10,7 @@ use super::book::{Moment, PolicyBook, Question};
 use super::combine::{Meeting, Pairs};
 use super::connection::{Connection, Hook, Source};
 use super::from_plugin::{Carried, taint};
+use super::memory::{Recalled, Standing};
 use super::permitted::Permitted;
 use super::prepared::stricter;
 use super::received::{Exposed, Received, is_of};
@@ -36,6 +37,8 @@ pub struct EventView<'a> {
     pub received: Option<&'a Received>,
     /// What the partner already received of the consumer.
     pub exposed: &'a Exposed,
+    /// What became of the plugin's memory of the consumer; none: the plugin does not ask for it.
+    pub memory: Option<&'a Recalled>,
 }
 
 /// Why a call does not happen.
@@ -74,20 +77,23 @@ pub struct TowardPlugin {
     pub crossing: Crossing,
 }
 
-/// What crossed into the sandbox; the checks of the output start from it.
+/// What crossed into the sandbox, before the call and during it; the checks of the output start from it.
+#[derive(Clone)]
 pub struct Crossing {
     pub(super) hook: usize,
     /// For each field of the hook: whether it is present and allowed.
     pub(super) allowed: Vec<bool>,
     /// For each field of the hook: the labels of its value.
     pub(super) labels: Vec<Arc<[Label]>>,
-    /// What else was readable in the call.
+    /// What else was readable in the call, or came into it while it ran: a message, memory, replies.
     pub(super) joined: Vec<Carried>,
     /// What held when all of that was collected.
     pub(super) conditions: Conditions,
     pub(super) data: Arc<Value>,
     pub(super) consumer: String,
     pub(super) accepted_ms: i64,
+    /// What the memory may do in this call; none: the plugin does not ask for it.
+    pub(super) memory: Option<Standing>,
 }
 
 /// The verdicts on a hook's fields.
@@ -153,6 +159,7 @@ pub fn toward_plugin(
         moment,
     };
     keep_apart(&pairs, hook, &labels, event.exposed, &mut decided);
+    let memory = event.memory.map(|memory| keep_out(&pairs, hook, &labels, &decided, memory));
 
     let mut verdicts = Vec::with_capacity(hook.fields.len());
     let mut allowed = Vec::with_capacity(hook.fields.len());
@@ -178,12 +185,16 @@ pub fn toward_plugin(
             verdict,
         });
     }
+    if let Some((stands, verdict)) = memory.as_ref().and_then(Recalled::verdict) {
+        recipient = stricter(recipient, stands);
+        verdicts.push(verdict);
+    }
     if not_run.is_none() && !allowed.contains(&true) {
         not_run = Some(NotRun::NothingLeft);
     }
     let input = match not_run {
         Some(reason) => Err(reason),
-        None => Ok(Permitted::grant(input(connection, hook, event, &data, &allowed))),
+        None => Ok(Permitted::grant(input(connection, hook, event, memory.as_ref(), &data, &allowed))),
     };
     let crossing = Crossing {
         hook: hook_index,
@@ -194,6 +205,7 @@ pub fn toward_plugin(
         data,
         consumer: event.consumer.to_owned(),
         accepted_ms: event.accepted_ms,
+        memory: memory.as_ref().map(Recalled::standing),
     };
     TowardPlugin { verdicts, facts, recipient, input, crossing }
 }
@@ -290,10 +302,32 @@ fn keep_apart(
     }
 }
 
+/// A memory that may not meet what the call reads stays out of it.
+fn keep_out(
+    pairs: &Pairs<'_>,
+    hook: &Hook,
+    labels: &[Arc<[Label]>],
+    decided: &[Option<(Recipient, Verdict)>],
+    memory: &Recalled,
+) -> Recalled {
+    let read = hook.fields.iter().zip(labels).zip(decided).filter(|((field, _), decided)| {
+        field.access == Access::Read && decided.is_some_and(|(_, verdict)| verdict.allows())
+    });
+    let read: Vec<&Label> = read.flat_map(|((_, labels), _)| labels.iter()).collect();
+    if !pairs.matter(read.iter().copied().chain(memory.labels())) {
+        return memory.clone();
+    }
+    match pairs.strictest(read.iter().copied(), memory.labels(), Meeting::Instance) {
+        Some(verdict) if !verdict.allows() => memory.kept_out(verdict),
+        _ => memory.clone(),
+    }
+}
+
 fn input(
     connection: &Connection,
     hook: &Hook,
     event: &EventView<'_>,
+    memory: Option<&Recalled>,
     data: &Value,
     allowed: &[bool],
 ) -> PluginInput {
@@ -320,6 +354,7 @@ fn input(
         fields,
         sealed: of(Access::Sealed).map(|field| field.name.to_string()).collect(),
         settings: connection.settings_text.to_string(),
+        memory: memory.map(Recalled::entries),
     }
 }
 

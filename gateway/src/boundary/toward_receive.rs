@@ -97,7 +97,7 @@ pub fn toward_receive(
         .map(|category| Label { category, origin: Origin::Partner(connection.partner.name.as_str().into()) });
     let joined = Carried {
         field: format!("{NO_FIELD}message").into(),
-        access: Access::Read,
+        access: Access::Reply,
         labels: own.chain(message.exposed.labels.iter().cloned()).collect(),
     };
     let crossing = Crossing {
@@ -109,6 +109,7 @@ pub fn toward_receive(
         data: Arc::new(Value::Null),
         consumer: message.handle.to_owned(),
         accepted_ms: message.accepted_ms,
+        memory: None,
     };
     TowardReceive { verdicts, facts, input, crossing }
 }

@@ -1,5 +1,7 @@
 //! What crosses the boundary, as the host sees it. Nothing in here decides.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The argument of a hook: the record `event` of `wit/`.
@@ -17,6 +19,9 @@ pub struct PluginInput {
     pub sealed: Vec<String>,
     /// JSON object.
     pub settings: String,
+    /// What the plugin remembers, JSON text by key; none: it does not ask. Withheld and never remembered look
+    /// the same: empty.
+    pub memory: Option<BTreeMap<String, String>>,
 }
 
 /// The argument of the hook `receive`: the record `message` of `wit/`.
@@ -52,12 +57,30 @@ pub struct PluginRequest {
     pub body: Vec<Part>,
 }
 
+/// A partner's answer to a request of a running call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginReply {
+    /// HTTP.
+    pub status: u16,
+    /// JSON text.
+    pub body: String,
+}
+
 /// What a `share` call gave back: untrusted until `from_plugin` has checked it.
 #[derive(Clone, Debug)]
 pub struct PluginOutcome {
     pub deliveries: Vec<PluginRequest>,
     /// JSON text.
     pub returns: String,
+}
+
+/// What a call did with its memory; untrusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Whether the plugin looked at it or wrote into it, misses and refused writes included.
+    pub touched: bool,
+    /// All entries as the call left them; none where it wrote nothing.
+    pub written: Option<BTreeMap<String, String>>,
 }
 
 /// A request ready to be authenticated and sent.

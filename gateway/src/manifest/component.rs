@@ -238,6 +238,7 @@ fn read(component: &[u8]) -> (Option<Manifest>, Vec<Problem>) {
     let manifest = read_manifest(&outline, &mut problems);
     if let Some(manifest) = &manifest {
         compare_hooks(manifest, &outline.exports, &mut problems);
+        problems.extend(check_exchange(manifest, &outline.imports));
     }
     (manifest, problems)
 }
@@ -246,8 +247,7 @@ fn check_import(name: &str) -> Option<Problem> {
     let at = format!("component, import `{name}`");
     let problem = |code, message: &str, remedy: &str| Some(Problem::new(code, at.clone(), message, remedy));
     match interface::edge(name) {
-        Edge::Ours("log" | "types") => None,
-        Edge::Ours("memory" | "exchange") => Some(Problem::not_served(at, &format!("the import `{name}`"))),
+        Edge::Ours("log" | "memory" | "exchange" | "types") => None,
         Edge::Wasi => problem(
             "wasi-import",
             "a plugin has no WASI: no clock, randomness, files or network of its own",
@@ -258,7 +258,7 @@ fn check_import(name: &str) -> Option<Problem> {
         }
         Edge::Ours(_) | Edge::Foreign => problem(
             "unknown-import",
-            "a plugin imports `log` and `types` of `integration:plugin@0.1.0` only",
+            "a plugin imports `log`, `memory`, `exchange` and `types` of `integration:plugin@0.1.0` only",
             "remove the import",
         ),
     }
@@ -311,6 +311,20 @@ fn compare_hooks(manifest: &Manifest, exports: &[String], problems: &mut Vec<Pro
             _ => {}
         }
     }
+}
+
+/// A plugin that waits for its partner says what the partner answers: a reply without a category has no label.
+fn check_exchange(manifest: &Manifest, imports: &[String]) -> Option<Problem> {
+    let asks = imports.iter().any(|name| interface::edge(name) == Edge::Ours("exchange"));
+    let answered = manifest.endpoint.iter().any(|endpoint| endpoint.reply.is_some());
+    (asks && !answered).then(|| {
+        Problem::new(
+            "exchange-without-reply",
+            "endpoint",
+            "the component imports `exchange`, and no endpoint declares what it answers",
+            "add `reply = \"CATEGORY\"` to the endpoint that is asked, or remove the import",
+        )
+    })
 }
 
 fn read_manifest(outline: &Outline<'_>, problems: &mut Vec<Problem>) -> Option<Manifest> {

@@ -164,16 +164,10 @@ fn imports_and_exports_outside_the_interface_are_named() {
         ("import evil:net/socket@1.0.0;", OTHER, "unknown-import", at_import("evil:net/socket@1.0.0")),
         ("import now: func() -> u64;", "", "unknown-import", at_import("now")),
         (
-            "include integration:plugin/imports-memory@0.1.0;",
-            "",
-            "not-served-yet",
-            at_import("integration:plugin/memory@0.1.0"),
-        ),
-        (
             "include integration:plugin/imports-exchange@0.1.0;",
             "",
-            "not-served-yet",
-            at_import("integration:plugin/exchange@0.1.0"),
+            "exchange-without-reply",
+            "endpoint".to_owned(),
         ),
         ("export evil:net/socket@1.0.0;", OTHER, "unknown-export", at_export("evil:net/socket@1.0.0")),
         ("export run: func();", "", "unknown-export", at_export("run")),
@@ -262,7 +256,7 @@ fn everything_wrong_is_told_at_once() {
     manifest.decide.clear();
     manifest.plugin.purpose = "anything".to_owned();
     manifest.endpoint[0].url = "http://acme.example/".to_owned();
-    let world = format!("{BOTH} include integration:plugin/imports-memory@0.1.0; import now: func() -> u64;");
+    let world = format!("{BOTH} include integration:plugin/rights-plugin@0.1.0; import now: func() -> u64;");
     let bytes = embed(&component(&world), &manifest).expect("embeds");
     let catalogue = Catalogue::embedded().expect("embedded");
     let problems = review(&bytes, &catalogue).expect_err("five things are wrong");

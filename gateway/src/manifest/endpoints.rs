@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use gateway_policy::Category;
+
 use super::check::{check_name, duplicate};
 use super::problem::Problem;
 use super::url_template::{UrlTemplate, UrlTemplateError};
@@ -76,6 +78,14 @@ pub(super) fn check(manifest: &Manifest, settings: Option<&Schema>, problems: &m
                 format!("{at}.media-type"),
                 "this is not a media type that a body can be assembled as",
                 "write it as `application/json`, in lower case and without parameters other than `charset=utf-8`",
+            ));
+        }
+        if let Some(Err(unknown)) = endpoint.reply.as_deref().map(Category::parse) {
+            problems.push(Problem::new(
+                "unknown-category",
+                format!("{at}.reply"),
+                "what the endpoint answers is not a fideslang data category",
+                format!("the nearest known one is `{}`", unknown.nearest),
             ));
         }
         check_headers(endpoint, &at, problems);

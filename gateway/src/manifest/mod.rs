@@ -191,6 +191,9 @@ pub struct Endpoint {
     /// Header names that the plugin may set; never Host, Content-*, Authorization, webhook-*.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<String>,
+    /// The category of what it answers, for a plugin that asks it through `exchange`; none: it is not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<String>,
 }
 
 /// How the host authenticates to an endpoint. Each string names a secret of `[settings] secrets`.

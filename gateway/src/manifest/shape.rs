@@ -107,6 +107,7 @@ const MANIFEST: &[Key] = &[
             may("auth", AUTH),
             may("channel", Shape::Word(&["web", "email", "sms", "phone"])),
             may("headers", TEXTS),
+            may("reply", Shape::Text),
         ])),
     ),
     may("settings", Shape::Table(&[may("schema", Shape::Text), may("secrets", TEXTS)])),

@@ -10,6 +10,7 @@ use gateway_policy::{Choices, Conditions, Label};
 use moka::sync::Cache;
 
 use super::error::Refusal;
+use super::memories::Memories;
 use crate::boundary::{Exposed, Received};
 use crate::store::crypto::{ConsumerKey, MasterKey, new_pseudonym};
 use crate::store::{Change, ConsumerRecord, Digest, Exposure, Store, Uid};
@@ -28,6 +29,7 @@ pub struct Consumer {
     pub key: ConsumerKey,
     engaged: AtomicBool,
     choices: ArcSwap<Choices>,
+    pub(super) memories: Memories,
     known: Mutex<Known>,
     /// Held while a message is merged into what stands.
     pub(super) receiving: tokio::sync::Mutex<()>,
@@ -69,19 +71,19 @@ impl Consumer {
         self.known().exposed.get(partner).cloned().unwrap_or_default()
     }
 
-    /// Takes in that a partner is about to receive these labels; what is to be committed with the row that says
-    /// so. None where the partner received something since `seen`: then the decision was made on too little.
+    /// Takes in that a partner is about to receive these labels. Not so where it received something since `seen`:
+    /// then the decision was made on too little.
     pub fn expose<'l>(
         &self,
         partner: &str,
         seen: &Arc<Exposed>,
         labels: impl Iterator<Item = &'l Label>,
         conditions: &Conditions,
-    ) -> Option<Vec<Exposure>> {
+    ) -> bool {
         let mut known = self.known();
         let stands = known.exposed.get(partner).cloned().unwrap_or_default();
         if stands != *seen {
-            return None;
+            return false;
         }
         let mut next = (*stands).clone();
         let new = next.add(partner, labels, conditions);
@@ -90,7 +92,12 @@ impl Consumer {
             known.unwritten.extend(new.into_iter().map(exposure));
             known.exposed.insert(partner.to_owned(), Arc::new(next));
         }
-        Some(known.unwritten.iter().filter(|exposure| exposure.partner == partner).cloned().collect())
+        true
+    }
+
+    /// What a partner received that no committed row says yet: to be committed with the next one.
+    pub fn unwritten(&self, partner: &str) -> Vec<Exposure> {
+        self.known().unwritten.iter().filter(|exposure| exposure.partner == partner).cloned().collect()
     }
 
     /// These are committed.
@@ -250,6 +257,7 @@ impl Consumers {
             key,
             engaged: AtomicBool::new(record.engaged),
             choices: ArcSwap::from_pointee(choices),
+            memories: Memories::default(),
             known: Mutex::new(known),
             receiving: tokio::sync::Mutex::default(),
         });

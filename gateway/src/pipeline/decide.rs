@@ -97,10 +97,11 @@ impl Gateway {
         known: bool,
     ) -> Result<DecisionView, Refusal> {
         let (outcome, view) = self.judge_decision(&asked).await?;
-        let CallOutcome { record: call, .. } = outcome;
+        let CallOutcome { record: mut call, turn, .. } = outcome;
+        call.exposures = asked.consumer.unwritten(&asked.live.connection.partner.name);
         if known {
             let event = asked.event.uid;
-            return match self.commit(CallOutcome { record: call, deliveries: vec![] }).await? {
+            return match self.commit(CallOutcome { record: call, deliveries: vec![], turn }).await? {
                 true => Ok(view),
                 false => self
                     .recorded(&asked.consumer, &asked.event.event.conditions, &record.key, &asked.slot)
@@ -121,13 +122,16 @@ impl Gateway {
             Acceptance::New { work } => {
                 asked.consumer.exposures_written(&exposures);
                 self.tally(&tally);
+                if let Some(turn) = turn {
+                    turn.committed();
+                }
                 self.stored(&asked.consumer, Arc::clone(&asked.event), plugins, work);
                 Ok(view)
             }
             // The same event came in twice at once. This call ran all the same, so its row is written.
             raced => {
-                let record = CallRecord { decision: None, returns: vec![], ..call };
-                self.commit(CallOutcome { record, deliveries: vec![] }).await?;
+                let record = CallRecord { decision: None, returns: vec![], memory: None, ..call };
+                self.commit(CallOutcome { record, deliveries: vec![], turn: None }).await?;
                 match raced {
                     Acceptance::Conflict => Err(conflict()),
                     _ => Ok(self
@@ -147,6 +151,15 @@ impl Gateway {
     /// Decides, runs and checks; the answer is released only once its record is committed.
     async fn judge_decision(self: &Arc<Self>, asked: &Asked) -> Result<(CallOutcome, DecisionView), Refusal> {
         let Asked { live, hook, slot, consumer, event, deadline } = asked;
+        let mut turn = None;
+        let mut in_time = true;
+        if live.loaded.imports_memory() {
+            let turns = consumer.memory_turn(&*self.store, &live.connection.plugin);
+            match tokio::time::timeout_at((*deadline).into(), turns).await {
+                Ok(taken) => turn = Some(taken?),
+                Err(_) => in_time = false,
+            }
+        }
         let now_ms = self.clock.now_ms();
         let moment: Moment = self.book.moment(event.accepted_ms, now_ms);
         let row = Row::of_call(self, &live.connection, consumer, event, moment);
@@ -157,7 +170,8 @@ impl Gateway {
             engaged: consumer.engaged() || event.event.engages,
         };
         let Some(declared) = live.connection.release.hooks.get(*hook) else { return Err(Refusal::Internal) };
-        let (toward, exposures) = self.toward(live, *hook, declared, consumer, event, subject, moment);
+        let recalled = self.recalled(live, *hook, turn.as_ref(), subject, moment);
+        let toward = self.toward(live, *hook, declared, consumer, event, recalled.as_ref(), subject, moment);
         let mut flow =
             row.record(Stage::Call, Flow::Decide, toward.recipient, toward.verdicts, toward.facts, "ran");
         let input = match toward.input {
@@ -167,6 +181,10 @@ impl Gateway {
                 return self.no_answer(asked, flow, None);
             }
         };
+        if !in_time {
+            flow.outcome = "failed:busy".into();
+            return self.no_answer(asked, flow, None);
+        }
         if live.breaker.admit(now_ms).is_err() {
             flow.outcome = "not-run:breaker-open".into();
             return self.no_answer(asked, flow, None);
@@ -174,25 +192,32 @@ impl Gateway {
         flow.payload = Some(consumer.key.digest(input.get().fields.as_bytes()));
         let started = Instant::now();
         let budget = Budget::within(deadline.saturating_duration_since(started));
-        let call = self.host.decide(&live.loaded, slot, input, budget).await;
+        let (session, exchanger) = self.asking(live, Flow::Decide, consumer, event, &toward.crossing);
+        let mut call = self.host.decide(&live.loaded, slot, input, budget, exchanger).await;
+        let mut crossing = session.map_or(toward.crossing, |session| session.crossing());
         flow.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         flow.fuel = call.fuel_used;
-        let log = self.log_of(&call, &flow, consumer);
+        let used = std::mem::take(&mut call.memory);
+        if used.touched {
+            crossing.touch_memory();
+        }
+        let log = self.log_of(&call, &flow, consumer, || crossing.labels(&live.connection));
         let checked = match call.result {
-            Ok(answer) => {
-                from_decide(&self.book, &live.connection, &toward.crossing, subject, moment, &answer)
-                    .map_err(Failed::of_violation)
-            }
+            Ok(answer) => from_decide(&self.book, &live.connection, &crossing, subject, moment, &answer)
+                .map_err(Failed::of_violation),
             Err(error) => Err(Failed::of_call(&error)),
         };
+        let kept = checked.is_ok().then_some(used);
+        let after = crossing.memory_after(&live.connection, kept);
+        let memory = turn.as_mut().map(|turn| turn.leave(consumer, after)).transpose()?.flatten();
         let checked = match checked {
             Ok(checked) => checked,
             Err(Failed { code, broken }) => {
                 self.note_failure(live, now_ms, &code, broken);
                 flow.outcome = code;
-                // The plugin read what it was given, whatever came of it.
                 let (mut outcome, view) = self.no_answer(asked, flow, log)?;
-                outcome.record.exposures = exposures;
+                outcome.record.memory = memory;
+                outcome.turn = turn;
                 return Ok((outcome, view));
             }
         };
@@ -219,8 +244,9 @@ impl Gateway {
         };
         let mut outcome = self.outcome(&row, flow, checked, consumer, event.accepted_ms)?;
         outcome.record.log = log;
+        outcome.record.memory = memory;
+        outcome.turn = turn;
         outcome.record.decision = Some(decision_record(asked, &view)?);
-        outcome.record.exposures.extend(exposures);
         Ok((outcome, view))
     }
 
@@ -233,7 +259,7 @@ impl Gateway {
         let view = DecisionView::none(flow.outcome.clone());
         let decision = Some(decision_record(asked, &view)?);
         let record = CallRecord { flows: vec![flow], decision, log, ..CallRecord::default() };
-        Ok((CallOutcome { record, deliveries: vec![] }, view))
+        Ok((CallOutcome { record, deliveries: vec![], turn: None }, view))
     }
 
     /// The recorded answer for an event and a slot.

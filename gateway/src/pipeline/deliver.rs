@@ -15,7 +15,8 @@ use super::gateway::Gateway;
 use super::ledger::Row;
 use super::registry::LiveConnection;
 use crate::boundary::{OutboundRequest, Permitted, PlannedDelivery, Stays, Subject, toward_partner};
-use crate::outbound::{Disposition, RetrySchedule, classify, outcome_code};
+use crate::manifest::Endpoint;
+use crate::outbound::{Credentials, Disposition, RetrySchedule, classify, outcome_code};
 use crate::store::crypto::format_uid;
 use crate::store::{
     AttemptResult, Change, DeliveryRecord, DeliveryState, Document, DocumentKind, FlowResult, Stage, Uid,
@@ -153,16 +154,7 @@ impl Gateway {
             flow.attempt = attempt;
             flow
         };
-        let request = match (toward.request, live) {
-            (Ok(request), Some(live)) => match live.credentials(&planned.endpoint.auth) {
-                _ if live.document.endpoints_off.contains(&planned.endpoint.name) => Err("endpoint-off"),
-                Some(credentials) => Ok((request, credentials, live)),
-                None => Err("secret-missing"),
-            },
-            (Err(Stays::Placing(error)), _) => Err(error.code()),
-            (Err(Stays::Withheld), _) | (Ok(_), None) => Err("withheld"),
-        };
-        let (request, credentials, live) = match request {
+        let (request, credentials, live) = match ready(toward.request, live, &planned.endpoint) {
             Ok(ready) => ready,
             Err(code) => {
                 self.store
@@ -216,7 +208,7 @@ impl Gateway {
         due: &DueDelivery,
         attempt: u32,
         request: Permitted<OutboundRequest>,
-        credentials: &crate::outbound::Credentials,
+        credentials: &Credentials,
         live: &LiveConnection,
     ) -> (FlowResult, DeliveryState, i64) {
         let reply = self.outbound.send(request, credentials, self.clock.now()).await;
@@ -252,7 +244,7 @@ impl Gateway {
     }
 
     /// 410: the partner wants nothing more there, until the brand writes the connection again.
-    async fn switch_endpoint_off(&self, live: &LiveConnection, endpoint: &str) {
+    pub(super) async fn switch_endpoint_off(&self, live: &LiveConnection, endpoint: &str) {
         let _alone = self.changing.lock().await;
         let (brand, plugin) = (&*live.connection.brand, &*live.connection.plugin);
         let Some(live) = self.registry.load().connection(brand, plugin).cloned() else { return };
@@ -287,6 +279,23 @@ impl Gateway {
         if let Err(error) = reloaded {
             tracing::error!(%error, "an endpoint that answered 410 could not be switched off");
         }
+    }
+}
+
+/// A request with what it takes to send it, or the code of why it stays.
+pub(super) fn ready<'l>(
+    request: Result<Permitted<OutboundRequest>, Stays>,
+    live: Option<&'l Arc<LiveConnection>>,
+    endpoint: &Endpoint,
+) -> Result<(Permitted<OutboundRequest>, Credentials, &'l Arc<LiveConnection>), &'static str> {
+    match (request, live) {
+        (Ok(request), Some(live)) => match live.credentials(&endpoint.auth) {
+            _ if live.document.endpoints_off.contains(&endpoint.name) => Err("endpoint-off"),
+            Some(credentials) => Ok((request, credentials, live)),
+            None => Err("secret-missing"),
+        },
+        (Err(Stays::Placing(error)), _) => Err(error.code()),
+        (Err(Stays::Withheld), _) | (Ok(_), None) => Err("withheld"),
     }
 }
 

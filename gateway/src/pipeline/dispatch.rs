@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gateway_policy::{Decision, Facts, Flow, Recipient};
+use gateway_policy::{Access, Decision, Facts, Flow, LabelSet, Recipient};
 use tokio::sync::Semaphore;
 
 use super::accept::{StoredEvent, event_place};
@@ -13,16 +13,15 @@ use super::error::Refusal;
 use super::event;
 use super::gateway::Gateway;
 use super::ledger::Row;
+use super::memories::Turn;
 use super::registry::LiveConnection;
 use crate::boundary::{
-    Checked, Crossing, EventView, Exposed, Hook, Moment, PlannedDelivery, Received, Subject, TowardPlugin,
-    Violation, from_share, toward_plugin,
+    Checked, Crossing, EventView, Exposed, Hook, Moment, PlannedDelivery, Recalled, Received, Subject,
+    TowardPlugin, Violation, from_share, toward_plugin,
 };
 use crate::plugin_host::{Budget, Call, CallError};
 use crate::store::crypto::{format_digest, format_uid};
-use crate::store::{
-    CallRecord, Exposure, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, Uid, WorkRecord,
-};
+use crate::store::{CallRecord, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, Uid, WorkRecord};
 
 /// Pieces of work that one read of the store brings at most.
 const READ: u32 = 256;
@@ -83,6 +82,8 @@ impl Failed {
 pub(super) struct CallOutcome {
     pub(super) record: CallRecord,
     pub(super) deliveries: Vec<DueDelivery>,
+    /// The call's turn with the plugin's memory, which lasts until the commit.
+    pub(super) turn: Option<Turn>,
 }
 
 impl Gateway {
@@ -163,7 +164,7 @@ impl Gateway {
     }
 
     async fn work_on(self: &Arc<Self>, due: DueWork) -> Result<(), Refusal> {
-        let registry = self.registry.load_full();
+        let (registry, mut turn) = self.memory_turn(&due).await?;
         let Some(live) = registry.connection(&due.consumer.brand, &due.plugin) else {
             // On, and not to be used now: what waits for it is not lost.
             if registry.is_unusable(&due.consumer.brand, &due.plugin) {
@@ -184,15 +185,21 @@ impl Gateway {
             engaged: due.consumer.engaged(),
         };
         let Some(hook_data) = live.connection.release.hooks.get(hook) else { return Err(Refusal::Internal) };
-        let (toward, exposures) =
-            self.toward(live, hook, hook_data, &due.consumer, &due.event, subject, moment);
+        let recalled = self.recalled(live, hook, turn.as_ref(), subject, moment);
+        let toward =
+            self.toward(live, hook, hook_data, &due.consumer, &due.event, recalled.as_ref(), subject, moment);
         let row = Row::of_call(self, &live.connection, &due.consumer, &due.event, moment);
         let mut flow =
             row.record(Stage::Call, Flow::Share, toward.recipient, toward.verdicts, toward.facts, "ran");
-        let outcome = match toward.input {
+        let mut outcome = match toward.input {
             Err(not_run) => {
                 flow.outcome = not_run.code().into();
-                CallOutcome::only(due.id, flow)
+                let mut outcome = CallOutcome::only(due.id, flow);
+                let after = toward.crossing.memory_after(&live.connection, None);
+                if let Some(turn) = &mut turn {
+                    outcome.record.memory = turn.leave(&due.consumer, after)?;
+                }
+                outcome
             }
             Ok(input) => {
                 if let Err(until_ms) = live.breaker.admit(now_ms) {
@@ -204,7 +211,10 @@ impl Gateway {
                 }
                 flow.payload = Some(due.consumer.key.digest(input.get().fields.as_bytes()));
                 let started = Instant::now();
-                let call = self.host.share(&live.loaded, input, Budget::default()).await;
+                let (session, exchanger) =
+                    self.asking(live, Flow::Share, &due.consumer, &due.event, &toward.crossing);
+                let call = self.host.share(&live.loaded, input, Budget::default(), exchanger).await;
+                let crossing = session.map_or(toward.crossing, |session| session.crossing());
                 flow.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
                 flow.fuel = call.fuel_used;
                 if let Err(error @ (CallError::Unavailable(_) | CallError::Busy { .. })) = &call.result
@@ -214,13 +224,12 @@ impl Gateway {
                     flow.outcome = Failed::of_call(error).code;
                     return self.defer(&due, now_ms + wait, 1, flow).await;
                 }
-                let mut outcome =
-                    self.judge_share(live, &due, &row, flow, &toward.crossing, subject, moment, call)?;
-                outcome.record.exposures.extend(exposures);
-                outcome
+                self.judge_share(live, &due, &row, flow, crossing, turn.as_mut(), subject, moment, call)?
             }
         };
-        let exposures = outcome.record.exposures.clone();
+        outcome.turn = turn;
+        let exposures = due.consumer.unwritten(&live.connection.partner.name);
+        outcome.record.exposures.clone_from(&exposures);
         self.commit(outcome).await?;
         due.consumer.exposures_written(&exposures);
         Ok(())
@@ -235,25 +244,26 @@ impl Gateway {
         hook: &Hook,
         consumer: &Consumer,
         event: &StoredEvent,
+        recalled: Option<&Recalled>,
         subject: Subject<'_>,
         moment: Moment,
-    ) -> (TowardPlugin, Vec<Exposure>) {
+    ) -> TowardPlugin {
         let identity = self.identity(live, consumer, event);
         let connection = &live.connection;
         let partner = &*connection.partner.name;
         let received = consumer.received(&connection.plugin);
         loop {
             let exposed = consumer.exposed(partner);
-            let view = identity.view(event, received.as_deref(), &exposed);
+            let view = EventView { memory: recalled, ..identity.view(event, received.as_deref(), &exposed) };
             let toward = toward_plugin(&self.book, connection, hook_index, hook, &view, subject, moment);
             if toward.input.is_err() {
-                return (toward, Vec::new());
+                return toward;
             }
             let crossing = &toward.crossing;
             let labels = crossing.readable(hook).collect::<Vec<_>>();
             // What a partner receives only grows, so this ends.
-            if let Some(new) = consumer.expose(partner, &exposed, labels.iter(), crossing.conditions()) {
-                return (toward, new);
+            if consumer.expose(partner, &exposed, labels.iter(), crossing.conditions()) {
+                return toward;
             }
         }
     }
@@ -266,29 +276,40 @@ impl Gateway {
         due: &DueWork,
         row: &Row<'_>,
         mut flow: FlowRecord,
-        crossing: &Crossing,
+        mut crossing: Crossing,
+        turn: Option<&mut Turn>,
         subject: Subject<'_>,
         moment: Moment,
-        call: Call<crate::boundary::PluginOutcome>,
+        mut call: Call<crate::boundary::PluginOutcome>,
     ) -> Result<CallOutcome, Refusal> {
-        let log = self.log_of(&call, &flow, &due.consumer);
+        let used = std::mem::take(&mut call.memory);
+        if used.touched {
+            crossing.touch_memory();
+        }
+        let log = self.log_of(&call, &flow, &due.consumer, || crossing.labels(&live.connection));
         let checked = match call.result {
-            Ok(outcome) => from_share(&self.book, &live.connection, crossing, subject, moment, outcome)
+            Ok(outcome) => from_share(&self.book, &live.connection, &crossing, subject, moment, outcome)
                 .map_err(Failed::of_violation),
             Err(error) => Err(Failed::of_call(&error)),
         };
+        let kept = checked.is_ok().then_some(used);
+        let after = crossing.memory_after(&live.connection, kept);
+        let memory = turn.map(|turn| turn.leave(&due.consumer, after)).transpose()?.flatten();
         match checked {
             Err(Failed { code, broken }) => {
                 self.note_failure(live, row.at_ms, &code, broken);
                 flow.outcome = code;
-                let record = CallRecord { log, ..CallOutcome::only(due.id, flow).record };
-                Ok(CallOutcome { record, deliveries: vec![] })
+                let mut outcome = CallOutcome::only(due.id, flow);
+                outcome.record.log = log;
+                outcome.record.memory = memory;
+                Ok(outcome)
             }
             Ok(checked) => {
                 live.breaker.succeeded();
                 let mut outcome = self.outcome(row, flow, checked, &due.consumer, due.event.accepted_ms)?;
                 outcome.record.work = Some(due.id);
                 outcome.record.log = log;
+                outcome.record.memory = memory;
                 Ok(outcome)
             }
         }
@@ -326,7 +347,7 @@ impl Gateway {
         }
         let mut deliveries = Vec::with_capacity(checked.deliveries.len());
         for (index, planned) in checked.deliveries.into_iter().enumerate() {
-            record.exposures.extend(expose_request(consumer, &planned));
+            expose_request(consumer, &planned);
             let id = self.delivery_id(row, index);
             let text = serde_json::to_vec(&planned).map_err(|_| Refusal::Internal)?;
             record.deliveries.push(NewDelivery {
@@ -350,7 +371,7 @@ impl Gateway {
                 planned: Arc::new(planned),
             });
         }
-        Ok(CallOutcome { record, deliveries })
+        Ok(CallOutcome { record, deliveries, turn: None })
     }
 
     /// The id of a request: that of its event with the random part replaced by a keyed digest of (event,
@@ -368,12 +389,15 @@ impl Gateway {
 
     /// Commits a call; then, and only then, its deliveries go on.
     pub(super) async fn commit(self: &Arc<Self>, outcome: CallOutcome) -> Result<bool, Refusal> {
-        let CallOutcome { record, deliveries } = outcome;
+        let CallOutcome { record, deliveries, turn } = outcome;
         let tally = Tally::of(&record.flows);
         if !self.store.record_call(record).await? {
             return Ok(false);
         }
         self.tally(&tally);
+        if let Some(turn) = turn {
+            turn.committed();
+        }
         for delivery in deliveries {
             self.deliveries.push(delivery.id, delivery);
         }
@@ -445,8 +469,14 @@ impl Gateway {
         }
     }
 
-    /// Log and failure texts, under the consumer's key.
-    pub(super) fn log_of<T>(&self, call: &Call<T>, flow: &FlowRecord, consumer: &Consumer) -> Option<NewLog> {
+    /// Log and failure texts with the labels of the call, under the consumer's key.
+    pub(super) fn log_of<T>(
+        &self,
+        call: &Call<T>,
+        flow: &FlowRecord,
+        consumer: &Consumer,
+        labels: impl FnOnce() -> LabelSet,
+    ) -> Option<NewLog> {
         let failure = match &call.result {
             Err(CallError::Rejected(text) | CallError::Unavailable(text)) => Some(text.as_str()),
             _ => None,
@@ -456,7 +486,9 @@ impl Gateway {
         }
         let lines: Vec<_> =
             call.logs.iter().map(|line| (line.level.as_str(), line.message.as_str())).collect();
-        let text = serde_json::json!({ "lines": lines, "dropped": call.logs_dropped, "failure": failure });
+        let text = serde_json::json!({
+            "lines": lines, "dropped": call.logs_dropped, "failure": failure, "labels": labels(),
+        });
         let place = format!("log/{}", format_uid(&flow.id));
         let text = consumer.key.seal(&place, text.to_string().as_bytes()).ok()?;
         Some(NewLog { flow: flow.id, consumer: consumer.id, text })
@@ -491,12 +523,12 @@ impl Gateway {
 }
 
 /// Takes in that the partner is about to receive what a request carries, whether or not it is sent in the end.
-fn expose_request(consumer: &Consumer, planned: &PlannedDelivery) -> Vec<Exposure> {
+pub(super) fn expose_request(consumer: &Consumer, planned: &PlannedDelivery) {
     let labels = || planned.carried.iter().flat_map(|carried| carried.labels.iter());
     loop {
         let seen = consumer.exposed(&planned.partner);
-        if let Some(new) = consumer.expose(&planned.partner, &seen, labels(), &planned.conditions) {
-            return new;
+        if consumer.expose(&planned.partner, &seen, labels(), &planned.conditions) {
+            return;
         }
     }
 }
@@ -539,6 +571,7 @@ impl Identity {
             data: &stored.data,
             received,
             exposed,
+            memory: None,
         }
     }
 }
@@ -558,7 +591,9 @@ impl Tally {
         let outcome = toward.map_or("not-run", |flow| flow.outcome.as_str());
         Self {
             decisions: toward.map_or_else(Vec::new, |flow| {
-                flow.verdicts.iter().map(|field| field.verdict.decision).collect()
+                let declared = |access| matches!(access, Access::Read | Access::Sealed);
+                let fields = flow.verdicts.iter().filter(|field| declared(field.access));
+                fields.map(|field| field.verdict.decision).collect()
             }),
             flows: flows.len() as u64,
             calls: u64::from(!outcome.starts_with("not-run") && outcome != "failed:busy"),
@@ -573,6 +608,7 @@ impl CallOutcome {
         Self {
             record: CallRecord { work: Some(work), flows: vec![flow], ..CallRecord::default() },
             deliveries: vec![],
+            turn: None,
         }
     }
 }

@@ -47,7 +47,8 @@ pub struct Parts {
 pub struct Tuning {
     /// Delivery attempts before a request is a dead letter; 10 is the whole schedule.
     pub max_attempts: u32,
-    /// Consumers whose keys and choices stay in memory, about 1 KB each.
+    /// Consumers whose keys and choices stay in memory, about 1 KB each, and what plugins
+    /// remember of them.
     pub consumer_cache: u64,
     /// Pieces of work under way at once; most of the time each waits for the disk.
     pub concurrent_work: usize,

@@ -175,7 +175,7 @@ impl Gateway {
         let call = self.host.receive(&live.loaded, input, Budget::default()).await;
         flow.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         flow.fuel = call.fuel_used;
-        let log = self.log_of(&call, &flow, consumer);
+        let log = self.log_of(&call, &flow, consumer, || toward.crossing.labels(connection));
         let checked = match call.result {
             Ok(outcome) => from_share(&self.book, connection, &toward.crossing, subject, moment, outcome)
                 .map_err(Failed::of_violation),
@@ -240,7 +240,8 @@ impl Gateway {
             });
             kept = Some(stands);
         }
-        let exposures = outcome.record.exposures.clone();
+        let exposures = consumer.unwritten(&message.live.connection.partner.name);
+        outcome.record.exposures.clone_from(&exposures);
         if self.commit(outcome).await? {
             consumer.exposures_written(&exposures);
             if let Some(kept) = kept {

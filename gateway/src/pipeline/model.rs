@@ -209,8 +209,8 @@ pub struct FlowView {
     pub id: String,
     /// RFC 3339.
     pub at: String,
-    /// `call` (toward a plugin), `delivery` (toward a partner's endpoint), `return` (toward the brand) or
-    /// `receive` (from a partner).
+    /// `call` (toward a plugin), `delivery` (toward a partner's endpoint), `exchange` (the same, during a call
+    /// that waits for the answer), `return` (toward the brand) or `receive` (from a partner).
     pub stage: String,
     pub flow: String,
     pub recipient: String,
@@ -270,7 +270,7 @@ pub struct FlowFilter {
     pub category: Option<String>,
     /// `share`, `decide`, `return`, …
     pub flow: Option<String>,
-    /// `call`, `delivery`, `return` or `receive`.
+    /// `call`, `delivery`, `exchange`, `return` or `receive`.
     pub stage: Option<String>,
     /// `allow`, `transform` or `withhold`: rows with at least one such verdict.
     pub verdict: Option<String>,

@@ -44,4 +44,4 @@ pub(super) use receive::ReceivePluginPre;
 pub(super) use receive::exports::integration::plugin::receive::Message;
 pub(super) use share::SharePluginPre;
 pub(super) use share::integration::plugin::log::Level;
-pub(super) use share::integration::plugin::types::{Event, Failure, Outcome, Part, Request};
+pub(super) use share::integration::plugin::types::{Event, Failure, Outcome, Part, Request, Response};

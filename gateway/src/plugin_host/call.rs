@@ -6,9 +6,12 @@ use std::time::Instant;
 
 use wasmtime::{Engine, Store, Trap, UpdateDeadline};
 
+use crate::boundary::MemoryUse;
+
 use super::bindings::Level;
 use super::error::CallError;
-use super::instance::InstanceState;
+use super::exchange::OverLimit;
+use super::instance::{Beside, InstanceState};
 use super::limits::{Budget, Limits};
 
 /// What a call came to, and what it cost. All of it carries the labels of the call's input.
@@ -24,6 +27,8 @@ pub struct Call<T> {
     pub logs_dropped: u32,
     /// Linear memory of the instance at its end, in bytes.
     pub memory_bytes: u64,
+    /// What it did with its memory of the consumer; of use also where the call failed.
+    pub memory: MemoryUse,
 }
 
 /// A line that a plugin logged: untrusted, and under the call's labels.
@@ -81,7 +86,14 @@ impl fmt::Debug for LogLine {
 impl<T> Call<T> {
     /// A call that ended before it had an instance.
     pub(super) fn refused(error: CallError) -> Self {
-        Self { result: Err(error), fuel_used: 0, logs: Vec::new(), logs_dropped: 0, memory_bytes: 0 }
+        Self {
+            result: Err(error),
+            fuel_used: 0,
+            logs: Vec::new(),
+            logs_dropped: 0,
+            memory_bytes: 0,
+            memory: MemoryUse::default(),
+        }
     }
 }
 
@@ -91,8 +103,9 @@ pub(super) fn store(
     limits: &Limits,
     budget: Budget,
     deadline: Instant,
+    beside: Beside,
 ) -> wasmtime::Result<Store<InstanceState>> {
-    let mut store = Store::new(engine, InstanceState::new(limits));
+    let mut store = Store::new(engine, InstanceState::new(limits, beside, deadline));
     store.limiter(|state| &mut state.quota);
     store.set_fuel(budget.fuel)?;
     store.set_hostcall_fuel(limits.crossing_bytes);
@@ -120,6 +133,7 @@ pub(super) fn finish<T>(
         logs: state.log.lines,
         logs_dropped: state.log.dropped,
         memory_bytes: state.quota.memory as u64,
+        memory: state.memory.into_use(),
     }
 }
 
@@ -143,6 +157,7 @@ pub(super) fn classify(
         Some(trap) => CallError::Trap { kind: kind(*trap) },
         // Nothing that the guest did: the pool or the system had no room.
         None if error.is::<NotStarted>() => CallError::Internal,
+        None if let Some(over) = error.downcast_ref::<OverLimit>() => over.error(),
         None if is_crossing_limit(error) => {
             CallError::OutputTooLarge { what: "answer or log line", allowed: limits.crossing_bytes }
         }

@@ -83,7 +83,7 @@ pub enum HostError {
     },
     /// The component imports or exports something else than its hooks need.
     #[error(
-        "the component does not fit the interface: {reason}. It may import only `integration:plugin/log` and export the hooks with their exact signatures"
+        "the component does not fit the interface: {reason}. It may import only `log`, `memory`, `exchange` and `types` of `integration:plugin` and export the hooks with their exact signatures"
     )]
     Interface {
         /// The linker's answer: names of imports and exports.

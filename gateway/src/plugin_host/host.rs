@@ -19,7 +19,8 @@ use super::call::{self, Call};
 use super::compile::{compile_file, compile_in_child, program_or_self};
 use super::engine::{Allocation, compatibility, engine};
 use super::error::{CallError, HostError};
-use super::instance::{self, InstanceState};
+use super::exchange::Exchanger;
+use super::instance::{self, Beside, InstanceState};
 use super::limits::{Budget, CALLS_PER_CORE, COMPILATIONS, Limits};
 use super::output;
 use super::release::{self, LoadedRelease, Release};
@@ -148,14 +149,15 @@ impl PluginHost {
         self.link(digest, code).await
     }
 
-    /// Calls the hook `share`.
+    /// Calls the hook `share`. Without an exchanger, what the plugin asks its partner has no reply.
     pub async fn share(
         &self,
         release: &LoadedRelease,
         input: Permitted<PluginInput>,
         budget: Budget,
+        exchanger: Option<Arc<dyn Exchanger>>,
     ) -> Call<PluginOutcome> {
-        self.share_released(release, input.release(), budget).await
+        self.share_released(release, input.release(), budget, exchanger).await
     }
 
     /// Invariant: outside this room's tests, only called with what was permitted.
@@ -164,6 +166,7 @@ impl PluginHost {
         release: &LoadedRelease,
         input: PluginInput,
         budget: Budget,
+        exchanger: Option<Arc<dyn Exchanger>>,
     ) -> Call<PluginOutcome> {
         let Some(hook) = &release.inner.share else {
             return Call::refused(CallError::HookMissing { hook: "share" });
@@ -172,23 +175,26 @@ impl PluginHost {
         if let Err(refusal) = output::check_input(limits, &input, "") {
             return Call::refused(refusal);
         }
-        let event = output::event(input);
+        let (event, memory) = output::event(input);
         let run = async |store: &mut Store<InstanceState>| {
             let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
             plugin.integration_plugin_share().call_on_event(&mut *store, &event).await
         };
-        self.inner.run(budget, run, |outcome| output::outcome(limits, outcome)).await
+        self.inner
+            .run(budget, Beside { memory, exchanger }, run, |outcome| output::outcome(limits, outcome))
+            .await
     }
 
-    /// Calls the hook `decide` for `slot`. The answer is JSON text, not yet checked.
+    /// Calls the hook `decide` for `slot`, as [`PluginHost::share`]. The answer is JSON text, not yet checked.
     pub async fn decide(
         &self,
         release: &LoadedRelease,
         slot: &str,
         input: Permitted<PluginInput>,
         budget: Budget,
+        exchanger: Option<Arc<dyn Exchanger>>,
     ) -> Call<String> {
-        self.decide_released(release, slot, input.release(), budget).await
+        self.decide_released(release, slot, input.release(), budget, exchanger).await
     }
 
     /// Invariant: outside this room's tests, only called with what was permitted.
@@ -198,6 +204,7 @@ impl PluginHost {
         slot: &str,
         input: PluginInput,
         budget: Budget,
+        exchanger: Option<Arc<dyn Exchanger>>,
     ) -> Call<String> {
         let Some(hook) = &release.inner.decide else {
             return Call::refused(CallError::HookMissing { hook: "decide" });
@@ -206,12 +213,12 @@ impl PluginHost {
         if let Err(refusal) = output::check_input(limits, &input, slot) {
             return Call::refused(refusal);
         }
-        let event = output::event(input);
+        let (event, memory) = output::event(input);
         let run = async |store: &mut Store<InstanceState>| {
             let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
             plugin.integration_plugin_decide().call_decide(&mut *store, slot, &event).await
         };
-        self.inner.run(budget, run, |json| output::answer(limits, json)).await
+        self.inner.run(budget, Beside { memory, exchanger }, run, |json| output::answer(limits, json)).await
     }
 
     /// Calls the hook `receive`.
@@ -243,7 +250,8 @@ impl PluginHost {
             let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
             plugin.integration_plugin_receive().call_on_message(&mut *store, &message).await
         };
-        self.inner.run(budget, run, |outcome| output::outcome(limits, outcome)).await
+        // A message finds no memory and no way to ask: a plugin that imports them meets an empty one and nobody.
+        self.inner.run(budget, Beside::default(), run, |outcome| output::outcome(limits, outcome)).await
     }
 
     async fn cached(&self, digest: [u8; 32]) -> Result<Option<Component>, HostError> {
@@ -297,6 +305,7 @@ impl Inner {
     async fn run<A, T>(
         &self,
         budget: Budget,
+        beside: Beside,
         hook: impl AsyncFnOnce(&mut Store<InstanceState>) -> wasmtime::Result<Result<A, Failure>>,
         check: impl FnOnce(A) -> Result<T, CallError>,
     ) -> Call<T> {
@@ -309,7 +318,7 @@ impl Inner {
             Err(refusal) => return Call::refused(refusal),
         };
         let _clock = self.ticker.running();
-        let Ok(mut store) = call::store(&self.engine, &self.limits, budget, deadline) else {
+        let Ok(mut store) = call::store(&self.engine, &self.limits, budget, deadline, beside) else {
             return Call::refused(CallError::Internal);
         };
 

@@ -1,21 +1,39 @@
-//! What the host keeps of one running instance: its limits, its log. It may not outlive the call.
+//! What the host keeps of one running instance: its limits, its log, its memory, its
+//! requests. It may not outlive the call.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
 
 use wasmtime::component::{Linker, WasmStr};
 use wasmtime::{ResourceLimiter, StoreContextMut, Trap};
 
 use super::bindings::Level;
 use super::call::{LogLevel, LogLine};
+use super::exchange::{self, Exchanger, Exchanges};
 use super::limits::{LOG_CALL_FUEL, Limits};
+use super::memory::{self, Remembered};
 use super::output::truncate;
 
 /// The data of one call's store.
 pub(super) struct InstanceState {
     pub(super) quota: Quota,
     pub(super) log: Log,
+    pub(super) memory: Remembered,
+    pub(super) exchanges: Exchanges,
+}
+
+/// What a call has beside its argument.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// What the plugin remembers; none: it does not ask for it.
+    pub(super) memory: Option<BTreeMap<String, String>>,
+    /// Through which it asks its partner.
+    pub(super) exchanger: Option<Arc<dyn Exchanger>>,
 }
 
 impl InstanceState {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits, beside: Beside, deadline: Instant) -> Self {
         Self {
             quota: Quota {
                 memory_limit: limits.memory,
@@ -32,6 +50,8 @@ impl InstanceState {
                 lines: Vec::new(),
                 dropped: 0,
             },
+            memory: Remembered::new(limits, beside.memory),
+            exchanges: Exchanges::new(limits, beside.exchanger, deadline),
         }
     }
 }
@@ -97,12 +117,13 @@ pub(super) struct Log {
     pub(super) dropped: u32,
 }
 
-/// Gives guests what they may import: `log`, and `types`, which holds no functions. Nothing else.
+/// Gives guests what they may import: `log`, `memory`, `exchange`, and `types`, which holds no functions. Nothing else.
 pub(super) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     linker.instance("integration:plugin/types@0.1.0")?;
     // By hand and not through `bindgen!`, whose log would copy each message before it can be cut.
     linker.instance("integration:plugin/log@0.1.0")?.func_wrap("write", write)?;
-    Ok(())
+    memory::link(linker)?;
+    exchange::link(linker)
 }
 
 fn write(
@@ -126,7 +147,7 @@ fn write(
 }
 
 /// Takes fuel for work that the host does for the guest, so that it cannot be had for nothing.
-fn charge(store: &mut StoreContextMut<'_, InstanceState>, fuel: u64) -> wasmtime::Result<()> {
+pub(super) fn charge(store: &mut StoreContextMut<'_, InstanceState>, fuel: u64) -> wasmtime::Result<()> {
     match store.get_fuel()?.checked_sub(fuel) {
         Some(left) => store.set_fuel(left),
         None => {

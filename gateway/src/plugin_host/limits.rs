@@ -21,7 +21,7 @@ pub struct Budget {
     /// Wall clock for the whole call, waiting for a free slot included.
     pub deadline: Duration,
     /// Deterministic cost of the guest's instructions: about one unit each, and one for each byte
-    /// logged.
+    /// logged, remembered or exchanged.
     pub fuel: u64,
 }
 
@@ -113,12 +113,25 @@ pub struct Limits {
     pub deliveries: usize,
     /// One request, all its pieces together: a long transcript fits.
     pub request_bytes: usize,
+    /// Requests that one call makes and waits for: each is a round trip within the call's deadline, during which
+    /// the call holds its slot. One asks, and another asks again by what was answered.
+    pub exchanges: usize,
     /// A plugin's failure text; the rest is cut off.
     pub failure_bytes: usize,
     /// One log line; the rest is cut off.
     pub log_line_bytes: usize,
     /// Log lines kept of one call; the rest is counted.
     pub log_lines: usize,
+
+    // What a plugin remembers of one consumer.
+    /// Entries. What a plugin keeps of one person fits into a few.
+    pub memory_entries: usize,
+    /// A key: a name that the plugin's author chose.
+    pub memory_key_bytes: usize,
+    /// A value, JSON text: a summary of a conversation fits, the conversation does not.
+    pub memory_value_bytes: usize,
+    /// Keys and values together. All of it is read, decrypted and written again with a call.
+    pub memory_total_bytes: usize,
 
     // Time.
     /// The longest deadline that a budget can ask for; a longer one is cut to this.
@@ -163,9 +176,15 @@ impl Default for Limits {
             returns_bytes: 256 * KIB,
             deliveries: 16,
             request_bytes: 512 * KIB,
+            exchanges: 4,
             failure_bytes: KIB,
             log_line_bytes: 2 * KIB,
             log_lines: 100,
+
+            memory_entries: 64,
+            memory_key_bytes: 128,
+            memory_value_bytes: 8 * KIB,
+            memory_total_bytes: 32 * KIB,
 
             longest_call: Duration::from_secs(60),
             tick: Duration::from_millis(2),
@@ -187,6 +206,9 @@ pub(super) const MEMORY_GUARD: u64 = 32 * MIB as u64;
 
 /// Fixed fuel for one call of the log: what a host call costs beside its bytes.
 pub(super) const LOG_CALL_FUEL: u64 = 200;
+
+/// The same for one call of any other interface.
+pub(super) const HOST_CALL_FUEL: u64 = LOG_CALL_FUEL;
 
 /// How much is kept of what the compiling process says when it fails.
 pub(super) const COMPILER_MESSAGE_BYTES: usize = 2 * KIB;

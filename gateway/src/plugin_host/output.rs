@@ -1,16 +1,18 @@
 //! From the interface's types to the boundary's, with the size of everything checked. It may not
 //! judge what an answer says: that is the boundary's.
 
+use std::collections::BTreeMap;
+
 use crate::boundary::{Part, PluginInput, PluginMessage, PluginOutcome, PluginRequest};
 
 use super::bindings;
 use super::error::CallError;
 use super::limits::Limits;
 
-/// A hook's argument from what the boundary permitted; moves, does not copy.
-pub(super) fn event(input: PluginInput) -> bindings::Event {
-    let PluginInput { id, kind, time, consumer, fields, sealed, settings } = input;
-    bindings::Event { id, kind, time, consumer, fields, sealed, settings }
+/// A hook's argument and the memory beside it, from what the boundary permitted; moves, does not copy.
+pub(super) fn event(input: PluginInput) -> (bindings::Event, Option<BTreeMap<String, String>>) {
+    let PluginInput { id, kind, time, consumer, fields, sealed, settings, memory } = input;
+    (bindings::Event { id, kind, time, consumer, fields, sealed, settings }, memory)
 }
 
 /// Refuses an input that is larger than a plugin is given. `slot` is what `decide` adds.
@@ -47,7 +49,10 @@ pub(super) fn outcome(limits: &Limits, outcome: bindings::Outcome) -> Result<Plu
     if deliveries.len() > limits.deliveries {
         return Err(CallError::OutputTooLarge { what: "number of deliveries", allowed: limits.deliveries });
     }
-    let deliveries = deliveries.into_iter().map(|each| request(limits, each)).collect::<Result<_, _>>()?;
+    let deliveries = deliveries
+        .into_iter()
+        .map(|each| request(limits.request_bytes, each).map(|(request, _)| request))
+        .collect::<Result<_, _>>()?;
     Ok(PluginOutcome { deliveries, returns })
 }
 
@@ -73,14 +78,16 @@ pub(super) fn truncate(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
 }
 
-fn request(limits: &Limits, request: bindings::Request) -> Result<PluginRequest, CallError> {
+/// A request within its limit, with its size.
+pub(super) fn request(most: usize, request: bindings::Request) -> Result<(PluginRequest, usize), CallError> {
     let bindings::Request { endpoint, path, headers, body } = request;
     let request =
         PluginRequest { endpoint, path: named_parts(path), headers: named_parts(headers), body: parts(body) };
-    if request_bytes(&request) > limits.request_bytes {
-        return Err(CallError::OutputTooLarge { what: "request", allowed: limits.request_bytes });
+    let bytes = request_bytes(&request);
+    if bytes > most {
+        return Err(CallError::OutputTooLarge { what: "request", allowed: most });
     }
-    Ok(request)
+    Ok((request, bytes))
 }
 
 fn named_parts(named: Vec<(String, Vec<bindings::Part>)>) -> Vec<(String, Vec<Part>)> {

@@ -13,6 +13,8 @@ use super::instance::InstanceState;
 const SHARE: &str = "integration:plugin/share@0.1.0";
 const DECIDE: &str = "integration:plugin/decide@0.1.0";
 const RECEIVE: &str = "integration:plugin/receive@0.1.0";
+const MEMORY: &str = "integration:plugin/memory@0.1.0";
+const EXCHANGE: &str = "integration:plugin/exchange@0.1.0";
 
 /// A release, compiled and linked. Cloning is cheap; its code is freed with the last clone.
 #[derive(Clone)]
@@ -25,6 +27,8 @@ pub(super) struct Release {
     pub(super) share: Option<SharePluginPre<InstanceState>>,
     pub(super) decide: Option<DecidePluginPre<InstanceState>>,
     pub(super) receive: Option<ReceivePluginPre<InstanceState>>,
+    imports_memory: bool,
+    imports_exchange: bool,
 }
 
 impl LoadedRelease {
@@ -46,6 +50,16 @@ impl LoadedRelease {
     /// Whether [`receive`](super::PluginHost::receive) can be called.
     pub fn exports_receive(&self) -> bool {
         self.inner.receive.is_some()
+    }
+
+    /// Whether it remembers: then a call needs the consumer's memory.
+    pub fn imports_memory(&self) -> bool {
+        self.inner.imports_memory
+    }
+
+    /// Whether it asks its partner: then a call needs an exchanger.
+    pub fn imports_exchange(&self) -> bool {
+        self.inner.imports_exchange
     }
 }
 
@@ -82,5 +96,14 @@ pub(super) fn link(
     component
         .initialize_copy_on_write_image()
         .map_err(|_| HostError::Internal { doing: "preparing a memory image" })?;
-    Ok(Release { digest, share, decide, receive })
+    let imports =
+        |name: &str| component.component_type().imports(linker.engine()).any(|(known, _)| known == name);
+    Ok(Release {
+        digest,
+        share,
+        decide,
+        receive,
+        imports_memory: imports(MEMORY),
+        imports_exchange: imports(EXCHANGE),
+    })
 }

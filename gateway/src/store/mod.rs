@@ -126,7 +126,9 @@ pub trait Store: Send + Sync {
 
     // ---- outcomes and the ledger ----
 
-    /// Commits flows, outcome, outbox and decision, and marks the work done: in one transaction, before
+    /// What a connection's plugin remembers about a consumer: [`NewMemory::payload`] as it was last recorded.
+    async fn memory(&self, consumer: i64, plugin: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Commits flows, outcome, outbox, memory and decision, and marks the work done: in one transaction, before
     /// anything is released. `false`, and nothing written, where the work was done already or the
     /// event's decision for that slot is recorded already, or the message was taken already.
     async fn record_call(&self, call: CallRecord) -> Result<bool, StoreError>;
@@ -141,6 +143,10 @@ pub trait Store: Send + Sync {
     async fn record_attempt(&self, delivery: &Uid, attempt: u32, flow: FlowRecord) -> Result<(), StoreError>;
     /// Writes what came of an attempt, and what the delivery becomes.
     async fn record_result(&self, result: AttemptResult) -> Result<(), StoreError>;
+    /// Writes one row of the ledger by itself: of an exchange, whose call goes on. Only then may it be sent.
+    async fn record_flow(&self, flow: FlowRecord) -> Result<(), StoreError>;
+    /// Writes what came of the exchange with this row; a contradiction where there is no such row, or a result.
+    async fn record_flow_result(&self, flow: &Uid, result: FlowResult) -> Result<(), StoreError>;
     /// Drops a pending delivery that may no longer be sent, with the flow that says why.
     async fn drop_delivery(&self, delivery: &Uid, attempt: u32, flow: FlowRecord) -> Result<(), StoreError>;
     /// Deliveries that are dead or dropped, newest first, before the cursor.

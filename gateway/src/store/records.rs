@@ -157,14 +157,14 @@ pub enum Stage {
     Return,
     /// From a partner: what its message brought of a consumer.
     Receive,
+    /// Toward a partner's endpoint, during a call that waits for the answer.
+    Exchange,
 }
 
 impl Stage {
     /// Every stage.
-    pub const ALL: [Self; 4] = [Self::Call, Self::Delivery, Self::Return, Self::Receive];
-}
+    pub const ALL: [Self; 5] = [Self::Call, Self::Delivery, Self::Return, Self::Receive, Self::Exchange];
 
-impl Stage {
     /// The key that the ledger and the API use.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -172,6 +172,7 @@ impl Stage {
             Self::Delivery => "delivery",
             Self::Return => "return",
             Self::Receive => "receive",
+            Self::Exchange => "exchange",
         }
     }
 }
@@ -237,6 +238,8 @@ pub struct CallRecord {
     pub decision: Option<DecisionRecord>,
     /// Log and failure texts, encrypted under the consumer's key; place `log/<flow id>`.
     pub log: Option<NewLog>,
+    /// What the plugin remembers from now on; none: as before.
+    pub memory: Option<NewMemory>,
     /// What the partner now has received of the consumer; what is known already is passed over.
     pub exposures: Vec<Exposure>,
     /// The partner's message that it handles; where that was handled already, nothing is written.
@@ -278,6 +281,16 @@ pub struct Kept {
     pub exposures: Vec<(String, String)>,
     /// (plugin, payload).
     pub received: Vec<(String, Vec<u8>)>,
+}
+
+/// What a plugin remembers about a consumer, in place of what it remembered before.
+#[derive(Clone, Debug)]
+pub struct NewMemory {
+    pub consumer: i64,
+    pub plugin: String,
+    /// Entries, labels and conditions, encrypted under the consumer's key; place `memory/<consumer>/<plugin>`.
+    /// None: nothing is remembered any more.
+    pub payload: Option<Vec<u8>>,
 }
 
 /// Log and failure texts of a call.

@@ -1,6 +1,8 @@
 //! Everything that a plugin may not do, one behaviour a call. For the gateway's tests alone.
 
+mod exchange;
 mod exhaust;
+mod memory;
 mod requests;
 mod returns;
 
@@ -93,6 +95,32 @@ pub const BEHAVIOURS: &[(&str, Expected)] = {
     ]
 };
 
+/// Behaviours that use what outlives a call, or wait for the partner: what comes of each depends on the calls
+/// before it, and on the partner.
+pub const LASTING: &[&str] = &[
+    // memory
+    "remember",
+    "remember-by-name",
+    "remember-and-trap",
+    "recall",
+    "recall-by-name",
+    "recall-what-it-remembers",
+    "count",
+    "overfill",
+    // exchange
+    "ask",
+    "ask-about-sealed",
+    "launder",
+    "ask-and-recall",
+    "ask-too-often",
+    "ask-undeclared-endpoint",
+    "ask-without-reply",
+    "ask-ungranted-field",
+    "ask-sealed-in-undeclared-header",
+    "ask-sealed-in-undeclared-slot",
+    "ask-too-much",
+];
+
 /// The plugin.
 pub struct Hostile;
 
@@ -118,6 +146,9 @@ fn returned(behaviour: &str, event: &Event) -> Result<String, Failure> {
         "value-in-failure" => Err(Failure::Rejected(format!("no such customer: {}", secret(event)))),
         "huge-failure" => Err(Failure::Unavailable("x".repeat(10_000_000))),
         _ => {
+            if let Some(returned) = memory::json(behaviour, &secret(event)) {
+                return returned;
+            }
             exhaust::run(behaviour);
             returns::json(behaviour, &secret(event))
                 .ok_or_else(|| Failure::Rejected("no such behaviour".to_owned()))
@@ -131,6 +162,9 @@ impl Share for Hostile {
         if let Some(deliveries) = requests::deliveries(&behaviour) {
             return Ok(Outcome { deliveries, returns: returns::FINE.to_owned() });
         }
+        if let Some(asked) = exchange::outcome(&behaviour) {
+            return asked.map(|(returns, deliveries)| Outcome { deliveries, returns });
+        }
         let returns = returned(&behaviour, &event)?;
         Ok(Outcome { deliveries: vec![requests::valid()], returns })
     }
@@ -138,7 +172,11 @@ impl Share for Hostile {
 
 impl Decide for Hostile {
     fn decide(_slot: String, event: Event) -> Result<String, Failure> {
-        returned(&behaviour(&event), &event)
+        let behaviour = behaviour(&event);
+        match exchange::outcome(&behaviour) {
+            Some(asked) => asked.map(|(returns, _)| returns),
+            None => returned(&behaviour, &event),
+        }
     }
 }
 

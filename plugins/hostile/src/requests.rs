@@ -4,11 +4,11 @@ use plugin_sdk::bindings::types::{Part, Request};
 
 const EMAIL: &str = "/contact/email";
 
-fn text(text: &str) -> Part {
+pub(crate) fn text(text: &str) -> Part {
     Part::Text(text.to_owned())
 }
 
-fn field(path: &str) -> Part {
+pub(crate) fn field(path: &str) -> Part {
     Part::Field(path.to_owned())
 }
 

@@ -8,6 +8,7 @@ mod hostile;
 mod kill;
 mod leaks;
 mod lifecycle;
+mod memory_exchange;
 mod partner_behaviour;
 mod received;
 mod routes;

@@ -12,6 +12,7 @@ pub(super) fn endpoint(media_type: &str) -> Endpoint {
         media_type: Some(media_type.into()),
         auth: Auth::None,
         channel: None,
+        reply: None,
         headers: vec!["X-Dealer".into(), "x-trace".into()],
     }
 }

@@ -20,7 +20,8 @@ async fn a_good_guest_gets_its_input_and_gives_its_answer() {
 async fn a_decision_gets_its_slot() {
     let sandbox = Sandbox::new();
     let release = sandbox.load(&guests::decide()).await;
-    let call = sandbox.host.decide_released(&release, "\"chat-button\"", input(), Budget::default()).await;
+    let call =
+        sandbox.host.decide_released(&release, "\"chat-button\"", input(), Budget::default(), None).await;
     assert_eq!(call.result.unwrap(), "\"chat-button\"");
 }
 
@@ -117,7 +118,7 @@ async fn a_hostile_call_ends_and_the_next_one_succeeds() {
         if code == "input-too-large" {
             input.fields = "x".repeat(2_000_000);
         }
-        let call = sandbox.host.share_released(&release, input, budget).await;
+        let call = sandbox.host.share_released(&release, input, budget, None).await;
         let error = call.result.expect_err(body);
         assert_eq!(error.code(), code, "{body}: {error}");
         sandbox.still_works().await;
@@ -152,7 +153,7 @@ async fn a_deadline_is_kept_within_a_few_ticks() {
     let release = sandbox.load(&share("(loop $again (br $again)) (unreachable)")).await;
     let budget = Budget { deadline: Duration::from_millis(50), fuel: u64::MAX };
     let started = Instant::now();
-    sandbox.host.share_released(&release, input(), budget).await.result.unwrap_err();
+    sandbox.host.share_released(&release, input(), budget, None).await.result.unwrap_err();
     assert!(started.elapsed() >= Duration::from_millis(50));
     assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
 }
@@ -166,10 +167,10 @@ async fn a_busy_guest_does_not_keep_others_from_running() {
     let host = sandbox.host.clone();
     let busy = tokio::spawn(async move {
         let budget = Budget { deadline: Duration::from_millis(300), fuel: u64::MAX };
-        host.share_released(&release, input(), budget).await
+        host.share_released(&release, input(), budget, None).await
     });
     tokio::task::yield_now().await;
-    sandbox.host.share_released(&echo, input(), Budget::default()).await.result.unwrap();
+    sandbox.host.share_released(&echo, input(), Budget::default(), None).await.result.unwrap();
     assert!(!busy.is_finished());
     assert_eq!(busy.await.unwrap().result.unwrap_err().code(), "deadline");
 }
@@ -181,10 +182,10 @@ async fn waiting_for_a_slot_counts_as_time() {
     let release = sandbox.load(&share("(loop $again (br $again)) (unreachable)")).await;
     let busy = Budget { deadline: Duration::from_millis(400), fuel: u64::MAX };
     let short = Budget::within(Duration::from_millis(20));
-    let first = sandbox.host.share_released(&release, input(), busy);
+    let first = sandbox.host.share_released(&release, input(), busy, None);
     let second = async {
         tokio::time::sleep(Duration::from_millis(10)).await;
-        sandbox.host.share_released(&echo, input(), short).await
+        sandbox.host.share_released(&echo, input(), short, None).await
     };
     let (first, second) = tokio::join!(first, second);
     assert_eq!(first.result.unwrap_err().code(), "deadline");
@@ -203,7 +204,8 @@ async fn many_calls_at_once_share_the_slots_and_do_not_meet() {
             let mut input = input();
             input.fields = format!("{{\"number\":{number}}}");
             let expected = if number % 4 == 0 { Err("trap") } else { Ok(input.fields.clone()) };
-            let call = host.share_released(&release, input, Budget::within(Duration::from_secs(20))).await;
+            let call =
+                host.share_released(&release, input, Budget::within(Duration::from_secs(20)), None).await;
             let result = call.result.map(|outcome| outcome.returns).map_err(|error| error.code());
             assert_eq!(result, expected);
         })
@@ -226,7 +228,7 @@ async fn a_call_that_is_dropped_gives_its_slot_back() {
     let sandbox = Sandbox::with(|config| config.max_concurrent_calls = 1);
     let release = sandbox.load(&share("(loop $again (br $again)) (unreachable)")).await;
     let budget = Budget { deadline: Duration::from_secs(20), fuel: u64::MAX };
-    let call = sandbox.host.share_released(&release, input(), budget);
+    let call = sandbox.host.share_released(&release, input(), budget, None);
     tokio::time::timeout(Duration::from_millis(20), call).await.unwrap_err();
     sandbox.still_works().await;
 }
@@ -286,7 +288,7 @@ async fn a_hook_that_is_not_exported_is_missing() {
     let sandbox = Sandbox::new();
     let release = sandbox.load(&guests::echo()).await;
     assert!(release.exports_share() && !release.exports_decide());
-    let call = sandbox.host.decide_released(&release, "banner", input(), Budget::default()).await;
+    let call = sandbox.host.decide_released(&release, "banner", input(), Budget::default(), None).await;
     assert_eq!(call.result.unwrap_err().code(), "hook-missing");
 }
 
@@ -295,8 +297,8 @@ fn calls_can_be_awaited_on_any_thread() {
     fn send(_: impl Future + Send) {}
     #[allow(dead_code)]
     fn calls(host: &PluginHost, release: &LoadedRelease, permitted: fn() -> Permitted<PluginInput>) {
-        send(host.share(release, permitted(), Budget::default()));
-        send(host.decide(release, "", permitted(), Budget::default()));
+        send(host.share(release, permitted(), Budget::default(), None));
+        send(host.decide(release, "", permitted(), Budget::default(), None));
         send(host.load([0; 32], b""));
     }
 }

@@ -19,11 +19,11 @@ async fn what_is_not_served_is_refused_at_load() {
         (func (export "integration:plugin/share@0.1.0#on-event") (param i32 i32 i32 i32 i32 i32 i32 i32
             i32 i32 i32 i32 i32 i32 i32) (result i32) unreachable))"#,
     );
-    let memory = "world w { import integration:plugin/memory@0.1.0; export integration:plugin/share@0.1.0; }";
-    let memory = guests::of_world(
-        memory,
+    let hook = "world w { import integration:plugin/decide@0.1.0; export integration:plugin/share@0.1.0; }";
+    let hook = guests::of_world(
+        hook,
         r#"(module
-        (import "integration:plugin/memory@0.1.0" "get" (func (param i32 i32 i32)))
+        (import "integration:plugin/decide@0.1.0" "decide" (func (param i32 i32)))
         (memory (export "memory") 1)
         (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
         (func (export "integration:plugin/share@0.1.0#on-event") (param i32 i32 i32 i32 i32 i32 i32 i32
@@ -35,7 +35,7 @@ async fn what_is_not_served_is_refused_at_load() {
     let cut = Guest::of(guests::echo().component[..400].to_vec());
     let cases = [
         ("clock", wasi),
-        ("memory", memory),
+        ("decide", hook),
         ("no hook", no_hook),
         ("not a WebAssembly component", core),
         ("not a WebAssembly component", text),

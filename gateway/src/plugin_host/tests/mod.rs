@@ -22,6 +22,7 @@ fn input() -> PluginInput {
         fields: FIELDS.to_owned(),
         sealed: vec!["/contact/email".to_owned()],
         settings: "{}".to_owned(),
+        memory: None,
     }
 }
 
@@ -58,7 +59,7 @@ impl Sandbox {
 
     async fn call_within(&self, guest: &Guest, budget: Budget) -> Call<crate::boundary::PluginOutcome> {
         let release = self.load(guest).await;
-        self.host.share_released(&release, input(), budget).await
+        self.host.share_released(&release, input(), budget, None).await
     }
 
     /// The promise after every hostile call.

@@ -109,6 +109,7 @@ pub(crate) fn call(consumer: &ConsumerRecord, event: &Uid, work: Option<i64>) ->
             at_ms: NOW,
         }],
         log: Some(NewLog { flow: flow.id, consumer: consumer.id, text: vec![8; 20] }),
+        memory: None,
         flows: vec![flow],
         ..CallRecord::default()
     }

@@ -36,10 +36,12 @@ pub(crate) async fn all<S: Store, K, F: Future<Output = (S, K)>>(open: impl Fn()
         a_decision_is_recorded_once,
         what_partners_received_and_sent_is_kept,
         a_call_leaves_everything_or_nothing,
+        a_memory_is_kept_replaced_and_forgotten_with_its_call,
         an_operation_that_fails_harms_no_other,
         a_delivery_goes_from_attempt_to_attempt_to_its_end,
         a_delivery_that_is_not_pending_may_not_be_attempted,
         a_dead_letter_is_listed_and_sent_again,
+        a_flow_is_recorded_by_itself_and_its_result_once,
         returns_are_a_feed,
         events_are_listed_newest_first,
         a_flow_reads_as_it_was_written,
@@ -324,6 +326,41 @@ async fn what_partners_received_and_sent_is_kept(store: &dyn Store) {
     assert!(nothing.exposures.is_empty() && nothing.received.is_empty());
 }
 
+async fn a_memory_is_kept_replaced_and_forgotten_with_its_call(store: &dyn Store) {
+    let (one, other) = (consumer(store, "north", 1).await, consumer(store, "north", 2).await);
+    let write = |whose: &ConsumerRecord, plugin: &str, payload: Option<u8>| CallRecord {
+        memory: Some(NewMemory {
+            consumer: whose.id,
+            plugin: plugin.into(),
+            payload: payload.map(|byte| vec![byte; 9]),
+        }),
+        deliveries: vec![],
+        ..call(whose, &new_uid(NOW), None)
+    };
+    let read = async |whose: &ConsumerRecord, plugin: &str| {
+        store.memory(whose.id, plugin).await.unwrap().map(|payload| payload[0])
+    };
+    assert_eq!(read(&one, "adf-lead").await, None);
+    // At once, so that they come to be one group.
+    let writes =
+        [write(&one, "adf-lead", Some(1)), write(&other, "adf-lead", Some(2)), write(&one, "other", Some(3))];
+    for written in futures::future::join_all(writes.map(|call| store.record_call(call))).await {
+        assert!(written.unwrap());
+    }
+    assert_eq!((read(&one, "adf-lead").await, read(&other, "adf-lead").await), (Some(1), Some(2)));
+    assert!(store.record_call(write(&one, "adf-lead", Some(4))).await.unwrap());
+    assert!(store.record_call(write(&other, "adf-lead", None)).await.unwrap());
+    assert!(store.record_call(write(&other, "never", None)).await.unwrap());
+    assert_eq!((read(&one, "adf-lead").await, read(&other, "adf-lead").await), (Some(4), None));
+    assert_eq!(read(&one, "other").await, Some(3));
+    // Not without its call.
+    let (event, work) = accepted(store, &one, 1).await;
+    let done = CallRecord { work: Some(work), ..write(&one, "adf-lead", Some(5)) };
+    assert!(store.record_call(call(&one, &event.uid, Some(work))).await.unwrap());
+    assert!(!store.record_call(done).await.unwrap());
+    assert_eq!(read(&one, "adf-lead").await, Some(4));
+}
+
 async fn an_operation_that_fails_harms_no_other(store: &dyn Store) {
     let consumer = consumer(store, "north", 1).await;
     let mut work = Vec::new();
@@ -433,6 +470,22 @@ async fn a_dead_letter_is_listed_and_sent_again(store: &dyn Store) {
 }
 
 // ---- reading ----
+
+async fn a_flow_is_recorded_by_itself_and_its_result_once(store: &dyn Store) {
+    let consumer = consumer(store, "north", 1).await;
+    // Of an event that is not stored yet, as under a decision.
+    let row = FlowRecord { stage: Stage::Exchange, ..flow(&consumer, &new_uid(NOW), NOW) };
+    let result =
+        |status| FlowResult { at_ms: NOW, outcome: "answered".into(), status: Some(status), code: None };
+    let early = store.record_flow_result(&row.id, result(200)).await;
+    assert!(matches!(early, Err(StoreError::Contradiction(_))), "{early:?}");
+    store.record_flow(row.clone()).await.unwrap();
+    assert_eq!(store.flow(&row.id).await.unwrap().unwrap().result, None);
+    store.record_flow_result(&row.id, result(200)).await.unwrap();
+    assert!(store.record_flow_result(&row.id, result(500)).await.is_err());
+    let stored = store.flow(&row.id).await.unwrap().unwrap();
+    assert_eq!((stored.stage, stored.result), (Stage::Exchange, Some(result(200))));
+}
 
 async fn returns_are_a_feed(store: &dyn Store) {
     let consumers = [consumer(store, "north", 1).await, consumer(store, "south", 1).await];

@@ -194,6 +194,16 @@ impl State {
         operation: &Operation,
     ) -> Result<Outcome, Trouble> {
         match operation {
+            Operation::Flow(flow) => {
+                script.sized(1);
+                ledger::add(connection, script, self, &[flow]).await?;
+                Ok(Ok(Answer::Done))
+            }
+            Operation::FlowResult { flow, result } => {
+                script.sized(1);
+                ledger::add_results(script, &[(flow, result)])?;
+                Ok(Ok(Answer::Done))
+            }
             Operation::Drop { delivery, attempt, flow } => {
                 deliveries::drop_delivery(connection, script, self, delivery, *attempt, flow).await?;
                 Ok(Ok(Answer::Done))

@@ -1,6 +1,6 @@
 //! Writes what a call leaves behind, and puts work off. It marks work as done by deleting it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::LazyLock;
 
 use sqlx::error::BoxDynError;
@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, SqliteConnection};
 
 use super::super::{
-    CallRecord, DecisionRecord, Exposure, NewDelivery, NewLog, NewMessage, NewReceived, NewReturn,
+    CallRecord, DecisionRecord, Exposure, NewDelivery, NewLog, NewMemory, NewMessage, NewReceived, NewReturn,
 };
 use super::apply::State;
 use super::bulk::{Bulk, Script};
@@ -27,6 +27,18 @@ static ADD_RETURNS: LazyLock<Bulk> = LazyLock::new(|| {
 });
 static ADD_LOGS: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::insert("call_logs", &["flow", "consumer", "text"], ""));
+static KEEP_MEMORIES: LazyLock<Bulk> = LazyLock::new(|| {
+    let conflict = "ON CONFLICT (consumer, plugin) DO UPDATE SET payload = excluded.payload";
+    Bulk::insert("memories", &["consumer", "plugin", "payload"], conflict)
+});
+// A join and not `(consumer, plugin) IN (…)`, which SQLite answers by reading the whole table.
+static FORGET_MEMORIES: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "DELETE FROM memories WHERE id IN (SELECT m.id FROM (VALUES {rows}) AS gone CROSS JOIN memories AS m \
+         ON m.consumer = gone.column1 AND m.plugin = gone.column2)",
+        2,
+    )
+});
 
 static ADD_EXPOSURES: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = ["consumer", "partner", "what"];
@@ -79,6 +91,9 @@ pub(super) fn record<'a>(
     let mut exposures: Vec<&Exposure> = Vec::new();
     let mut messages: Vec<&NewMessage> = Vec::new();
     let mut received: Vec<&NewReceived> = Vec::new();
+    // By consumer and plugin: one statement must not write a row twice. Calls that write the same memory are
+    // recorded one after the other, so that there is nothing to choose.
+    let mut memories: BTreeMap<(i64, &str), &NewMemory> = BTreeMap::new();
     for Offered { call, flows: shaped, first } in calls {
         let decision = call.decision.as_ref();
         let taken = |message: &NewMessage| messages.iter().any(|known| known.key == message.key);
@@ -103,6 +118,7 @@ pub(super) fn record<'a>(
         exposures.extend(&call.exposures);
         messages.extend(&call.message);
         received.extend(&call.received);
+        memories.extend(call.memory.iter().map(|memory| ((memory.consumer, memory.plugin.as_str()), memory)));
     }
 
     let work: Vec<i64> = work.into_iter().collect();
@@ -138,6 +154,17 @@ pub(super) fn record<'a>(
         arguments.add(log.consumer)?;
         arguments.add(log.text.as_slice())
     })?;
+    let (kept, forgotten): (Vec<&NewMemory>, Vec<&NewMemory>) =
+        memories.into_values().partition(|memory| memory.payload.is_some());
+    script.write(&KEEP_MEMORIES, &kept, |arguments, memory| {
+        arguments.add(memory.consumer)?;
+        arguments.add(memory.plugin.as_str())?;
+        arguments.add(memory.payload.as_deref())
+    })?;
+    script.write(&FORGET_MEMORIES, &forgotten, |arguments, memory| {
+        arguments.add(memory.consumer)?;
+        arguments.add(memory.plugin.as_str())
+    })?;
     Ok(answers)
 }
 
@@ -172,5 +199,5 @@ pub(super) async fn defer(
 
 #[cfg(test)]
 pub(super) fn texts() -> Vec<String> {
-    vec![DELETE_WORK.text()]
+    vec![DELETE_WORK.text(), FORGET_MEMORIES.text()]
 }

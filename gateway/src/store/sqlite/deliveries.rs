@@ -25,8 +25,6 @@ static ATTEMPT: LazyLock<Bulk> = LazyLock::new(|| {
         2,
     )
 });
-static ADD_RESULTS: LazyLock<Bulk> =
-    LazyLock::new(|| Bulk::insert("flow_results", &["flow", "at_ms", "outcome", "status", "code"], ""));
 static SETTLE: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "UPDATE delivery_states SET state = new.column2, due_ms = new.column3, last = new.column4 \
@@ -89,13 +87,8 @@ pub(super) fn record_attempts(script: &mut Script, attempts: &[(&Uid, u32)]) -> 
 
 /// Puts results into the script; void where there is no such delivery.
 pub(super) fn record_results(script: &mut Script, results: &[&AttemptResult]) -> Result<(), Trouble> {
-    script.write_each(&ADD_RESULTS, results, |arguments, row| {
-        arguments.add(row.flow.as_slice())?;
-        arguments.add(row.result.at_ms)?;
-        arguments.add(row.result.outcome.as_str())?;
-        arguments.add(row.result.status)?;
-        arguments.add(row.result.code.as_deref())
-    })?;
+    let outcomes: Vec<_> = results.iter().map(|row| (&row.flow, &row.result)).collect();
+    ledger::add_results(script, &outcomes)?;
     script.write_each(&SETTLE, results, |arguments, row| {
         let result = &row.result;
         arguments.add(row.delivery.as_slice())?;

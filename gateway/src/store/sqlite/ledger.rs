@@ -14,7 +14,7 @@ use sqlx::{Arguments, SqliteConnection};
 
 use gateway_policy::FieldVerdict;
 
-use super::super::{Digest, FlowRecord};
+use super::super::{Digest, FlowRecord, FlowResult, Uid};
 use super::apply::State;
 use super::bulk::{Bulk, Script};
 use super::errors::Trouble;
@@ -29,6 +29,20 @@ static ADD_FLOWS: LazyLock<Bulk> = LazyLock::new(|| {
 });
 static ADD_SHAPE_CATEGORIES: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::insert("flow_shape_categories", &["shape", "category", "decision"], ""));
+
+static ADD_RESULTS: LazyLock<Bulk> =
+    LazyLock::new(|| Bulk::insert("flow_results", &["flow", "at_ms", "outcome", "status", "code"], ""));
+
+/// Puts what came of attempts into the script; void where a row is not there.
+pub(super) fn add_results(script: &mut Script, results: &[(&Uid, &FlowResult)]) -> Result<(), Trouble> {
+    script.write_each(&ADD_RESULTS, results, |arguments, (flow, result)| {
+        arguments.add(flow.as_slice())?;
+        arguments.add(result.at_ms)?;
+        arguments.add(result.outcome.as_str())?;
+        arguments.add(result.status)?;
+        arguments.add(result.code.as_deref())
+    })
+}
 
 /// Computes the digest of the flow's shape.
 pub(super) fn shaped(flow: FlowRecord) -> Shaped {

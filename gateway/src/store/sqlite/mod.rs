@@ -32,8 +32,8 @@ use self::operation::{Answer, Operation, Request, Shaped};
 use self::writer::Writer;
 use super::{
     Acceptance, ApiKeyRecord, AttemptResult, CallRecord, Change, ConsumerRecord, DecisionRecord,
-    DeliveryRecord, Digest, Document, DocumentKind, EventRecord, FlowQuery, FlowRecord, Kept, NewEvent,
-    ReleaseMeta, ReleaseRecord, ReturnRecord, Store, StoreError, Uid, WorkRecord,
+    DeliveryRecord, Digest, Document, DocumentKind, EventRecord, FlowQuery, FlowRecord, FlowResult, Kept,
+    NewEvent, ReleaseMeta, ReleaseRecord, ReturnRecord, Store, StoreError, Uid, WorkRecord,
 };
 
 /// Operations that may wait for the writer; beyond it their callers wait to be let in.
@@ -257,6 +257,10 @@ impl Store for SqliteStore {
         reads::consumer_events(&self.readers, consumer, limit).await
     }
 
+    async fn memory(&self, consumer: i64, plugin: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        reads::memory(&self.readers, consumer, plugin).await
+    }
+
     async fn record_call(&self, mut call: CallRecord) -> Result<bool, StoreError> {
         let flows = all_shaped(std::mem::take(&mut call.flows));
         self.write_whether(Operation::Call { call, flows }).await
@@ -281,6 +285,14 @@ impl Store for SqliteStore {
 
     async fn record_result(&self, result: AttemptResult) -> Result<(), StoreError> {
         self.write_done(Operation::Result(result)).await
+    }
+
+    async fn record_flow(&self, flow: FlowRecord) -> Result<(), StoreError> {
+        self.write_done(Operation::Flow(shaped(flow))).await
+    }
+
+    async fn record_flow_result(&self, flow: &Uid, result: FlowResult) -> Result<(), StoreError> {
+        self.write_done(Operation::FlowResult { flow: *flow, result }).await
     }
 
     async fn drop_delivery(&self, delivery: &Uid, attempt: u32, flow: FlowRecord) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 
 use super::super::{
     Acceptance, ApiKeyRecord, AttemptResult, CallRecord, Change, ConsumerRecord, Digest, Document,
-    DocumentKind, FlowRecord, NewEvent, ReleaseRecord, StoreError, Uid,
+    DocumentKind, FlowRecord, FlowResult, NewEvent, ReleaseRecord, StoreError, Uid,
 };
 
 /// A flow with the digest of its shape, computed by the caller so that the writer need not.
@@ -34,6 +34,12 @@ pub(super) enum Operation {
         flow: Shaped,
     },
     Result(AttemptResult),
+    /// A row by itself.
+    Flow(Shaped),
+    FlowResult {
+        flow: Uid,
+        result: FlowResult,
+    },
     Drop {
         delivery: Uid,
         attempt: u32,
@@ -90,6 +96,8 @@ impl Operation {
             Self::Call { .. } => "call",
             Self::Attempt { .. } | Self::Drop { .. } | Self::Resend { .. } => "delivery",
             Self::Result(_) => "result of an attempt",
+            Self::Flow(_) => "flow",
+            Self::FlowResult { .. } => "result of an exchange",
             Self::Defer { .. } => "work",
             Self::PutDocument { .. } | Self::DeleteDocument { .. } => "document",
             Self::PutRelease { .. } => "release",

@@ -205,6 +205,19 @@ pub(super) async fn consumer_events(
     all(readers, question.bind(consumer).bind(limit), rows::event).await
 }
 
+pub(super) async fn memory(
+    readers: &SqlitePool,
+    consumer: i64,
+    plugin: &str,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    sqlx::query_scalar("SELECT payload FROM memories WHERE consumer = ? AND plugin = ?")
+        .bind(consumer)
+        .bind(plugin.to_owned())
+        .fetch_optional(readers)
+        .await
+        .map_err(|error| unavailable("read", &error))
+}
+
 pub(super) async fn decision(
     readers: &SqlitePool,
     event_key: &Digest,

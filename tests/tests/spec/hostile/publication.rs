@@ -103,12 +103,18 @@ async fn what_is_no_plugin_is_refused_with_its_faults_named() {
             &["unknown-import", "evil:net/socket@1.0.0"],
         ),
         (
-            "an import that is not served yet",
-            with_section(
-                &component_of(&format!("{both} include integration:plugin/imports-memory@0.1.0;"), ""),
-                &text,
-            ),
-            &["not-served-yet", "integration:plugin/memory@0.1.0"],
+            "a plugin that waits for answers that have no category",
+            changed(|manifest| {
+                for endpoint in manifest["endpoint"].as_array_mut().expect("endpoints") {
+                    endpoint.as_object_mut().expect("an object").shift_remove("reply");
+                }
+            }),
+            &["exchange-without-reply"],
+        ),
+        (
+            "an answer of a category that there is not",
+            changed(|manifest| manifest["endpoint"][3]["reply"] = json!("user.acount")),
+            &["endpoint[3].reply", "user.account"],
         ),
         (
             "a hook declared and not exported",

@@ -1,0 +1,152 @@
+//! Exchanges: a request that a running call waits for is planned like a delivery, and the reply enters the call
+//! as data that the partner gave. It sends nothing.
+//!
+//! A partner may echo what it was sent. So the reply carries the labels of its request, those of sealed fields
+//! included, beside its own; and so does everything that the call gives back after it has asked: whether there
+//! was a reply, and how long it was, are answers too.
+
+use std::sync::Arc;
+
+use gateway_policy::{Access, Category, Label, LabelSet, Origin};
+
+use super::book::{Moment, PolicyBook};
+use super::combine::Meeting;
+use super::connection::Connection;
+use super::from_plugin::{Carried, PlannedDelivery, Violation, given, pairs, plan, taint};
+use super::permitted::Permitted;
+use super::placing;
+use super::subject::Subject;
+use super::toward_plugin::Crossing;
+use super::types::{PluginReply, PluginRequest};
+use crate::manifest::Endpoint;
+
+/// Bytes of a reply: an answer to a question about one consumer, and no download.
+const MAX_REPLY_BYTES: usize = 64 * 1024;
+
+/// A request that a call waits for.
+pub struct PlannedExchange {
+    /// As a delivery: every decision about it is the same.
+    pub delivery: PlannedDelivery,
+    /// What kind of data the reply is.
+    reply: Category,
+}
+
+impl PlannedExchange {
+    /// The label of the reply itself, beside those of its request.
+    fn own_label(&self) -> Label {
+        let origin = Origin::Partner(Arc::from(self.delivery.partner.as_str()));
+        Label { category: self.reply, origin }
+    }
+}
+
+/// Why a reply does not enter the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAReply {
+    /// Longer than a reply may be, or it broke off.
+    TooLarge,
+    /// Not one JSON document.
+    NotJson,
+}
+
+impl NotAReply {
+    /// The ledger's code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::TooLarge => "reply-too-large",
+            Self::NotJson => "reply-not-json",
+        }
+    }
+}
+
+/// Plans a request of a running call.
+///
+/// # Errors
+/// [`Violation`]: it cannot be made, or not be waited for.
+pub fn plan_exchange(
+    book: &PolicyBook,
+    connection: &Connection,
+    crossing: &mut Crossing,
+    subject: Subject<'_>,
+    moment: Moment,
+    request: PluginRequest,
+) -> Result<PlannedExchange, Violation> {
+    let release = &connection.release;
+    let Some(hook) = release.hooks.get(crossing.hook) else { return Err(Violation::NothingDeclared) };
+    let endpoint = release
+        .endpoint(&request.endpoint)
+        .ok_or(Violation::UndeclaredEndpoint { declared: release.manifest.endpoint.len() })?;
+    let reply = category(endpoint)?;
+    let conditions = crossing.conditions.clone();
+    let pairs = pairs(book, connection, hook, crossing, subject, moment);
+    match plan(&pairs, connection, hook, crossing, request) {
+        Ok(delivery) => {
+            let exchange = PlannedExchange { delivery, reply };
+            // What the call has read meets the reply, so that must be granted before there is one.
+            let coming = [exchange.own_label()];
+            let read: Vec<Label> =
+                taint(hook, crossing).flat_map(|carried| carried.labels.to_vec()).collect();
+            if pairs.matter(read.iter().chain(&coming)) {
+                let meeting = pairs.strictest(read.iter(), coming.iter(), Meeting::Instance);
+                if meeting.is_some_and(|verdict| !verdict.allows()) {
+                    return Err(Violation::Combination);
+                }
+            }
+            Ok(exchange)
+        }
+        Err(violation) => {
+            // Whether a request can be put together depends on the values that it would hold.
+            let sealed: LabelSet = given(hook, crossing, Access::Sealed)
+                .flat_map(|carried| carried.labels.iter().cloned().collect::<Vec<_>>())
+                .collect();
+            if !sealed.is_empty() {
+                crossing.join(answer(endpoint, &sealed), &conditions);
+            }
+            Err(violation)
+        }
+    }
+}
+
+fn category(endpoint: &Endpoint) -> Result<Category, Violation> {
+    let declared = endpoint.reply.as_deref().and_then(|key| Category::parse(key).ok());
+    declared.ok_or_else(|| Violation::NoReplyDeclared { endpoint: endpoint.name.clone() })
+}
+
+fn answer(endpoint: &Endpoint, labels: &LabelSet) -> Carried {
+    Carried {
+        field: endpoint.name.as_str().into(),
+        access: Access::Reply,
+        labels: labels.iter().cloned().collect(),
+    }
+}
+
+impl Crossing {
+    /// Joins what an exchange tells to the call's labels: before it is sent, so that no answer comes without
+    /// them.
+    pub fn join_exchange(&mut self, exchange: &PlannedExchange) {
+        let delivery = &exchange.delivery;
+        let mut labels: LabelSet =
+            delivery.carried.iter().flat_map(|carried| carried.labels.iter().cloned()).collect();
+        labels.insert(exchange.own_label());
+        let answer = answer(&delivery.endpoint, &labels);
+        // The same question again joins nothing new.
+        if !self.joined.iter().any(|known| known.field == answer.field && known.labels == answer.labels) {
+            self.join(answer, &delivery.conditions);
+        }
+    }
+}
+
+/// What of a partner's answer may enter the call that asked: all of it, if it is JSON. An empty body is `null`.
+///
+/// # Errors
+/// [`NotAReply`].
+pub fn reply(status: u16, body: Vec<u8>, truncated: bool) -> Result<Permitted<PluginReply>, NotAReply> {
+    if truncated || body.len() > MAX_REPLY_BYTES {
+        return Err(NotAReply::TooLarge);
+    }
+    let text = String::from_utf8(body).map_err(|_| NotAReply::NotJson)?;
+    let body = if text.trim().is_empty() { "null".to_owned() } else { text };
+    if !placing::is_strict_json(&body) {
+        return Err(NotAReply::NotJson);
+    }
+    Ok(Permitted::grant(PluginReply { status, body }))
+}

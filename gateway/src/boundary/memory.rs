@@ -1,0 +1,198 @@
+//! What a plugin remembers about a consumer: whether it may enter a call, and what may be kept of what the
+//! call wrote. It stores nothing.
+//!
+//! A memory has one set of labels and conditions, whatever is in it: a plugin can keep a value under any key,
+//! and a key can be a value. Withheld, missing and empty look the same to the plugin, within one call for its
+//! own writes too; but what it writes over a memory that was withheld is not kept, or a call that may not see
+//! an entry could replace it, and its labels with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gateway_policy::{Access, Conditions, FieldVerdict, Label, LabelSet, Reason, Recipient, Verdict};
+use serde::{Deserialize, Serialize};
+
+use super::book::{Moment, PolicyBook, Question};
+use super::connection::Connection;
+use super::from_plugin::{Carried, labels_of_call};
+use super::prepared::stricter;
+use super::subject::{Subject, base_facts};
+use super::toward_plugin::Crossing;
+use super::types::MemoryUse;
+
+/// What the ledger calls a memory.
+const NAME: &str = "memory";
+
+/// What one connection's plugin remembers about one consumer. It holds values, in its keys too: it is stored
+/// under the consumer's key only.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Memory {
+    entries: BTreeMap<String, String>,
+    /// Of every call that could have written.
+    labels: LabelSet,
+    /// What held when anything was collected that those calls saw.
+    conditions: Conditions,
+}
+
+impl Memory {
+    /// Bytes of keys and values.
+    pub fn bytes(&self) -> usize {
+        self.entries.iter().map(|(key, value)| key.len() + value.len()).sum()
+    }
+}
+
+/// What a memory may do in one call.
+#[derive(Clone)]
+pub(super) enum Standing {
+    /// There is none: what is written is kept.
+    Missing,
+    /// There was one that the brand's grant no longer covers: it goes with this call.
+    Exceeds,
+    /// It enters the call.
+    Given(Arc<Memory>),
+    /// The plugin meets an empty one, and what it writes is not kept.
+    Withheld,
+}
+
+/// What was decided about a memory for one call.
+#[derive(Clone)]
+pub struct Recalled {
+    standing: Standing,
+    /// None where there is no memory to decide about.
+    verdict: Option<(Recipient, FieldVerdict)>,
+}
+
+/// What becomes of a memory after a call.
+pub enum MemoryAfter {
+    /// It stays as it is.
+    Unchanged,
+    /// This one takes its place.
+    Replaced(Memory),
+    /// Nothing is remembered any more.
+    Forgotten,
+}
+
+/// Decides whether `memory` may enter a call of the hook: every label of it, under the strictest of what held
+/// when it was remembered and what holds for the event, by the consumer's choices as they stand now.
+pub fn recall(
+    book: &PolicyBook,
+    connection: &Connection,
+    hook_index: usize,
+    memory: Option<Arc<Memory>>,
+    subject: Subject<'_>,
+    moment: Moment,
+) -> Recalled {
+    let missing = Recalled { standing: Standing::Missing, verdict: None };
+    let (Some(memory), Some(hook)) = (memory, connection.release.hooks.get(hook_index)) else {
+        return missing;
+    };
+    // A brand that narrows its grant, or changes to a release that declares less, takes back what was
+    // remembered of the rest: nothing in the memory tells which entry holds it, so all of it goes. It goes
+    // here and not when the grant is written, because it can be judged only where it can be read.
+    let granted = connection.grants_labels(memory.labels.iter());
+    let mut conditions = subject.conditions.clone();
+    conditions.join(&memory.conditions);
+    let facts = base_facts(Subject { conditions: &conditions, ..subject }, connection.integration(hook));
+    let question = Question {
+        flow: hook.flow,
+        purpose: connection.release.purpose,
+        partner: &connection.partner,
+        to_brand: false,
+    };
+    let mut decided: Option<(Recipient, Verdict)> = None;
+    for label in memory.labels.iter() {
+        let (stands, one) = book.decide(&question, label, facts, moment);
+        decided = Some(match decided {
+            None => (stands, one),
+            Some((first, so_far)) => (stricter(first, stands), so_far.strictest(one)),
+        });
+    }
+    // Without a label it has no origin (clause collect.sources).
+    let (recipient, mut verdict) =
+        decided.unwrap_or((Recipient::ThirdParty, Verdict::withhold(Reason::Undeclared)));
+    if !granted {
+        verdict = Verdict::withhold(Reason::NotGranted);
+    }
+    let field =
+        FieldVerdict { field: NAME.into(), access: Access::Memory, labels: all(&memory.labels), verdict };
+    let standing = match verdict.allows() {
+        true => Standing::Given(memory),
+        false if !granted => Standing::Exceeds,
+        false => Standing::Withheld,
+    };
+    Recalled { standing, verdict: Some((recipient, field)) }
+}
+
+fn all(labels: &LabelSet) -> Arc<[Label]> {
+    labels.iter().cloned().collect()
+}
+
+impl Recalled {
+    pub(super) fn verdict(&self) -> Option<(Recipient, FieldVerdict)> {
+        self.verdict.clone()
+    }
+
+    /// The same, withheld: it may not meet what else enters the call.
+    pub(super) fn kept_out(&self, by: Verdict) -> Self {
+        let verdict = self.verdict.clone().map(|(recipient, field)| {
+            (recipient, FieldVerdict { verdict: field.verdict.strictest(by), ..field })
+        });
+        Self { standing: Standing::Withheld, verdict }
+    }
+
+    /// Labels of what would enter the call.
+    pub(super) fn labels(&self) -> impl Iterator<Item = &Label> + Clone {
+        match &self.standing {
+            Standing::Given(memory) => Some(&memory.labels),
+            Standing::Missing | Standing::Exceeds | Standing::Withheld => None,
+        }
+        .into_iter()
+        .flat_map(LabelSet::iter)
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        self.standing.clone()
+    }
+
+    /// What the plugin meets.
+    pub(super) fn entries(&self) -> BTreeMap<String, String> {
+        match &self.standing {
+            Standing::Given(memory) => memory.entries.clone(),
+            Standing::Missing | Standing::Exceeds | Standing::Withheld => BTreeMap::new(),
+        }
+    }
+}
+
+impl Crossing {
+    /// Joins the memory's labels to the call's, once the plugin has looked at it or written into it: a miss
+    /// tells something of what is there, too. One that was withheld told nothing: it is empty whatever it
+    /// holds.
+    pub fn touch_memory(&mut self) {
+        if let Some(Standing::Given(memory)) = self.memory.clone()
+            && !self.joined.iter().any(|carried| carried.access == Access::Memory)
+        {
+            let carried = Carried { field: NAME.into(), access: Access::Memory, labels: all(&memory.labels) };
+            self.join(carried, &memory.conditions);
+        }
+    }
+
+    /// What becomes of the memory after a call that used it so: all that the call saw and all that was
+    /// remembered label what it wrote. `used` is none where nothing of the call is kept.
+    pub fn memory_after(&self, connection: &Connection, used: Option<MemoryUse>) -> MemoryAfter {
+        let Some(standing) = &self.memory else { return MemoryAfter::Unchanged };
+        let written = used.and_then(|used| used.written);
+        match (standing, written, connection.release.hooks.get(self.hook)) {
+            (Standing::Withheld, ..) => MemoryAfter::Unchanged,
+            (_, Some(entries), Some(hook)) => MemoryAfter::Replaced(Memory {
+                entries,
+                labels: labels_of_call(hook, self)
+                    .iter()
+                    .flat_map(|carried| carried.labels.iter().cloned())
+                    .collect(),
+                conditions: self.conditions.clone(),
+            }),
+            (Standing::Exceeds, ..) => MemoryAfter::Forgotten,
+            (Standing::Missing | Standing::Given(_), ..) => MemoryAfter::Unchanged,
+        }
+    }
+}
