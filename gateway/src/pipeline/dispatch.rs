@@ -11,13 +11,13 @@ use super::consumers::Consumer;
 use super::deliver::DueDelivery;
 use super::error::Refusal;
 use super::event;
+use super::exposure::expose_request;
 use super::gateway::Gateway;
 use super::ledger::Row;
 use super::memories::Turn;
 use super::registry::LiveConnection;
 use crate::boundary::{
-    Checked, Crossing, EventView, Exposed, Hook, Moment, PlannedDelivery, Recalled, Received, Subject,
-    TowardPlugin, Violation, from_share, toward_plugin,
+    Checked, Crossing, EventView, Exposed, Moment, Received, Subject, Violation, from_share,
 };
 use crate::plugin_host::{Budget, Call, CallError};
 use crate::store::crypto::{format_digest, format_uid};
@@ -233,39 +233,6 @@ impl Gateway {
         self.commit(outcome).await?;
         due.consumer.exposures_written(&exposures);
         Ok(())
-    }
-
-    /// Decides toward a plugin, on what its partner has received by now, and takes in what it is about to.
-    #[allow(clippy::too_many_arguments)] // one call's whole context, used once
-    pub(super) fn toward(
-        &self,
-        live: &LiveConnection,
-        hook_index: usize,
-        hook: &Hook,
-        consumer: &Consumer,
-        event: &StoredEvent,
-        recalled: Option<&Recalled>,
-        subject: Subject<'_>,
-        moment: Moment,
-    ) -> TowardPlugin {
-        let identity = self.identity(live, consumer, event);
-        let connection = &live.connection;
-        let partner = &*connection.partner.name;
-        let received = consumer.received(&connection.plugin);
-        loop {
-            let exposed = consumer.exposed(partner);
-            let view = EventView { memory: recalled, ..identity.view(event, received.as_deref(), &exposed) };
-            let toward = toward_plugin(&self.book, connection, hook_index, hook, &view, subject, moment);
-            if toward.input.is_err() {
-                return toward;
-            }
-            let crossing = &toward.crossing;
-            let labels = crossing.readable(hook).collect::<Vec<_>>();
-            // What a partner receives only grows, so this ends.
-            if consumer.expose(partner, &exposed, labels.iter(), crossing.conditions()) {
-                return toward;
-            }
-        }
     }
 
     /// Checks what a call gave back, and puts together what is to be committed.
@@ -519,17 +486,6 @@ impl Gateway {
     /// The pseudonym by which a partner knows a consumer.
     pub(super) fn handle_of(&self, live: &LiveConnection, consumer: &Consumer) -> String {
         format_uid(&self.master.handle(&live.connection.partner.name, &consumer.pseudonym))
-    }
-}
-
-/// Takes in that the partner is about to receive what a request carries, whether or not it is sent in the end.
-pub(super) fn expose_request(consumer: &Consumer, planned: &PlannedDelivery) {
-    let labels = || planned.carried.iter().flat_map(|carried| carried.labels.iter());
-    loop {
-        let seen = consumer.exposed(&planned.partner);
-        if consumer.expose(&planned.partner, &seen, labels(), &planned.conditions) {
-            return;
-        }
     }
 }
 

@@ -13,6 +13,7 @@ mod documents;
 mod error;
 mod event;
 mod exchange;
+mod exposure;
 mod flows;
 mod gateway;
 mod inbound;
@@ -27,6 +28,8 @@ mod registry;
 mod sms;
 mod views;
 
+/// The signature of a partner's message, as it came.
+pub use crate::outbound::Signed;
 pub use counts::Counts;
 pub use error::{Problem, Refusal};
 pub use gateway::{Gateway, Parts, StartError, Tuning};

@@ -9,7 +9,7 @@ use crate::http::body;
 use crate::http::extract::Segments;
 use crate::http::problem::{Code, ProblemDetails};
 use crate::http::routes::{Operation, Scope};
-use crate::outbound::Signed;
+use crate::pipeline::Signed;
 
 /// The media type that messages have.
 const JSON: &str = "application/json";

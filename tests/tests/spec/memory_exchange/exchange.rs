@@ -124,6 +124,7 @@ async fn a_partner_that_may_not_be_asked_and_one_that_does_not_answer_look_the_s
         asked["channel"] = json!("sms");
         let phone = json!({ "field": "/contact/phone", "access": "sealed", "why": "by telephone" });
         manifest["share"][0]["receives"].as_array_mut().unwrap().push(phone);
+        let_all_meet(manifest);
     });
     let mallory = world.gateway.partner_key("mallory").await;
     world.release = mallory.publish(&release).await.expect(201);
