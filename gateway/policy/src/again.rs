@@ -1,5 +1,6 @@
 //! A row of the ledger, decided again from what it recorded.
 
+use crate::compile::Explanation;
 use crate::facts::Facts;
 use crate::label::{Label, Origin};
 use crate::policy::{Flow, Policy, Recipient};
@@ -92,6 +93,15 @@ impl Recorded<'_> {
         }
     }
 
+    /// What `policy` says of one label of a field on which `recorded` was said, with the partner standing
+    /// toward it as fits what was said; how nearly other rules matched goes by that too.
+    pub fn explain(&self, policy: &Policy, label: &Label, recorded: Verdict) -> Explanation {
+        let stood = self.stood(policy, &[label], recorded, true);
+        let (recipient, onward) = stood.first().copied().unwrap_or((self.recipient, false));
+        let facts = self.facts.with_origins(&[label], self.partner).with(Fact::ContractOnward, onward);
+        policy.compile(self.flow, recipient, self.purpose, label.category).explain(facts)
+    }
+
     fn one(
         &self,
         new: &Policy,
@@ -100,7 +110,24 @@ impl Recorded<'_> {
         recorded: Verdict,
         alone: bool,
     ) -> Again {
-        let possible: &[Stood] = match self.recipient {
+        let possible = self.possible();
+        let stood = match old {
+            Some(old) => self.stood(old, labels, recorded, alone),
+            None => Vec::new(),
+        };
+        let stood = if stood.is_empty() { possible } else { &stood };
+        let mut verdicts = stood.iter().map(|stood| self.ask(new, labels, *stood));
+        let Some(first) = verdicts.next() else { return Again::Open };
+        if verdicts.all(|verdict| verdict.allows() == first.allows()) {
+            Again::Decided(first)
+        } else {
+            Again::Open
+        }
+    }
+
+    /// How the partner may have stood toward a label of the row.
+    fn possible(&self) -> &'static [Stood] {
+        match self.recipient {
             Recipient::ThirdParty => &[
                 (Recipient::ThirdParty, false),
                 (Recipient::ServiceProvider, false),
@@ -112,31 +139,21 @@ impl Recorded<'_> {
             Recipient::Brand => &[(Recipient::Brand, false)],
             Recipient::Authority => &[(Recipient::Authority, false)],
             Recipient::Consumer => &[(Recipient::Consumer, false)],
-        };
-        // What was said then tells how the partner stood: each label of an allowed field was allowed, and
-        // a lone label was decided for the reason on record.
-        let said = |policy: &Policy, stood: &Stood| {
-            let verdict = self.ask(policy, labels, *stood);
+        }
+    }
+
+    /// How it must have stood for what was said under `old`: each label of an allowed field was allowed,
+    /// and a lone label was decided for the reason on record. None: `old` did not say it.
+    fn stood(&self, old: &Policy, labels: &[&Label], recorded: Verdict, alone: bool) -> Vec<Stood> {
+        let said = |stood: &Stood| {
+            let verdict = self.ask(old, labels, *stood);
+            let same = verdict.reason == recorded.reason;
             match recorded.allows() {
-                true if alone => verdict.allows() && verdict.reason == recorded.reason,
-                true => verdict.allows(),
-                false => !alone || verdict.reason == recorded.reason,
+                true => verdict.allows() && (same || !alone),
+                false => !alone || (same && !verdict.allows()),
             }
         };
-        let mut stood: Vec<Stood> = possible.to_vec();
-        if let Some(old) = old {
-            let fitting: Vec<Stood> = possible.iter().copied().filter(|stood| said(old, stood)).collect();
-            if !fitting.is_empty() {
-                stood = fitting;
-            }
-        }
-        let mut verdicts = stood.iter().map(|stood| self.ask(new, labels, *stood));
-        let Some(first) = verdicts.next() else { return Again::Open };
-        if verdicts.all(|verdict| verdict.allows() == first.allows()) {
-            Again::Decided(first)
-        } else {
-            Again::Open
-        }
+        self.possible().iter().copied().filter(said).collect()
     }
 
     fn ask(&self, policy: &Policy, labels: &[&Label], (recipient, onward): Stood) -> Verdict {

@@ -1,0 +1,279 @@
+//! `gateway policy backtest`: the whole ledger decided again from recorded facts. It reads the store
+//! itself, page by page, and writes nothing; rows of one shape with the same facts are decided once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use gateway_policy::{Again, Facts, Flow, Policy as Rules, Purpose, Recipient, Recorded, Verdict};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::super::output::{self, FormatArgs, Table};
+use super::super::progress::Progress;
+use super::super::{CliError, assemble};
+use super::{rules, words};
+use crate::config::Config;
+use crate::store::crypto::format_uid;
+use crate::store::{Digest, FlowGroup, FlowShape, Store, StoreError, Uid};
+
+pub(super) const HELP: &str = "\
+Reads the database of the configuration; a gateway may run beside it. A verdict is decided again from what its
+row recorded; where that hangs on a contract that the row does not tell of, it is counted as open.
+
+Example:
+  gateway policy backtest policies/platform-2027-01-01.toml --config gateway.toml --format json";
+
+/// Rows of a page.
+const PAGE: u32 = 100_000;
+/// Shapes and facts of which the answer is remembered; beyond it the memory starts anew.
+const REMEMBERED: usize = 500_000;
+/// Flows named for each kind of flip.
+const EXAMPLES: usize = 3;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Backtest {
+    /// The policy as it would be
+    new: PathBuf,
+    /// The configuration of the gateway whose ledger it is
+    #[arg(long, env = "GATEWAY_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+/// What flips alike.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Kind {
+    /// The field would be allowed that was withheld.
+    opens: bool,
+    old: String,
+    new: String,
+    flow: Flow,
+    recipient: Recipient,
+}
+
+/// How much of one kind.
+#[derive(Default)]
+struct Count {
+    fields: u64,
+    rows: u64,
+    examples: Vec<Uid>,
+}
+
+/// What is found in the ledger.
+#[derive(Default)]
+struct Findings {
+    rows: u64,
+    fields: u64,
+    /// Fields whose verdict hangs on what a row does not tell.
+    open: u64,
+    /// Rows with at least one flip.
+    flipped: u64,
+    kinds: BTreeMap<Kind, Count>,
+}
+
+/// What becomes of one row: the same for all of its shape with its facts.
+struct Outcome {
+    fields: u64,
+    open: u64,
+    /// How many fields flip, by kind.
+    flips: Vec<(Kind, u64)>,
+}
+
+impl Backtest {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        let new = rules(Some(&self.new))?;
+        let config = Config::load(self.config.as_deref())?;
+        let path = config.database_path();
+        if !path.exists() {
+            return Err(CliError::FellShort(format!("there is no database {}", path.display())));
+        }
+        let known = known(&config)?;
+        let store = assemble::open_store(&config).await?;
+        let started = Instant::now();
+        let found = read(&store, &new, &known).await;
+        store.close().await;
+        let found = found.map_err(|error| CliError::FellShort(error.to_string()))?;
+        let seconds = started.elapsed().as_secs_f64();
+        if self.format.json() {
+            return output::json(&found.as_json(&new, seconds));
+        }
+        output::line(&found.as_text(&new, seconds))
+    }
+}
+
+/// The policies in force, by the digest that rows name.
+fn known(config: &Config) -> Result<HashMap<Digest, Rules>, CliError> {
+    let texts = assemble::policies(config.policies_dir.as_deref())?;
+    let parse =
+        |text: &String| Rules::parse(text).map(|rules| (Sha256::digest(text.as_bytes()).into(), rules));
+    texts.iter().map(parse).collect::<Result<_, _>>().map_err(|error| CliError::FellShort(error.to_string()))
+}
+
+/// Decides every row of the ledger again.
+async fn read(
+    store: &dyn Store,
+    new: &Rules,
+    known: &HashMap<Digest, Rules>,
+) -> Result<Findings, StoreError> {
+    let mut found = Findings::default();
+    let mut shapes: HashMap<i64, Arc<FlowShape>> = HashMap::new();
+    let mut outcomes: HashMap<(i64, u64), Outcome> = HashMap::new();
+    let (mut after, mut progress) = (0, None);
+    loop {
+        let page = store.ledger_after(after, PAGE).await?;
+        let Some(last) = page.last else { return Ok(found) };
+        let total = u64::try_from(page.end).unwrap_or_default();
+        let progress = progress.get_or_insert_with(|| Progress::bar(total, "deciding the ledger again"));
+        if outcomes.len() > REMEMBERED {
+            outcomes.clear();
+        }
+        for group in &page.groups {
+            let key = (group.shape, group.facts);
+            if !outcomes.contains_key(&key) {
+                let shape = match shapes.get(&group.shape) {
+                    Some(shape) => Arc::clone(shape),
+                    None => {
+                        let shape = store.flow_shape(group.shape).await?;
+                        let shape = Arc::new(shape.ok_or(StoreError::Damaged("shape of flows"))?);
+                        shapes.insert(group.shape, Arc::clone(&shape));
+                        shape
+                    }
+                };
+                let purpose =
+                    Purpose::parse(&shape.purpose).map_err(|_| StoreError::Damaged("shape of flows"))?;
+                outcomes.insert(key, Outcome::of(&shape, purpose, group.facts, new, known));
+            }
+            if let Some(outcome) = outcomes.get(&key) {
+                found.add(outcome, group);
+            }
+        }
+        progress.advance(u64::try_from(last - after).unwrap_or_default());
+        after = last;
+    }
+}
+
+impl Outcome {
+    fn of(
+        shape: &FlowShape,
+        purpose: Purpose,
+        facts: u64,
+        new: &Rules,
+        known: &HashMap<Digest, Rules>,
+    ) -> Self {
+        let recorded = Recorded {
+            flow: shape.flow,
+            recipient: shape.recipient,
+            partner: &shape.partner,
+            purpose,
+            facts: Facts::from_bits(facts),
+        };
+        let old = known.get(&shape.policy);
+        let mut outcome = Self { fields: 0, open: 0, flips: Vec::new() };
+        for field in &shape.verdicts {
+            outcome.fields += 1;
+            match recorded.decide_again(new, old, &field.labels, field.verdict) {
+                Again::Open => outcome.open += 1,
+                Again::Decided(verdict) if verdict.allows() == field.verdict.allows() => {}
+                Again::Decided(verdict) => outcome.flip(shape, field.verdict, verdict),
+            }
+        }
+        outcome
+    }
+
+    fn flip(&mut self, shape: &FlowShape, old: Verdict, new: Verdict) {
+        let kind = Kind {
+            opens: new.allows(),
+            old: words::verdict(old),
+            new: words::verdict(new),
+            flow: shape.flow,
+            recipient: shape.recipient,
+        };
+        match self.flips.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, fields)) => *fields += 1,
+            None => self.flips.push((kind, 1)),
+        }
+    }
+}
+
+impl Findings {
+    fn add(&mut self, outcome: &Outcome, group: &FlowGroup) {
+        self.rows += group.rows;
+        self.fields += outcome.fields * group.rows;
+        self.open += outcome.open * group.rows;
+        if !outcome.flips.is_empty() {
+            self.flipped += group.rows;
+        }
+        for (kind, fields) in &outcome.flips {
+            let count = self.kinds.entry(kind.clone()).or_default();
+            count.fields += fields * group.rows;
+            count.rows += group.rows;
+            if count.examples.len() < EXAMPLES {
+                count.examples.push(group.example);
+            }
+        }
+    }
+
+    fn summary(&self, new: &Rules, seconds: f64) -> String {
+        format!(
+            "{} rows with {} fields decided again under policy {} of {} in {seconds:.2} s; {} rows flip, {} \
+             fields are open",
+            self.rows,
+            self.fields,
+            new.name(),
+            new.effective(),
+            self.flipped,
+            self.open,
+        )
+    }
+
+    fn as_text(&self, new: &Rules, seconds: f64) -> String {
+        let mut lines = vec![self.summary(new, seconds)];
+        let mut table =
+            Table::new(&["old", "new", "flow", "recipient", "fields", "rows", "flows, for example"]);
+        for (kind, count) in &self.kinds {
+            let examples: Vec<String> = count.examples.iter().map(format_uid).collect();
+            table.row([
+                kind.old.clone(),
+                kind.new.clone(),
+                kind.flow.as_str().to_owned(),
+                kind.recipient.as_str().to_owned(),
+                count.fields.to_string(),
+                count.rows.to_string(),
+                examples.join(" "),
+            ]);
+        }
+        lines.push(if table.is_empty() { "nothing flips".to_owned() } else { table.render() });
+        lines.join("\n")
+    }
+
+    fn as_json(&self, new: &Rules, seconds: f64) -> Value {
+        let flips: Vec<Value> = self
+            .kinds
+            .iter()
+            .map(|(kind, count)| {
+                json!({
+                    "from": kind.old,
+                    "to": kind.new,
+                    "opens": kind.opens,
+                    "flow": kind.flow,
+                    "recipient": kind.recipient,
+                    "fields": count.fields,
+                    "rows": count.rows,
+                    "examples": count.examples.iter().map(format_uid).collect::<Vec<_>>(),
+                })
+            })
+            .collect();
+        json!({
+            "policy": { "name": new.name(), "effective": new.effective() },
+            "rows": self.rows,
+            "fields": self.fields,
+            "rows_that_flip": self.flipped,
+            "fields_open": self.open,
+            "seconds": seconds,
+            "flips": flips,
+        })
+    }
+}
