@@ -277,3 +277,104 @@ impl Findings {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gateway_policy::{Access, Clause, Fact, FieldVerdict, Label, Reason};
+
+    use super::*;
+    use crate::boundary::PolicyBook;
+    use crate::store::crypto::new_uid;
+    use crate::store::{CallRecord, FlowRecord, SqliteStore, Stage};
+
+    const NOW: i64 = 1_700_000_000_000;
+
+    fn row(at: i64, facts: &[Fact], fields: &[(&str, Verdict)]) -> FlowRecord {
+        let verdict = |(category, verdict): &(&str, Verdict)| FieldVerdict {
+            field: "/field".into(),
+            access: Access::Read,
+            labels: [format!("first-party:{category}").parse::<Label>().unwrap()].into(),
+            verdict: *verdict,
+        };
+        FlowRecord {
+            id: new_uid(NOW + at),
+            at_ms: NOW + at,
+            stage: Stage::Call,
+            flow: Flow::Share,
+            recipient: Recipient::ThirdParty,
+            brand: "north".into(),
+            plugin: "adf-lead".into(),
+            partner: "acme-crm".into(),
+            release: [1; 32],
+            policy: Sha256::digest(PolicyBook::SHIPPED).into(),
+            purpose: "essential.service.operations.support".into(),
+            consumer: [2; 16],
+            event: [3; 16],
+            event_type: "chat.ended".into(),
+            verdicts: fields.iter().map(verdict).collect(),
+            facts: facts.iter().fold(Facts::none(), |facts, fact| facts.with(*fact, true)).to_bits(),
+            outcome: "ran".into(),
+            endpoint: None,
+            delivery: None,
+            attempt: 0,
+            payload: None,
+            fuel: 0,
+            micros: 0,
+            result: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn every_flip_of_the_ledger_is_listed_both_ways_with_its_clause_and_example() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("gateway.db")).await.unwrap();
+        let clause = |id: &str| Clause::parse(id).unwrap();
+        let allow = Verdict::allow(clause("integrations.share"));
+        let content = Verdict::withhold(Reason::Clause(clause("share.content")));
+        let engaged = [Fact::BrandDirected, Fact::Engaged];
+        let rows: Vec<FlowRecord> = (0..6)
+            .map(|at| match at {
+                // Not granted: no policy changes that.
+                0 => row(0, &engaged, &[("user.content.private", Verdict::withhold(Reason::NotGranted))]),
+                1 | 2 => {
+                    row(at, &engaged, &[("user.contact.email", allow), ("user.content.private", content)])
+                }
+                _ => row(at, &engaged, &[("user.device", allow)]),
+            })
+            .collect();
+        let call = CallRecord {
+            work: None,
+            flows: rows.clone(),
+            deliveries: vec![],
+            returns: vec![],
+            decision: None,
+            log: None,
+        };
+        assert!(store.record_call(call).await.unwrap());
+        let old = Rules::parse(PolicyBook::SHIPPED).unwrap();
+        let known = HashMap::from([(rows[0].policy, old)]);
+        // Content may go; what tells a device may not.
+        let new = PolicyBook::SHIPPED
+            .replace("content-needs-permission = \"strict\"", "content-needs-permission = \"loose\"")
+            + "\n[[rule]]\neffect = 'forbid'\nflow = ['share']\nrecipient = ['third-party']\n\
+               category = ['user.device']\nclause = 'choice.location'\n";
+        let new = Rules::parse(&new).unwrap();
+        let found = read(&store, &new, &known).await.unwrap();
+        assert_eq!((found.rows, found.fields, found.flipped, found.open), (6, 8, 5, 0));
+        let told = found.as_json(&new, 0.0);
+        let flips = told["flips"].as_array().unwrap();
+        let seen: Vec<_> = flips
+            .iter()
+            .map(|flip| (flip["from"].as_str().unwrap(), flip["to"].as_str().unwrap(), flip["rows"].as_u64()))
+            .collect();
+        let expected = [
+            ("allow: clause:integrations.share", "withhold: clause:choice.location", Some(3)),
+            ("withhold: clause:share.content", "allow: clause:integrations.share", Some(2)),
+        ];
+        assert_eq!(seen, expected);
+        assert_eq!(flips[1]["examples"], json!([format_uid(&rows[1].id)]));
+        let same = read(&store, &Rules::parse(PolicyBook::SHIPPED).unwrap(), &known).await.unwrap();
+        assert!(same.as_text(&new, 0.0).contains("nothing flips"));
+        store.close().await;
+    }
+}
