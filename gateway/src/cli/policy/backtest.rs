@@ -1,6 +1,7 @@
 //! `gateway policy backtest`: the whole ledger decided again from recorded facts. It reads the store
 //! itself, page by page, and writes nothing; rows of one shape with the same facts are decided once.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -131,38 +132,42 @@ async fn read(
             outcomes.clear();
         }
         for group in &page.groups {
-            let key = (group.shape, group.facts);
-            if !outcomes.contains_key(&key) {
-                let shape = match shapes.get(&group.shape) {
-                    Some(shape) => Arc::clone(shape),
-                    None => {
-                        let shape = store.flow_shape(group.shape).await?;
-                        let shape = Arc::new(shape.ok_or(StoreError::Damaged("shape of flows"))?);
-                        shapes.insert(group.shape, Arc::clone(&shape));
-                        shape
-                    }
-                };
-                let purpose =
-                    Purpose::parse(&shape.purpose).map_err(|_| StoreError::Damaged("shape of flows"))?;
-                outcomes.insert(key, Outcome::of(&shape, purpose, group.facts, new, known));
-            }
-            if let Some(outcome) = outcomes.get(&key) {
-                found.add(outcome, group);
-            }
+            let outcome = match outcomes.entry((group.shape, group.facts)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => {
+                    let shape = shape(store, &mut shapes, group.shape).await?;
+                    unknown.insert(Outcome::of(&shape, group.facts, new, known)?)
+                }
+            };
+            found.add(outcome, group);
         }
         progress.advance(u64::try_from(last - after).unwrap_or_default());
         after = last;
     }
 }
 
+/// What the rows of a shape have in common, read once.
+async fn shape(
+    store: &dyn Store,
+    shapes: &mut HashMap<i64, Arc<FlowShape>>,
+    id: i64,
+) -> Result<Arc<FlowShape>, StoreError> {
+    if let Some(shape) = shapes.get(&id) {
+        return Ok(Arc::clone(shape));
+    }
+    let shape = Arc::new(store.flow_shape(id).await?.ok_or(StoreError::Damaged("shape of flows"))?);
+    shapes.insert(id, Arc::clone(&shape));
+    Ok(shape)
+}
+
 impl Outcome {
     fn of(
         shape: &FlowShape,
-        purpose: Purpose,
         facts: u64,
         new: &Rules,
         known: &HashMap<Digest, Rules>,
-    ) -> Self {
+    ) -> Result<Self, StoreError> {
+        let purpose = Purpose::parse(&shape.purpose).map_err(|_| StoreError::Damaged("shape of flows"))?;
         let recorded = Recorded {
             flow: shape.flow,
             recipient: shape.recipient,
@@ -180,7 +185,7 @@ impl Outcome {
                 Again::Decided(verdict) => outcome.flip(shape, field.verdict, verdict),
             }
         }
-        outcome
+        Ok(outcome)
     }
 
     fn flip(&mut self, shape: &FlowShape, old: Verdict, new: Verdict) {

@@ -23,7 +23,7 @@ pub(super) enum Policy {
     /// Say what the policy decides in one case, or decided in a flow of the ledger, by which rule, and what
     /// nearly decided
     #[command(after_help = explain::HELP)]
-    Explain(explain::Explain),
+    Explain(Box<explain::Explain>),
     /// Find every combination that a new policy decides otherwise than an old one
     #[command(after_help = diff::HELP)]
     Diff(diff::Diff),
