@@ -113,7 +113,7 @@ fn offence(failure: &Failure) -> Vec<String> {
     };
     vec![
         format!("  {}", words::example(example)),
-        format!("  with {}", words::facts(&example.facts)),
+        format!("  facts that hold: {}", words::facts(&example.facts)),
         at_fault,
     ]
 }

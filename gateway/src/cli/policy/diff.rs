@@ -46,7 +46,8 @@ fn as_text(difference: &Difference, seconds: f64) -> String {
         lines.push("nothing flips".to_owned());
         return lines.join("\n");
     }
-    let mut table = Table::new(&["old", "new", "flow", "recipient", "questions", "for example", "with"]);
+    let mut table =
+        Table::new(&["old", "new", "flow", "recipient", "questions", "for example", "facts that hold"]);
     for flip in &difference.flips {
         table.row([
             words::verdict(flip.old),

@@ -15,11 +15,11 @@ pub(super) fn fact((fact, value): (Fact, bool)) -> String {
     if value { fact.to_string() } else { format!("not {fact}") }
 }
 
-/// The facts that hold, then those that do not.
+/// The facts that hold in a combination. That no other does is always one of those that it stands for.
 pub(super) fn facts(facts: &[(Fact, bool)]) -> String {
-    let of = |wanted: bool| facts.iter().filter(move |(_, value)| *value == wanted);
-    let all: Vec<String> = of(true).chain(of(false)).copied().map(fact).collect();
-    if all.is_empty() { "whatever holds".to_owned() } else { all.join(", ") }
+    let holding: Vec<&str> =
+        facts.iter().filter(|(_, value)| *value).map(|(fact, _)| fact.as_str()).collect();
+    if holding.is_empty() { "none".to_owned() } else { holding.join(", ") }
 }
 
 /// `share to third-party for essential (and 3 alike): user.name (and 2 alike)`.
