@@ -21,7 +21,8 @@ use crate::store::{Digest, FlowGroup, FlowShape, Store, StoreError, Uid};
 
 pub(super) const HELP: &str = "\
 Reads the database of the configuration; a gateway may run beside it. A verdict is decided again from what its
-row recorded; where that hangs on a contract that the row does not tell of, it is counted as open.
+row recorded; where that hangs on what the row does not tell (a contract, what else met it), it is counted as
+open.
 
 Example:
   gateway policy backtest policies/platform-2027-01-01.toml --config gateway.toml --format json";
@@ -177,9 +178,10 @@ impl Outcome {
         };
         let old = known.get(&shape.policy);
         let mut outcome = Self { fields: 0, open: 0, flips: Vec::new() };
-        for field in &shape.verdicts {
+        let again = recorded.decide_again(new, old, &shape.verdicts);
+        for (field, again) in shape.verdicts.iter().zip(again) {
             outcome.fields += 1;
-            match recorded.decide_again(new, old, &field.labels, field.verdict) {
+            match again {
                 Again::Open => outcome.open += 1,
                 Again::Decided(verdict) if verdict.allows() == field.verdict.allows() => {}
                 Again::Decided(verdict) => outcome.flip(shape, field.verdict, verdict),
