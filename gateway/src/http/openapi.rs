@@ -176,6 +176,7 @@ mod tests {
             ("GET", "/v1/brands/{brand}/consumers/{consumer}", &[Brand], Scope::Brand),
             ("GET", "/v1/brands/{brand}/returns", &[Brand], Scope::Brand),
             ("POST", "/v1/plugins", &[Partner], Scope::Partner),
+            ("POST", "/v1/inbound/{brand}/{plugin}", &[], Scope::None),
             ("GET", "/v1/brands/{brand}/dead-letters", &[Brand], Scope::Brand),
             ("POST", "/v1/brands/{brand}/dead-letters/{id}/resend", &[Brand], Scope::Brand),
             ("GET", "/v1/flows", &[Auditor, Brand], Scope::None),

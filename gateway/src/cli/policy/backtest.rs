@@ -349,14 +349,7 @@ mod tests {
                 _ => row(at, &engaged, &[("user.device", allow)]),
             })
             .collect();
-        let call = CallRecord {
-            work: None,
-            flows: rows.clone(),
-            deliveries: vec![],
-            returns: vec![],
-            decision: None,
-            log: None,
-        };
+        let call = CallRecord { flows: rows.clone(), ..CallRecord::default() };
         assert!(store.record_call(call).await.unwrap());
         let old = Rules::parse(PolicyBook::SHIPPED).unwrap();
         let known = HashMap::from([(rows[0].policy, old)]);
