@@ -1,9 +1,10 @@
 //! A row of the ledger, decided again from what it recorded.
 
+use crate::compile::Explanation;
 use crate::facts::Facts;
 use crate::label::{Label, Origin};
 use crate::policy::{Flow, Policy, Recipient};
-use crate::{Fact, Purpose, Reason, Verdict};
+use crate::{Access, Fact, FieldVerdict, Purpose, Reason, Verdict};
 
 /// What a row recorded of a decision, but for its fields.
 #[derive(Clone, Copy, Debug)]
@@ -53,18 +54,51 @@ impl Facts {
 }
 
 impl Recorded<'_> {
-    /// What `new` makes of a field with these labels on which `recorded` was said, under `old` where that
-    /// policy is known. What the rules did not decide (undeclared, not granted, a missing fact) stays.
-    pub fn decide_again(
-        &self,
-        new: &Policy,
-        old: Option<&Policy>,
-        labels: &[Label],
-        recorded: Verdict,
-    ) -> Again {
+    /// What `new` makes of the row's fields, under `old` where the policy of that time is known. What the
+    /// rules did not decide (undeclared, not granted, a missing fact) stays. Nothing is guessed: a verdict
+    /// that `old` does not come to by what the row tells was come to by something else as well, by a
+    /// meeting or by another version, and is open unless `new` says the same.
+    pub fn decide_again(&self, new: &Policy, old: Option<&Policy>, fields: &[FieldVerdict]) -> Vec<Again> {
+        let mut answers: Vec<Again> = fields.iter().map(|field| self.field(new, old, field)).collect();
+        // What was allowed to meet must be allowed to meet again.
+        let met = |at: usize, answers: &[Again]| {
+            let field =
+                fields.get(at).filter(|field| field.verdict.allows() && field.access != Access::Sealed)?;
+            matches!(answers.get(at), Some(Again::Decided(verdict)) if verdict.allows())
+                .then_some(&*field.labels)
+        };
+        for at in 0..fields.len() {
+            let Some(labels) = met(at, &answers) else { continue };
+            let changed = match self.flow {
+                Flow::Share | Flow::Decide => (0..at)
+                    .filter_map(|earlier| met(earlier, &answers))
+                    .find_map(|earlier| self.kept_apart(new, old, labels, earlier)),
+                // A returned value derives from all that was read in its call.
+                Flow::Return => self.kept_apart(new, old, labels, labels),
+                _ => None,
+            };
+            if let (Some(changed), Some(answer)) = (changed, answers.get_mut(at)) {
+                *answer = changed;
+            }
+        }
+        answers
+    }
+
+    /// What `policy` says of one label of a field on which `recorded` was said, with the partner standing
+    /// toward it as fits what was said; how nearly other rules matched goes by that too.
+    pub fn explain(&self, policy: &Policy, label: &Label, recorded: Verdict) -> Explanation {
+        let stood = self.stood(policy, &[label], recorded, true);
+        let (recipient, onward) = stood.first().copied().unwrap_or((self.recipient, false));
+        let facts = self.facts.with_origins(&[label], self.partner).with(Fact::ContractOnward, onward);
+        policy.compile(self.flow, recipient, self.purpose, label.category).explain(facts)
+    }
+
+    fn field(&self, new: &Policy, old: Option<&Policy>, field: &FieldVerdict) -> Again {
+        let recorded = field.verdict;
         if matches!(recorded.reason, Reason::Undeclared | Reason::NotGranted | Reason::MissingFact) {
             return Again::Decided(recorded);
         }
+        let labels = &field.labels;
         let mut questions: Vec<Vec<&Label>> = labels.iter().map(|label| vec![label]).collect();
         if self.flow == Flow::Combine && labels.len() > 1 {
             let pairs = labels
@@ -74,6 +108,11 @@ impl Recorded<'_> {
             questions = pairs.collect();
         }
         let alone = questions.len() == 1;
+        // Whether the reason on record is one that a label of the field gave.
+        let explained = recorded.allows()
+            || old.is_none_or(|old| {
+                questions.iter().any(|labels| !self.stood(old, labels, recorded, true).is_empty())
+            });
         let mut answer: Option<Verdict> = None;
         let mut open = false;
         for question in &questions {
@@ -85,10 +124,10 @@ impl Recorded<'_> {
             }
         }
         match answer {
-            Some(verdict) if !open => Again::Decided(verdict),
-            _ if open => Again::Open,
+            _ if open || !explained => Again::Open,
+            Some(verdict) => Again::Decided(verdict),
             // Without a label a value has no origin.
-            _ => Again::Decided(Verdict::withhold(Reason::Undeclared)),
+            None => Again::Decided(Verdict::withhold(Reason::Undeclared)),
         }
     }
 
@@ -100,7 +139,47 @@ impl Recorded<'_> {
         recorded: Verdict,
         alone: bool,
     ) -> Again {
-        let possible: &[Stood] = match self.recipient {
+        let fitting = old.map(|old| self.stood(old, labels, recorded, alone));
+        let known = fitting.as_ref().is_none_or(|fitting| !fitting.is_empty());
+        let stood = fitting.filter(|fitting| !fitting.is_empty());
+        let stood = stood.as_deref().unwrap_or(self.possible());
+        let mut verdicts = stood.iter().map(|stood| self.ask(new, labels, *stood));
+        let Some(first) = verdicts.next() else { return Again::Open };
+        let all_alike = verdicts.all(|verdict| verdict.allows() == first.allows());
+        if all_alike && (known || first.allows() == recorded.allows()) {
+            Again::Decided(first)
+        } else {
+            Again::Open
+        }
+    }
+
+    /// What becomes of a meeting that was allowed, where `new` has more against it than `old`.
+    fn kept_apart(&self, new: &Policy, old: Option<&Policy>, a: &[Label], b: &[Label]) -> Option<Again> {
+        let mut open = false;
+        for (one, other) in a.iter().flat_map(|one| b.iter().map(move |other| (one, other))) {
+            let verdict = |policy: &Policy, stood: &Stood| {
+                // It met, so it was granted, or of one origin.
+                let facts = self.facts.with_origins(&[one, other], self.partner);
+                let facts = facts.with(Fact::CombineGranted, true).with(Fact::ContractOnward, stood.1);
+                policy.compile_combination(stood.0, self.purpose, one.category, other.category).decide(facts)
+            };
+            let mut refused = self.possible().iter().map(|stood| {
+                let before = old.is_none_or(|old| verdict(old, stood).allows());
+                Some(verdict(new, stood)).filter(|verdict| before && !verdict.allows())
+            });
+            let first = refused.next().flatten();
+            match (first, refused.all(|other| other.is_some() == first.is_some())) {
+                (Some(verdict), true) => return Some(Again::Decided(verdict)),
+                (None, true) => {}
+                (_, false) => open = true,
+            }
+        }
+        open.then_some(Again::Open)
+    }
+
+    /// How the partner may have stood toward a label of the row.
+    fn possible(&self) -> &'static [Stood] {
+        match self.recipient {
             Recipient::ThirdParty => &[
                 (Recipient::ThirdParty, false),
                 (Recipient::ServiceProvider, false),
@@ -112,31 +191,21 @@ impl Recorded<'_> {
             Recipient::Brand => &[(Recipient::Brand, false)],
             Recipient::Authority => &[(Recipient::Authority, false)],
             Recipient::Consumer => &[(Recipient::Consumer, false)],
-        };
-        // What was said then tells how the partner stood: each label of an allowed field was allowed, and
-        // a lone label was decided for the reason on record.
-        let said = |policy: &Policy, stood: &Stood| {
-            let verdict = self.ask(policy, labels, *stood);
+        }
+    }
+
+    /// How it must have stood for what was said under `old`: each label of an allowed field was allowed,
+    /// and a lone label was decided for the reason on record. None: `old` did not say it.
+    fn stood(&self, old: &Policy, labels: &[&Label], recorded: Verdict, alone: bool) -> Vec<Stood> {
+        let said = |stood: &Stood| {
+            let verdict = self.ask(old, labels, *stood);
+            let same = verdict.reason == recorded.reason;
             match recorded.allows() {
-                true if alone => verdict.allows() && verdict.reason == recorded.reason,
-                true => verdict.allows(),
-                false => !alone || verdict.reason == recorded.reason,
+                true => verdict.allows() && (same || !alone),
+                false => !alone || (same && !verdict.allows()),
             }
         };
-        let mut stood: Vec<Stood> = possible.to_vec();
-        if let Some(old) = old {
-            let fitting: Vec<Stood> = possible.iter().copied().filter(|stood| said(old, stood)).collect();
-            if !fitting.is_empty() {
-                stood = fitting;
-            }
-        }
-        let mut verdicts = stood.iter().map(|stood| self.ask(new, labels, *stood));
-        let Some(first) = verdicts.next() else { return Again::Open };
-        if verdicts.all(|verdict| verdict.allows() == first.allows()) {
-            Again::Decided(first)
-        } else {
-            Again::Open
-        }
+        self.possible().iter().copied().filter(said).collect()
     }
 
     fn ask(&self, policy: &Policy, labels: &[&Label], (recipient, onward): Stood) -> Verdict {
@@ -159,6 +228,22 @@ mod tests {
 
     fn clause(id: &str) -> Clause {
         Clause::parse(id).unwrap()
+    }
+
+    /// A field that a plugin could read.
+    fn field(labels: &[&str], verdict: Verdict) -> FieldVerdict {
+        let labels: Vec<Label> = labels.iter().map(|label| label.parse().unwrap()).collect();
+        FieldVerdict { field: "/f".into(), access: Access::Read, labels: labels.into(), verdict }
+    }
+
+    fn row(flow: Flow, recipient: Recipient, purpose: &str, facts: &[Fact]) -> Recorded<'static> {
+        Recorded {
+            flow,
+            recipient,
+            partner: "p",
+            purpose: Purpose::parse(purpose).unwrap(),
+            facts: facts.iter().fold(Facts::none(), |facts, fact| facts.with(*fact, true)),
+        }
     }
 
     fn withheld(id: &str) -> Verdict {
@@ -221,16 +306,12 @@ mod tests {
                 Again::Decided(withheld("integrations.onward")),
             ),
         ] {
-            let labels: Vec<Label> = labels.iter().map(|label| label.parse().unwrap()).collect();
-            let recorded_row = Recorded {
-                flow: Flow::Share,
-                recipient,
-                partner: "p",
-                purpose: Purpose::parse("essential").unwrap(),
-                facts: facts.iter().fold(Facts::none(), |facts, fact| facts.with(*fact, true)),
-            };
-            let again = recorded_row.decide_again(&loose, Some(&old), &labels, recorded);
-            assert_eq!(again, expected, "{labels:?} {facts:?} {recorded:?}");
+            let again = row(Flow::Share, recipient, "essential", facts).decide_again(
+                &loose,
+                Some(&old),
+                &[field(labels, recorded)],
+            );
+            assert_eq!(again, [expected], "{labels:?} {facts:?} {recorded:?}");
         }
     }
 
@@ -241,43 +322,66 @@ mod tests {
         let without = SHIPPED.replace("when = [\"opt-out.all-integrations\"]", "when = [\"opt-out.sms\"]");
         let new = Policy::parse(&without).unwrap();
         let facts = [Fact::BrandDirected, Fact::Engaged, Fact::ConsumerInArea, Fact::OptOutAll];
-        let row = Recorded {
-            flow: Flow::Share,
-            recipient: Recipient::ServiceProvider,
-            partner: "p",
-            purpose: Purpose::parse("essential").unwrap(),
-            facts: facts.iter().fold(Facts::none(), |facts, fact| facts.with(*fact, true)),
-        };
-        let labels = ["first-party:user.contact.email".parse().unwrap()];
-        let again = row.decide_again(&new, Some(&old), &labels, withheld("integrations.opt-out"));
-        assert_eq!(again, Again::Open);
+        let again = row(Flow::Share, Recipient::ServiceProvider, "essential", &facts).decide_again(
+            &new,
+            Some(&old),
+            &[field(&["first-party:user.contact.email"], withheld("integrations.opt-out"))],
+        );
+        assert_eq!(again, [Again::Open]);
+    }
+
+    #[test]
+    fn what_was_withheld_for_a_meeting_is_not_allowed_by_its_own_label() {
+        let old = Policy::parse(SHIPPED).unwrap();
+        let facts = [Fact::BrandDirected, Fact::Engaged];
+        let recorded = field(&["partner:p:user.account"], withheld("integrations.combine"));
+        let again = row(Flow::Share, Recipient::ThirdParty, "essential", &facts).decide_again(
+            &old,
+            Some(&old),
+            &[recorded],
+        );
+        assert_eq!(again, [Again::Open]);
+    }
+
+    #[test]
+    fn what_met_and_may_meet_no_more_flips_with_the_later_field() {
+        let old = Policy::parse(SHIPPED).unwrap();
+        let kept = "\n[[rule]]\neffect = 'forbid'\nflow = ['combine']\n\
+                    recipient = ['service-provider', 'third-party', 'brand']\ncategory = ['user.account']\n\
+                    with = ['user.behavior']\nclause = 'integrations.combine'\n";
+        let new = Policy::parse(&format!("{SHIPPED}{kept}")).unwrap();
+        let facts = [Fact::BrandDirected, Fact::Engaged];
+        let allow = Verdict::allow(clause("integrations.share"));
+        let fields = [
+            field(&["first-party:user.behavior"], allow),
+            field(&["partner:p:user.account"], allow),
+            field(&["first-party:user.name"], allow),
+        ];
+        let shared = row(Flow::Decide, Recipient::ThirdParty, "essential", &facts);
+        let (same, apart) = (Again::Decided(allow), Again::Decided(withheld("integrations.combine")));
+        assert_eq!(shared.decide_again(&old, Some(&old), &fields), [same, same, same]);
+        assert_eq!(shared.decide_again(&new, Some(&old), &fields), [same, apart, same]);
+        let given = Verdict::allow(clause("share.brand"));
+        let returned = [field(&["first-party:user.behavior", "partner:p:user.account"], given)];
+        let row = row(Flow::Return, Recipient::Brand, "essential", &facts);
+        assert_eq!(row.decide_again(&new, Some(&old), &returned), [apart]);
+        assert_eq!(row.decide_again(&old, Some(&old), &returned), [Again::Decided(given)]);
     }
 
     #[test]
     fn of_a_combination_every_pair_is_asked() {
         let policy = Policy::parse(SHIPPED).unwrap();
-        let label = |text: &str| text.parse::<Label>().unwrap();
-        let (tier, bought) = (label("partner:p:user.account"), label("first-party:user.behavior"));
-        let row = |facts: &[Fact]| Recorded {
-            flow: Flow::Combine,
-            recipient: Recipient::ThirdParty,
-            partner: "p",
-            purpose: Purpose::parse("marketing").unwrap(),
-            facts: facts.iter().fold(Facts::none(), |facts, fact| facts.with(*fact, true)),
-        };
+        let (tier, bought) = ("partner:p:user.account", "first-party:user.behavior");
         let recorded = Verdict::allow(clause("integrations.combine"));
         let granted = &[Fact::BrandDirected, Fact::CombineGranted][..];
         for (facts, labels, expected) in [
-            (granted, vec![tier.clone(), bought.clone()], recorded),
-            (
-                &[Fact::BrandDirected][..],
-                vec![tier.clone(), bought.clone()],
-                withheld("integrations.combine"),
-            ),
-            (granted, vec![tier, bought, label("partner:q:user.account")], withheld("integrations.onward")),
+            (granted, &[tier, bought][..], recorded),
+            (&[Fact::BrandDirected][..], &[tier, bought], withheld("integrations.combine")),
+            (granted, &[tier, bought, "partner:q:user.account"], withheld("integrations.onward")),
         ] {
-            let again = row(facts).decide_again(&policy, None, &labels, recorded);
-            assert_eq!(again, Again::Decided(expected), "{labels:?}");
+            let row = row(Flow::Combine, Recipient::ThirdParty, "marketing", facts);
+            let again = row.decide_again(&policy, None, &[field(labels, recorded)]);
+            assert_eq!(again, [Again::Decided(expected)], "{labels:?}");
         }
     }
 }

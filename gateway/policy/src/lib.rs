@@ -6,6 +6,9 @@
 //! 2. [`Policy::compile`] reduces the rules, once for each (flow, recipient, purpose, category), to masks.
 //! 3. [`CompiledDecision::decide`] holds the masks against the [`Facts`] of one moment: a few integer
 //!    operations, and a [`Verdict`] with its reason.
+//!
+//! [`check`](check()) proves what must hold of a policy, [`diff`](diff()) finds what another decides
+//! otherwise, and [`Recorded`] decides what the ledger recorded again.
 
 mod again;
 mod check;

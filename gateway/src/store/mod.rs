@@ -162,6 +162,11 @@ pub trait Store: Send + Sync {
     async fn flows(&self, query: &FlowQuery) -> Result<Vec<FlowRecord>, StoreError>;
     /// One row of the ledger.
     async fn flow(&self, id: &Uid) -> Result<Option<FlowRecord>, StoreError>;
+    /// The next `limit` rows of the ledger after a position, oldest first, those of one shape with the same
+    /// facts told together.
+    async fn ledger_after(&self, after: i64, limit: u32) -> Result<LedgerPage, StoreError>;
+    /// What the rows of a shape have in common.
+    async fn flow_shape(&self, shape: i64) -> Result<Option<FlowShape>, StoreError>;
     /// Returned fields of a brand after a position, oldest first.
     async fn returns(&self, brand: &str, after: i64, limit: u32) -> Result<Vec<ReturnRecord>, StoreError>;
     /// Returned fields of one consumer, newest first.

@@ -215,6 +215,41 @@ pub struct FlowRecord {
     pub result: Option<FlowResult>,
 }
 
+/// Rows of the ledger that stand together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerPage {
+    pub groups: Vec<FlowGroup>,
+    /// The position of the last row of the page; none: there are no more.
+    pub last: Option<i64>,
+    /// The position of the ledger's last row.
+    pub end: i64,
+}
+
+/// Rows of one shape with the same facts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowGroup {
+    /// For [`super::Store::flow_shape`].
+    pub shape: i64,
+    /// [`gateway_policy::Facts::to_bits`] of what held.
+    pub facts: u64,
+    /// How many.
+    pub rows: u64,
+    /// The first of them.
+    pub example: Uid,
+}
+
+/// What rows of the ledger have in common, as far as it can be decided again.
+#[derive(Clone, Debug)]
+pub struct FlowShape {
+    pub flow: Flow,
+    pub recipient: Recipient,
+    pub partner: String,
+    /// SHA-256 of the policy file in force.
+    pub policy: Digest,
+    pub purpose: String,
+    pub verdicts: Vec<FieldVerdict>,
+}
+
 /// What came of a delivery attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowResult {

@@ -123,12 +123,13 @@ fn no_aggregate(q: &Question) -> bool {
 
 /// Content, everything given in a conversation, and all derived from these: forbidden for sale-like
 /// purposes unless the consumer's permission names the purpose. Who opted out of sale is sold nothing,
-/// forum posts included: that is the consumer's choice.
+/// forum posts included: that is the consumer's choice. For a purpose that is sale-like by itself content
+/// does not even meet anything.
 fn sale(q: &Question) -> bool {
-    let sold = q.hands_over() || matches!(q.flow, Flow::Aggregate | Flow::Combine);
-    let said = q.is_content() || q.is(Fact::InConversation);
-    sold && q.for_something_like_a_sale()
-        && (q.is(Fact::OptOutSale) || (said && !q.is(Fact::PermissionPurpose)))
+    let sold = (q.hands_over() || q.flow == Flow::Aggregate) && q.for_something_like_a_sale();
+    let meets = q.flow == Flow::Combine && q.for_a_sale();
+    let said = q.is_content() || (sold && q.is(Fact::InConversation));
+    (sold && q.is(Fact::OptOutSale)) || ((sold || meets) && said && !q.is(Fact::PermissionPurpose))
 }
 
 /// To a third party only with the consumer's permission for that integration.

@@ -1,5 +1,5 @@
 //! Every part of the shipped policy is kept by something: take any rule, fact, exception, flow,
-//! recipient or key away, and a property fails or the reference disagrees.
+//! recipient or key away, or turn a fact around, and a property fails or the reference disagrees.
 
 use std::collections::BTreeSet;
 
@@ -22,11 +22,11 @@ const REASON_ONLY: &str = "(choice.public)";
 /// The lists of a rule or of an exception.
 const LISTS: [&str; 7] = ["flow", "recipient", "category", "with", "purpose", "when", "unless"];
 
-/// A policy with one thing taken away.
+/// A policy with one thing taken away or turned around.
 struct Mutant {
     what: String,
     text: String,
-    /// A whole rule is gone, or one of its facts: what a property must notice.
+    /// A whole rule is gone, or one of its facts is otherwise: what a property must notice.
     of_a_rule: bool,
 }
 
@@ -61,6 +61,11 @@ fn mutants() -> Vec<Mutant> {
             push(format!("{name} without {item} of {key}"), facts && last, &|table| {
                 remove(&mut table["rule"][number], &path, index);
             });
+            if facts {
+                push(format!("{name} with {item} of {key} the other way"), last, &|table| {
+                    flip(&mut table["rule"][number], &path, index);
+                });
+            }
         }
     }
     mutants
@@ -91,16 +96,29 @@ fn items(rule: &Table) -> Vec<Item> {
     items
 }
 
-fn remove(rule: &mut Value, path: &[String], index: usize) {
-    let at = path.iter().fold(rule, |value, key| match key.parse::<usize>() {
+fn at<'v>(rule: &'v mut Value, path: &[String]) -> &'v mut Value {
+    path.iter().fold(rule, |value, key| match key.parse::<usize>() {
         Ok(position) => &mut value[position],
         Err(_) => &mut value[key.as_str()],
-    });
-    at.as_array_mut().unwrap().remove(index);
+    })
+}
+
+fn remove(rule: &mut Value, path: &[String], index: usize) -> Value {
+    at(rule, path).as_array_mut().unwrap().remove(index)
+}
+
+/// A fact that must hold must not, or the reverse.
+fn flip(rule: &mut Value, path: &[String], index: usize) {
+    let fact = remove(rule, path, index);
+    let (last, above) = path.split_last().unwrap();
+    let other = if last == "when" { "unless" } else { "when" };
+    let table = at(rule, above).as_table_mut().unwrap();
+    let list = table.entry(other).or_insert_with(|| Value::Array(Vec::new()));
+    list.as_array_mut().unwrap().push(fact);
 }
 
 #[test]
-fn whatever_is_taken_away_something_notices() {
+fn whatever_is_taken_away_or_turned_around_something_notices() {
     let properties = Properties::parse(PROPERTIES).unwrap();
     let mut random = Random::new(1);
     let questions: Vec<_> = (0..CASES).map(|_| random.draw()).collect();

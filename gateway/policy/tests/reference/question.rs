@@ -115,13 +115,15 @@ impl Question {
         self.is(Fact::ChannelSms) || self.purpose.ends_with(".sms")
     }
 
-    /// Sale-like purposes: under marketing, sales, third_party_sharing, and every purpose where
-    /// something of value is given for the data.
+    /// Purposes that are sale-like by themselves.
+    pub fn for_a_sale(&self) -> bool {
+        ["marketing", "sales", "third_party_sharing"].iter().any(|above| under(self.purpose, above))
+    }
+
+    /// Sale-like: such a purpose, a slot that counts as marketing, and every purpose where something of
+    /// value is given for the data.
     pub fn for_something_like_a_sale(&self) -> bool {
-        self.for_marketing()
-            || under(self.purpose, "sales")
-            || under(self.purpose, "third_party_sharing")
-            || self.is(Fact::Consideration)
+        self.for_a_sale() || self.for_marketing() || self.is(Fact::Consideration)
     }
 
     /// Whether a label of the question is under one of these.

@@ -3,10 +3,12 @@
 
 mod given;
 mod kept;
+mod ledger;
 
 use gateway_policy::{Access, Flow};
 
 pub(crate) use self::given::*;
+use self::ledger::the_ledger_is_read_by_shape_and_facts;
 use super::crypto::new_uid;
 use super::*;
 
@@ -48,6 +50,7 @@ pub(crate) async fn all<S: Store, K, F: Future<Output = (S, K)>>(open: impl Fn()
         a_flow_reads_as_it_was_written,
         flows_are_found_by_each_filter,
         flows_page_by_cursor,
+        the_ledger_is_read_by_shape_and_facts,
         a_closed_store_takes_nothing,
     ];
 }

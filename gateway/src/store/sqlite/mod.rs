@@ -32,8 +32,9 @@ use self::operation::{Answer, Operation, Request, Shaped};
 use self::writer::Writer;
 use super::{
     Acceptance, ApiKeyRecord, AttemptResult, CallRecord, Change, ConsumerRecord, DecisionRecord,
-    DeliveryRecord, Digest, Document, DocumentKind, EventRecord, FlowQuery, FlowRecord, FlowResult, Kept,
-    NewEvent, ReleaseMeta, ReleaseRecord, ReturnRecord, Store, StoreError, Uid, WorkRecord,
+    DeliveryRecord, Digest, Document, DocumentKind, EventRecord, FlowQuery, FlowRecord, FlowResult,
+    FlowShape, Kept, LedgerPage, NewEvent, ReleaseMeta, ReleaseRecord, ReturnRecord, Store, StoreError, Uid,
+    WorkRecord,
 };
 
 /// Operations that may wait for the writer; beyond it their callers wait to be let in.
@@ -322,6 +323,16 @@ impl Store for SqliteStore {
     async fn flow(&self, id: &Uid) -> Result<Option<FlowRecord>, StoreError> {
         let mut connection = reads::acquire(&self.readers).await?;
         flow_query::flow(&mut connection, id).await
+    }
+
+    async fn ledger_after(&self, after: i64, limit: u32) -> Result<LedgerPage, StoreError> {
+        let mut connection = reads::acquire(&self.readers).await?;
+        flow_query::ledger_after(&mut connection, after, limit).await
+    }
+
+    async fn flow_shape(&self, shape: i64) -> Result<Option<FlowShape>, StoreError> {
+        let mut connection = reads::acquire(&self.readers).await?;
+        flow_query::flow_shape(&mut connection, shape).await
     }
 
     async fn returns(&self, brand: &str, after: i64, limit: u32) -> Result<Vec<ReturnRecord>, StoreError> {

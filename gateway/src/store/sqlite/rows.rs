@@ -5,8 +5,8 @@ use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{Decode, Row, Type};
 
 use super::super::{
-    ApiKeyRecord, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document, EventRecord, FlowRecord,
-    FlowResult, ReleaseMeta, ReturnRecord, Stage, StoreError, Uid, WorkRecord,
+    ApiKeyRecord, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document, EventRecord, FlowGroup,
+    FlowRecord, FlowResult, FlowShape, ReleaseMeta, ReturnRecord, Stage, StoreError, Uid, WorkRecord,
 };
 use super::{control, deliveries};
 
@@ -237,6 +237,28 @@ pub(super) fn flow(row: &SqliteRow) -> Result<FlowRecord, StoreError> {
             (Some(at_ms), Some(outcome), status, code) => Some(FlowResult { at_ms, outcome, status, code }),
             _ => None,
         },
+    })
+}
+
+pub(super) fn flow_group(row: &SqliteRow) -> Result<FlowGroup, StoreError> {
+    let mut columns = Columns::new(row, "group of flows");
+    Ok(FlowGroup {
+        shape: columns.take()?,
+        facts: columns.unsigned()?,
+        rows: columns.unsigned()?,
+        example: columns.bytes()?,
+    })
+}
+
+pub(super) fn flow_shape(row: &SqliteRow) -> Result<FlowShape, StoreError> {
+    let mut columns = Columns::new(row, "shape of flows");
+    Ok(FlowShape {
+        flow: columns.parsed(Flow::parse)?,
+        recipient: columns.parsed(Recipient::parse)?,
+        partner: columns.take()?,
+        policy: columns.bytes()?,
+        purpose: columns.take()?,
+        verdicts: columns.parsed(|text| serde_json::from_str(text).ok())?,
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gateway_tests::{Behaviour, components, events, eventually};
 use serde_json::{Value, json};
 
-use super::{BRAND, World, chat, has_label, nameless, verdict_on};
+use super::{BRAND, World, chat, has_label, let_all_meet, nameless, verdict_on};
 
 const EMAIL: &str = "ottoline.quillfeather@example.org";
 const REPLY: &str = "partner:mallory:user.account";
