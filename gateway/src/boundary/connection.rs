@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::book::PolicyBook;
 use super::prepared::Prepared;
 use super::subject::Integration;
-use crate::catalogue::{Catalogue, FieldPath, Presence, Projection};
+use super::transform::{PseudonymKey, Region, Transform};
+use crate::catalogue::{Catalogue, FieldKind, FieldPath, Presence, Projection};
 use crate::manifest::{self, Endpoint, Manifest, ReceivedField, ReturnSchema};
 
 /// A published release, with what can be worked out from its manifest alone.
@@ -72,6 +73,10 @@ pub struct HookField {
     pub why: String,
     /// Of the field in the catalogue.
     pub labels: Arc<[Label]>,
+    /// What its values are; none: the pseudonym.
+    pub(super) kind: Option<FieldKind>,
+    /// What stands in for it as a region.
+    pub(super) region: Option<Region>,
 }
 
 /// A release whose manifest no longer fits this gateway.
@@ -145,10 +150,10 @@ impl Hook {
             .ok_or_else(|| format!("event type {event} is not in the catalogue"))?;
         let mut fields = Vec::with_capacity(receives.len());
         for declared in receives {
-            let (path, label) = if declared.field == manifest::CONSUMER_FIELD {
+            let (path, label, of) = if declared.field == manifest::CONSUMER_FIELD {
                 let category =
                     Category::parse("user.unique_id.pseudonymous").map_err(|error| error.to_string())?;
-                (None, Label::first_party(category))
+                (None, Label::first_party(category), None)
             } else {
                 let field = kind
                     .fields
@@ -157,7 +162,7 @@ impl Hook {
                     .ok_or_else(|| format!("field {} is not in event type {event}", declared.field))?;
                 let category = Category::parse(&field.category).map_err(|error| error.to_string())?;
                 let origin = if field.public { Origin::Public } else { Origin::FirstParty };
-                (Some(field.path.clone()), Label { category, origin })
+                (Some(field.path.clone()), Label { category, origin }, Some(field))
             };
             fields.push(HookField {
                 name: declared.field.as_str().into(),
@@ -169,6 +174,8 @@ impl Hook {
                 required: declared.required,
                 why: declared.why.clone(),
                 labels: [label].into(),
+                kind: of.map(|field| field.kind),
+                region: of.and_then(|field| Region::beside(field, kind)),
             });
         }
         let returns = match returns {
@@ -205,8 +212,47 @@ impl Hook {
     }
 }
 
-/// What a brand agreed to: for each hook, by [`grant_key`], the declared fields.
-pub type Grant = HashMap<String, HashSet<String>>;
+/// What a brand agreed to: for each hook, by [`grant_key`], the declared fields, and the form of those that do
+/// not go as they are.
+#[derive(Clone, Debug, Default)]
+pub struct Grant {
+    fields: HashMap<String, HashSet<String>>,
+    forms: HashMap<String, HashMap<String, Transform>>,
+    pseudonyms: Option<PseudonymKey>,
+}
+
+impl Grant {
+    /// With the key of the pseudonyms that this brand has for this partner; without one there are none.
+    pub fn with_pseudonyms(key: PseudonymKey) -> Self {
+        Self { pseudonyms: Some(key), ..Self::default() }
+    }
+
+    /// Grants a field of a hook, in this form where there is one. Of two grants of one field the one with a
+    /// form stands.
+    pub fn add(&mut self, hook: &str, field: &str, form: Option<Transform>) {
+        self.fields.entry(hook.to_owned()).or_default().insert(field.to_owned());
+        if let Some(form) = form {
+            self.forms.entry(hook.to_owned()).or_default().entry(field.to_owned()).or_insert(form);
+        }
+    }
+
+    /// The granted fields of a hook.
+    pub fn get(&self, hook: &str) -> Option<&HashSet<String>> {
+        self.fields.get(hook)
+    }
+
+    /// The form in which a granted field goes; none: as it is.
+    pub fn form(&self, hook: &str, field: &str) -> Option<Transform> {
+        self.forms.get(hook)?.get(field).copied()
+    }
+}
+
+/// Everything as it is.
+impl FromIterator<(String, HashSet<String>)> for Grant {
+    fn from_iter<I: IntoIterator<Item = (String, HashSet<String>)>>(fields: I) -> Self {
+        Self { fields: fields.into_iter().collect(), ..Self::default() }
+    }
+}
 
 /// The key of a hook in a grant: `share chat.ended`, `decide chat-button`.
 pub fn grant_key(trigger: &Trigger) -> String {
@@ -214,6 +260,15 @@ pub fn grant_key(trigger: &Trigger) -> String {
         Trigger::Event(event) => format!("share {event}"),
         Trigger::Slot { slot, .. } => format!("decide {slot}"),
     }
+}
+
+/// How a field goes under a grant.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
+    /// None: as it is.
+    pub(super) transform: Option<Transform>,
+    /// Of what leaves: the field's own, or those that a named declassification gives it.
+    pub(super) labels: Arc<[Label]>,
 }
 
 /// A plugin switched on by a brand. An edit makes a new one; a decision reads the newest.
@@ -228,6 +283,10 @@ pub struct Connection {
     pub partner: Arc<Partner>,
     /// For each hook of the release, for each of its fields: whether it is granted.
     pub(super) granted: Vec<Vec<bool>>,
+    /// For each hook of the release, for each of its fields: how it goes.
+    forms: Vec<Arc<[Form]>>,
+    /// Of this brand and the partner.
+    pub(super) pseudonyms: Option<PseudonymKey>,
     /// For each hook of the release, its fields made ready for decisions.
     pub(super) prepared: Vec<Prepared>,
     /// Slots that the brand marks promotional.
@@ -236,6 +295,13 @@ pub struct Connection {
     pub settings: Value,
     /// The same as JSON text.
     pub settings_text: Arc<str>,
+}
+
+impl Form {
+    fn of(field: &HookField, transform: Option<Transform>) -> Self {
+        let labels = transform.map_or_else(|| Arc::clone(&field.labels), |form| form.labels(field));
+        Self { transform, labels }
+    }
 }
 
 impl Connection {
@@ -257,16 +323,27 @@ impl Connection {
                 hook.fields.iter().map(|field| fields.is_some_and(|set| set.contains(&*field.name))).collect()
             })
             .collect();
-        let prepared = release
+        let forms: Vec<Arc<[Form]>> = release
             .hooks
             .iter()
             .map(|hook| {
-                let labels = hook.fields.iter().map(|field| &*field.labels);
+                let key = grant_key(&hook.trigger);
+                hook.fields.iter().map(|field| Form::of(field, grant.form(&key, &field.name))).collect()
+            })
+            .collect();
+        let prepared = release
+            .hooks
+            .iter()
+            .zip(&forms)
+            .map(|(hook, forms)| {
+                let labels = forms.iter().map(|form| &*form.labels);
                 Prepared::new(book, hook.flow, release.purpose, &partner, labels)
             })
             .collect();
         Self {
             prepared,
+            forms,
+            pseudonyms: grant.pseudonyms.clone(),
             brand,
             plugin: release.manifest.plugin.name.as_str().into(),
             release,
@@ -314,16 +391,33 @@ impl Connection {
         self.granted.get(hook).and_then(|fields| fields.get(field)).copied().unwrap_or(false)
     }
 
-    /// Whether the brand grants, for this flow and event type, a field of this name.
-    pub fn grants_named(&self, flow: Flow, event: &str, name: &str) -> bool {
+    /// How the fields of a hook go.
+    pub(super) fn forms(&self, hook: usize) -> Arc<[Form]> {
+        self.forms.get(hook).map_or_else(|| Arc::new([]), Arc::clone)
+    }
+
+    fn form(&self, hook: usize, field: usize) -> Option<&Form> {
+        self.forms.get(hook)?.get(field)
+    }
+
+    /// The form in which a field of a hook goes, and the labels of what leaves; none: as it is.
+    pub fn transform(&self, hook: usize, field: usize) -> Option<(Transform, &[Label])> {
+        let form = self.form(hook, field)?;
+        Some((form.transform?, &form.labels))
+    }
+
+    /// Whether the brand grants, for this flow and event type, a field of this name in the form in which it
+    /// was planned: as it is now, or coarser than that.
+    pub fn grants_named(&self, flow: Flow, event: &str, name: &str, planned: Option<Transform>) -> bool {
         self.release.hooks.iter().enumerate().any(|(index, hook)| {
             hook.flow == flow
                 && hook.event() == event
-                && hook
-                    .fields
-                    .iter()
-                    .enumerate()
-                    .any(|(at, field)| *field.name == *name && self.grants(index, at))
+                && hook.fields.iter().enumerate().any(|(at, field)| {
+                    let now = || self.form(index, at).map(|form| form.transform);
+                    *field.name == *name
+                        && self.grants(index, at)
+                        && now().is_some_and(|now| now.is_none() || now == planned)
+                })
         })
     }
 }

@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::book::{Moment, PolicyBook, Question};
-use super::connection::{Connection, Hook};
+use super::connection::{Connection, Form, Hook, HookField};
 use super::permitted::Permitted;
 use super::placing::{self, FieldValue, Placement, PlacingError};
 use super::subject::{Subject, base_facts};
 use super::toward_plugin::Crossing;
+use super::transform::Transform;
 use super::types::{PluginOutcome, PluginRequest};
 use crate::catalogue::FieldPath;
 use crate::manifest::Endpoint;
@@ -96,6 +97,9 @@ pub struct Carried {
     pub access: Access,
     /// Its labels.
     pub labels: Arc<[Label]>,
+    /// The form in which it was given or placed; none: as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Transform>,
 }
 
 /// A request for the outbox, with all that later decisions about it need. It holds values: it is
@@ -215,12 +219,18 @@ fn given<'h>(hook: &'h Hook, crossing: &'h Crossing, access: Access) -> impl Ite
     hook.fields
         .iter()
         .zip(&crossing.allowed)
-        .filter(move |(field, allowed)| **allowed && field.access == access)
-        .map(move |(field, _)| Carried {
-            field: Arc::clone(&field.name),
-            access,
-            labels: Arc::clone(&field.labels),
-        })
+        .zip(&*crossing.forms)
+        .filter(move |((field, allowed), _)| **allowed && field.access == access)
+        .map(move |((field, _), form)| carried(field, form))
+}
+
+fn carried(field: &HookField, form: &Form) -> Carried {
+    Carried {
+        field: Arc::clone(&field.name),
+        access: field.access,
+        labels: Arc::clone(&form.labels),
+        form: form.transform,
+    }
 }
 
 fn plan(
@@ -254,7 +264,7 @@ fn plan(
             values: &values,
         },
     )?;
-    let mut carried: Vec<Carried> = taint(hook, crossing).collect();
+    let mut carries: Vec<Carried> = taint(hook, crossing).collect();
     let mut kept = BTreeMap::new();
     for name in assembled.placed {
         let found = match values(&name) {
@@ -262,19 +272,17 @@ fn plan(
             Some(FieldValue::Many(values)) => values.into_iter().cloned().collect(),
             None => Vec::new(),
         };
-        let field = hook.fields.iter().find(|field| *field.name == *name);
-        if let Some(field) = field.filter(|field| field.access == Access::Sealed && !found.is_empty()) {
-            carried.push(Carried {
-                field: Arc::clone(&field.name),
-                access: Access::Sealed,
-                labels: Arc::clone(&field.labels),
-            });
+        let field = hook.fields.iter().zip(&*crossing.forms).find(|(field, _)| *field.name == *name);
+        if let Some((field, form)) =
+            field.filter(|(field, _)| field.access == Access::Sealed && !found.is_empty())
+        {
+            carries.push(carried(field, form));
         }
         kept.insert(name, found);
     }
     // A plugin that read nothing still knew which sealed fields were there: the request carries their labels.
-    if carried.is_empty() {
-        carried.extend(given(hook, crossing, Access::Sealed));
+    if carries.is_empty() {
+        carries.extend(given(hook, crossing, Access::Sealed));
     }
     Ok(PlannedDelivery {
         flow: hook.flow,
@@ -287,7 +295,7 @@ fn plan(
         endpoint: endpoint.clone(),
         request,
         values: kept,
-        carried,
+        carried: carries,
         conditions: conditions.clone(),
     })
 }

@@ -10,6 +10,7 @@ mod prepared;
 mod subject;
 mod toward_partner;
 mod toward_plugin;
+mod transform;
 mod types;
 
 pub use book::{Moment, PolicyBook, Question};
@@ -21,4 +22,5 @@ pub use permitted::Permitted;
 pub use subject::{Integration, Subject, base_facts};
 pub use toward_partner::{Stays, TowardPartner, toward_partner};
 pub use toward_plugin::{Crossing, Decided, EventView, NotRun, TowardPlugin, toward_plugin, verdicts};
+pub use transform::{PseudonymKey, Transform};
 pub use types::{OutboundRequest, Part, PluginInput, PluginOutcome, PluginRequest};

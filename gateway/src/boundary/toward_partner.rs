@@ -1,7 +1,7 @@
 //! Toward a partner: each try is a new decision. If one label of a request is now withheld, the whole
 //! request stays; it is never trimmed.
 
-use gateway_policy::{Facts, FieldVerdict, Partner, Reason, Recipient, Verdict};
+use gateway_policy::{Decision, Facts, FieldVerdict, Partner, Reason, Recipient, Verdict};
 
 use super::book::{Moment, PolicyBook, Question};
 use super::connection::Connection;
@@ -76,10 +76,13 @@ pub fn toward_partner(
         // No label at all would be a value without an origin (clause collect.sources).
         let mut verdict = verdict.unwrap_or(Verdict::withhold(Reason::Undeclared));
         let granted = connection.is_none_or(|connection| {
-            connection.grants_named(planned.flow, &planned.event_type, &carried.field)
+            connection.grants_named(planned.flow, &planned.event_type, &carried.field, carried.form)
         });
         if !granted {
             verdict = Verdict::withhold(Reason::NotGranted);
+        }
+        if carried.form.is_some() && verdict.allows() {
+            verdict.decision = Decision::Transform;
         }
         all_allowed &= verdict.allows();
         verdicts.push(FieldVerdict {

@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
-use gateway_policy::{Access, Facts, FieldVerdict, Reason, Recipient, Verdict};
+use gateway_policy::{Access, Decision, Facts, FieldVerdict, Reason, Recipient, Verdict};
 use serde_json::Value;
 
 use super::book::Moment;
-use super::connection::{Connection, Hook};
+use super::connection::{Connection, Form, Hook};
 use super::permitted::Permitted;
 use super::prepared::stricter;
 use super::subject::{Subject, base_facts};
+use super::transform::{Rewrite, rewrite};
 use super::types::PluginInput;
 use crate::catalogue::Projection;
 
@@ -71,6 +72,9 @@ pub struct Crossing {
     pub(super) hook: usize,
     /// For each field of the hook: whether it is present and allowed.
     pub(super) allowed: Vec<bool>,
+    /// For each field of the hook: how it goes.
+    pub(super) forms: Arc<[Form]>,
+    /// The event's data, with what goes in another form in that form.
     pub(super) data: Arc<Value>,
     pub(super) consumer: String,
     pub(super) accepted_ms: i64,
@@ -118,12 +122,15 @@ pub fn toward_plugin(
     subject: Subject<'_>,
     moment: Moment,
 ) -> TowardPlugin {
-    let Decided { facts, fields: decided } = verdicts(connection, hook_index, event.data, subject, moment);
+    let Decided { facts, fields: mut decided } =
+        verdicts(connection, hook_index, event.data, subject, moment);
+    let forms = connection.forms(hook_index);
+    let data = in_forms(connection, hook, event.data, &forms, &mut decided);
     let mut verdicts = Vec::with_capacity(hook.fields.len());
     let mut allowed = Vec::with_capacity(hook.fields.len());
     let mut not_run = None;
     let mut recipient = Recipient::ServiceProvider;
-    for (field, decided) in hook.fields.iter().zip(decided) {
+    for ((field, form), decided) in hook.fields.iter().zip(&*forms).zip(decided) {
         let Some((stands, verdict)) = decided else {
             allowed.push(false);
             if field.required {
@@ -139,7 +146,7 @@ pub fn toward_plugin(
         verdicts.push(FieldVerdict {
             field: Arc::clone(&field.name),
             access: field.access,
-            labels: Arc::clone(&field.labels),
+            labels: Arc::clone(&form.labels),
             verdict,
         });
     }
@@ -148,19 +155,59 @@ pub fn toward_plugin(
     }
     let input = match not_run {
         Some(reason) => Err(reason),
-        None => Ok(Permitted::grant(input(connection, hook, event, &allowed))),
+        None => Ok(Permitted::grant(input(connection, hook, event, &data, &allowed))),
     };
     let crossing = Crossing {
         hook: hook_index,
         allowed,
-        data: Arc::clone(event.data),
+        forms,
+        data,
         consumer: event.consumer.to_owned(),
         accepted_ms: event.accepted_ms,
     };
     TowardPlugin { verdicts, facts, recipient, input, crossing }
 }
 
-fn input(connection: &Connection, hook: &Hook, event: &EventView<'_>, allowed: &[bool]) -> PluginInput {
+/// The event's data with what goes in another form in that form, and its verdict as that. Where there is none
+/// of a value in the form that was granted, the field is withheld: the brand grants nothing else of it.
+fn in_forms(
+    connection: &Connection,
+    hook: &Hook,
+    data: &Arc<Value>,
+    forms: &[Form],
+    decided: &mut [Option<(Recipient, Verdict)>],
+) -> Arc<Value> {
+    let mut verdicts = Vec::new();
+    let mut rewrites = Vec::new();
+    for ((field, form), decided) in hook.fields.iter().zip(forms).zip(decided) {
+        if let (Some(path), Some(transform), Some((_, verdict))) = (&field.path, form.transform, decided)
+            && verdict.allows()
+        {
+            rewrites.push(Rewrite { path, transform, region: field.region.as_ref() });
+            verdicts.push(verdict);
+        }
+    }
+    if rewrites.is_empty() {
+        return Arc::clone(data);
+    }
+    let (data, left) = rewrite(data, &rewrites, connection.pseudonyms.as_ref());
+    for (verdict, left) in verdicts.into_iter().zip(left) {
+        if left {
+            verdict.decision = Decision::Transform;
+        } else {
+            *verdict = Verdict::withhold(Reason::NotGranted);
+        }
+    }
+    Arc::new(data)
+}
+
+fn input(
+    connection: &Connection,
+    hook: &Hook,
+    event: &EventView<'_>,
+    data: &Value,
+    allowed: &[bool],
+) -> PluginInput {
     let of = |access: Access| {
         hook.fields
             .iter()
@@ -172,9 +219,9 @@ fn input(connection: &Connection, hook: &Hook, event: &EventView<'_>, allowed: &
         hook.fields.iter().filter(|field| field.access == Access::Read && field.path.is_some()).count();
     let granted = of(Access::Read).filter(|field| field.path.is_some()).count();
     let fields = if readable == granted {
-        to_json(&hook.all_readable, event.data)
+        to_json(&hook.all_readable, data)
     } else {
-        to_json(&Projection::new(of(Access::Read).filter_map(|field| field.path.as_ref())), event.data)
+        to_json(&Projection::new(of(Access::Read).filter_map(|field| field.path.as_ref())), data)
     };
     PluginInput {
         id: event.id.to_owned(),

@@ -1,7 +1,7 @@
 //! The control plane: brands, partners, contracts, and the switch. Each change is checked against the
 //! newest state, recorded, and in effect when its call returns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -335,14 +335,30 @@ fn check_connection(live: &LiveRelease, input: &ConnectionInput, secrets: &Secre
             });
             continue;
         };
-        for field in fields.iter().filter(|field| !hook.fields.iter().any(|known| *known.name == ***field)) {
-            let declared = hook.fields.iter().map(|field| &*field.name).collect::<Vec<_>>().join(", ");
-            wrong.push(Problem {
-                pointer: format!("/grant/{}", escape(key)),
-                detail: format!(
+        let mut refuse = |detail: String| {
+            wrong.push(Problem { pointer: format!("/grant/{}", escape(key)), detail });
+        };
+        let mut seen = BTreeSet::new();
+        for entry in fields {
+            let field = entry.field();
+            let Some(known) = hook.fields.iter().find(|known| *known.name == *field) else {
+                let declared = hook.fields.iter().map(|field| &*field.name).collect::<Vec<_>>().join(", ");
+                refuse(format!(
                     "the plugin does not declare field {field:?} for {key}; it declares: {declared}"
-                ),
-            });
+                ));
+                continue;
+            };
+            if !seen.insert(field) {
+                refuse(format!("field {field:?} is granted twice, in different forms; keep one"));
+            }
+            if let Some(form) = entry.form()
+                && let Err(rule) = form.check(known)
+            {
+                refuse(format!(
+                    "field {field:?} cannot go as {}: {rule}; grant it as it is, or leave it out",
+                    form.as_str()
+                ));
+            }
         }
     }
     for problem in manifest::validate_settings(&release.manifest, &input.settings).err().unwrap_or_default() {

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::grant::GrantEntry;
+
 /// A brand, as the operator writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -76,9 +78,10 @@ pub struct ContractInput {
 pub struct ConnectionInput {
     /// A release of the plugin: its version, or the SHA-256 of its component in hexadecimal.
     pub release: String,
-    /// For each hook, `share EVENT-TYPE` or `decide SLOT`, the declared fields that the brand agrees to.
+    /// For each hook, `share EVENT-TYPE` or `decide SLOT`, the declared fields that the brand agrees to: a path,
+    /// or a path with the form in which alone the field goes.
     #[serde(default)]
-    pub grant: BTreeMap<String, BTreeSet<String>>,
+    pub grant: BTreeMap<String, BTreeSet<GrantEntry>>,
     /// Valid against the plugin's settings schema.
     #[serde(default = "empty_object")]
     #[schema(value_type = Object)]
@@ -104,7 +107,7 @@ pub struct ConnectionView {
     pub version: String,
     /// SHA-256 of the component.
     pub release: String,
-    pub grant: BTreeMap<String, BTreeSet<String>>,
+    pub grant: BTreeMap<String, BTreeSet<GrantEntry>>,
     #[schema(value_type = Object)]
     pub settings: Value,
     /// Names of the secrets that are set.
@@ -424,6 +427,12 @@ pub struct PreviewField {
     pub declared: DeclaredField,
     /// Whether the grant under preview has it.
     pub granted: bool,
+    /// The form in which it goes, where it does not go as it is.
+    #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
+    pub form: Option<String>,
+    /// What the value counts as in that form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts_as: Option<String>,
     /// `service-provider` or `third-party`.
     pub recipient: String,
     /// The contract that makes the partner a service provider for it.

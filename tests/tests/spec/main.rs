@@ -4,6 +4,7 @@ mod arrows;
 mod bad_input;
 mod choices;
 mod demo;
+mod forms;
 mod hostile;
 mod kill;
 mod leaks;
