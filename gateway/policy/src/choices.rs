@@ -75,7 +75,32 @@ pub struct Permission {
     pub at: String,
 }
 
+impl OptOuts {
+    /// Refuses what either refuses.
+    fn join(&mut self, other: &Self) {
+        self.all_integrations |= other.all_integrations;
+        self.integrations.extend(other.integrations.iter().cloned());
+        self.marketing |= other.marketing;
+        self.sms |= other.sms;
+        self.sale |= other.sale;
+        self.cookies |= other.cookies;
+        self.location |= other.location;
+    }
+}
+
 impl Choices {
+    /// Refuses, beside its own, what `other` refuses or awaits. What it permits stays as it is.
+    pub fn join_refusals(&mut self, other: &Self) {
+        self.opt_out.join(&other.opt_out);
+        self.limit_pending |= other.limit_pending;
+        self.deletion_pending |= other.deletion_pending;
+    }
+
+    /// Keeps the permissions that `other` has too, whoever recorded them and in whatever words.
+    pub fn keep_permissions_of(&mut self, other: &Self) {
+        self.permissions.retain(|own| other.permissions.iter().any(|known| known.scope == own.scope));
+    }
+
     /// Whether `next` only tightens: refuses at least as much and permits no more. What a source may do.
     pub fn tightens_to(&self, next: &Self) -> bool {
         let kept = |was: bool, is: bool| !was || is;

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use gateway_policy::Choices;
 use moka::sync::Cache;
 
 use super::error::Refusal;
+use super::links::Person;
 use crate::store::crypto::{ConsumerKey, MasterKey, new_pseudonym};
 use crate::store::{Change, ConsumerRecord, Digest, Store, Uid};
 
@@ -26,18 +27,26 @@ pub struct Consumer {
     /// The consumer's data key.
     pub key: ConsumerKey,
     engaged: AtomicBool,
-    choices: ArcSwap<Choices>,
+    /// Shared with those linked with the consumer.
+    pub(super) person: ArcSwapOption<Person>,
+    pub(super) choices: ArcSwap<Choices>,
 }
 
 impl Consumer {
-    /// Whether the consumer has engaged with the brand.
+    /// Whether the consumer has engaged with the brand, or one linked with it.
     pub fn engaged(&self) -> bool {
-        self.engaged.load(Ordering::Acquire)
+        self.engaged.load(Ordering::SeqCst)
+            || self.person.load().as_ref().is_some_and(|person| person.engaged())
     }
 
     /// Called once an event that engages is stored.
     pub fn set_engaged(&self) {
-        self.engaged.store(true, Ordering::Release);
+        // In this order: whoever links meanwhile sets the person first and then looks here, so that one of both
+        // sees the other.
+        self.engaged.store(true, Ordering::SeqCst);
+        if let Some(person) = &*self.person.load() {
+            person.set_engaged();
+        }
     }
 
     /// What the consumer chose, as it stands now.
@@ -52,12 +61,14 @@ pub struct Consumers {
     by_id: Cache<i64, Arc<Consumer>>,
     /// Every value that anything still holds, also once the memo has let it go: there is one for each
     /// consumer, so that a choice is seen by work that has waited for long.
-    held: Mutex<HashMap<Digest, Weak<Consumer>>>,
+    pub(super) held: Mutex<HashMap<Digest, Weak<Consumer>>>,
+    /// The persons as whom those consumers are linked.
+    pub(super) persons: Mutex<HashMap<Digest, Weak<Person>>>,
     /// Whether a number, by its keyed digest, opted out of SMS.
     pub(super) numbers: Cache<Digest, bool>,
     /// Read while a consumer is brought into the memo, written while choices change: what was read before
     /// a change can not be put into the memo after it.
-    changing: tokio::sync::RwLock<()>,
+    pub(super) changing: tokio::sync::RwLock<()>,
 }
 
 /// The place of a consumer's wrapped key: associated data of its encryption.
@@ -77,6 +88,7 @@ impl Consumers {
             by_subject: Cache::new(capacity),
             by_id: Cache::new(capacity),
             held: Mutex::default(),
+            persons: Mutex::default(),
             numbers: Cache::new(capacity),
             changing: tokio::sync::RwLock::default(),
         }
@@ -153,7 +165,11 @@ impl Consumers {
                 Refusal::Internal
             })?;
         let _unchanged = self.changing.read().await;
-        let choices = read_choices(store, &record.brand, &record.subject).await?;
+        let (choices, person) = match store.choices_and_person(&record.brand, &record.subject).await? {
+            None => (Choices::default(), None),
+            Some((text, None)) => (read(&text)?, None),
+            Some((text, Some(id))) => (read(&text)?, Some(self.person_of(store, &record.brand, id).await?)),
+        };
         let fresh = Arc::new(Consumer {
             id: record.id,
             brand: record.brand,
@@ -161,6 +177,7 @@ impl Consumers {
             pseudonym: record.pseudonym,
             key,
             engaged: AtomicBool::new(record.engaged),
+            person: ArcSwapOption::new(person),
             choices: ArcSwap::from_pointee(choices),
         });
         let shared = self.one_of_it(fresh);
@@ -182,22 +199,42 @@ impl Consumers {
         fresh
     }
 
-    /// Replaces what the consumer chose by what `next` makes of it; durable and in effect when this returns.
-    /// One change at a time: each is made of what stands.
+    /// Replaces what the consumer chose by what `next` makes of it, and what those linked with it chose by what
+    /// `linked` makes of theirs and of that; durable and in effect when this returns. One change at a time: each
+    /// is made of what stands.
     pub async fn change_choices(
         &self,
         store: &dyn Store,
         consumer: &Consumer,
         change: Change,
-        next: impl FnOnce(&Choices) -> Result<Choices, Refusal>,
+        next: impl FnOnce(&Choices) -> Result<Choices, Refusal> + Send,
+        linked: impl Fn(&Choices, &Choices) -> Choices + Send,
     ) -> Result<Choices, Refusal> {
         let _alone = self.changing.write().await;
         let choices = next(&consumer.choices())?;
-        let text = serde_json::to_string(&choices).map_err(|_| Refusal::Internal)?;
-        store.put_choices(&consumer.brand, &consumer.subject, &text, change).await?;
-        consumer.choices.store(Arc::new(choices.clone()));
+        let Some(person) = consumer.person.load_full() else {
+            store.put_choices(&consumer.brand, &consumer.subject, &write(&choices)?, change).await?;
+            consumer.choices.store(Arc::new(choices.clone()));
+            return Ok(choices);
+        };
+        let mut all = self.chosen_by(store, &consumer.brand, person.id).await?;
+        for (subject, of_one) in &mut all {
+            *of_one = if *subject == consumer.subject { choices.clone() } else { linked(of_one, &choices) };
+        }
+        self.put_linked(store, &consumer.brand, &person, all, change).await?;
         Ok(choices)
     }
+}
+
+pub(super) fn write(choices: &Choices) -> Result<String, Refusal> {
+    serde_json::to_string(choices).map_err(|_| Refusal::Internal)
+}
+
+fn read(text: &str) -> Result<Choices, Refusal> {
+    serde_json::from_str(text).map_err(|_| {
+        tracing::error!("a consumer's choices are damaged; nothing of theirs flows");
+        Refusal::Internal
+    })
 }
 
 pub(super) async fn read_choices(
@@ -205,11 +242,5 @@ pub(super) async fn read_choices(
     brand: &str,
     subject: &Digest,
 ) -> Result<Choices, Refusal> {
-    match store.choices(brand, subject).await? {
-        None => Ok(Choices::default()),
-        Some(text) => serde_json::from_str(&text).map_err(|_| {
-            tracing::error!("a consumer's choices are damaged; nothing of theirs flows");
-            Refusal::Internal
-        }),
-    }
+    store.choices(brand, subject).await?.map_or_else(|| Ok(Choices::default()), |text| read(&text))
 }

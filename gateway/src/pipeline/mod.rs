@@ -17,6 +17,7 @@ mod gateway;
 mod grant;
 mod keys;
 mod ledger;
+mod links;
 mod model;
 mod preview;
 mod publish;

@@ -251,7 +251,8 @@ pub struct FlowResultView {
 #[serde(deny_unknown_fields)]
 pub struct FlowFilter {
     pub brand: Option<String>,
-    /// The brand's id for the consumer, as in an event's `subject` (needs `brand`), or the ledger's pseudonym.
+    /// The brand's id for the consumer, as in an event's `subject` (needs `brand`): rows of those linked with it
+    /// too. Or one pseudonym of the ledger: its own rows.
     pub consumer: Option<String>,
     pub plugin: Option<String>,
     pub partner: Option<String>,
@@ -304,11 +305,21 @@ pub struct ReturnView {
     pub conditions: Conditions,
 }
 
+/// An id of a consumer that the brand used before it knew who it was.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkInput {
+    /// The `subject` of the visitor's events.
+    pub visitor: String,
+}
+
 /// What is stored of one consumer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ConsumerView {
     /// The ledger's name for the consumer.
     pub pseudonym: String,
+    /// Its names for the ids that are linked with the consumer; what is stored of them is shown with it.
+    pub linked: Vec<String>,
     /// Whether the consumer has engaged with the brand.
     pub engaged: bool,
     /// The newest events, newest first.

@@ -9,6 +9,7 @@ mod hostile;
 mod kill;
 mod leaks;
 mod lifecycle;
+mod links;
 mod partner_behaviour;
 mod routes;
 mod switches;
