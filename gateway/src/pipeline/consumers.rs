@@ -211,7 +211,8 @@ impl Consumers {
         linked: impl Fn(&Choices, &Choices) -> Choices + Send,
     ) -> Result<Choices, Refusal> {
         let _alone = self.changing.write().await;
-        let choices = next(&consumer.choices())?;
+        let mut choices = next(&consumer.choices())?;
+        choices.end_refused_permissions();
         let Some(person) = consumer.person.load_full() else {
             store.put_choices(&consumer.brand, &consumer.subject, &write(&choices)?, change).await?;
             consumer.choices.store(Arc::new(choices.clone()));
@@ -220,6 +221,7 @@ impl Consumers {
         let mut all = self.chosen_by(store, &consumer.brand, person.id).await?;
         for (subject, of_one) in &mut all {
             *of_one = if *subject == consumer.subject { choices.clone() } else { linked(of_one, &choices) };
+            of_one.end_refused_permissions();
         }
         self.put_linked(store, &consumer.brand, &person, all, change).await?;
         Ok(choices)

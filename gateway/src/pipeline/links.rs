@@ -170,7 +170,10 @@ impl Consumers {
             choices.keep_permissions_of(&permitted);
             (subject, choices)
         }));
-        chosen.values_mut().for_each(|choices| choices.join_refusals(&united));
+        for choices in chosen.values_mut() {
+            choices.join_refusals(&united);
+            choices.end_refused_permissions();
+        }
         let person = self.one_person(id);
         for subject in chosen.keys() {
             if store.consumer(&known.brand, subject).await?.is_some_and(|record| record.engaged) {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use gateway_policy::{Choices, Conditions, Flow, Label, LabelSet, Origin, PermissionScope, Purpose};
+use gateway_policy::{
+    Choices, Conditions, Flow, Label, LabelSet, Origin, Permission, PermissionScope, Purpose,
+};
 
 use super::accept::event_place;
 use super::consumers::Consumer;
@@ -33,7 +35,8 @@ impl Gateway {
     }
 
     /// Replaces what a consumer chose; in effect on the next decision. A consumer that the brand has not met
-    /// is remembered, so that their first event is decided under these choices.
+    /// is remembered, so that their first event is decided under these choices. A permission whose own thing is
+    /// refused ends; one that is left out is withdrawn.
     ///
     /// # Errors
     /// [`Refusal::Invalid`] for a permission without wording or actor, or for an unknown purpose;
@@ -73,8 +76,13 @@ impl Gateway {
         let next = |before: &Choices| {
             let mut choices = choices;
             // When it was recorded is the gateway's to say; one that stood before keeps its time.
-            for permission in choices.permissions.iter_mut().filter(|new| !before.permissions.contains(new)) {
-                permission.at.clone_from(&now);
+            for permission in &mut choices.permissions {
+                let same = |known: &&Permission| {
+                    (&known.scope, &known.wording, &known.actor)
+                        == (&permission.scope, &permission.wording, &permission.actor)
+                };
+                let at = before.permissions.iter().find(same).map_or(&now, |known| &known.at).clone();
+                permission.at = at;
             }
             may_choose(caller, before, &choices)?;
             Ok(choices)
