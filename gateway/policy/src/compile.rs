@@ -63,7 +63,8 @@ pub struct Explanation {
 }
 
 impl Policy {
-    /// Reduces the rules to those that speak of this flow, recipient, purpose and category.
+    /// Reduces the rules to those that speak of this flow, recipient, purpose and category. For
+    /// [`Flow::Combine`] that is the category meeting itself; see [`Policy::compile_combination`].
     pub fn compile(
         &self,
         flow: Flow,
@@ -71,23 +72,51 @@ impl Policy {
         purpose: Purpose,
         category: Category,
     ) -> CompiledDecision {
-        let relevant = |effect| {
+        self.reduce(|rule| {
+            speaks_of(rule, flow, recipient, purpose) && speaks_of_pair(rule, category, category)
+        })
+    }
+
+    /// Reduces the rules about `combine` to those that speak of two labels with these categories, in
+    /// whichever order (clause integrations.combine). [`Fact::SamePartner`] and [`Fact::OtherPartner`]
+    /// are to hold where they hold for either label.
+    pub fn compile_combination(
+        &self,
+        recipient: Recipient,
+        purpose: Purpose,
+        a: Category,
+        b: Category,
+    ) -> CompiledDecision {
+        self.reduce(|rule| speaks_of(rule, Flow::Combine, recipient, purpose) && speaks_of_pair(rule, a, b))
+    }
+
+    fn reduce(&self, relevant: impl Fn(&Rule) -> bool) -> CompiledDecision {
+        let residuals = |effect| {
             self.rules()
                 .iter()
-                .filter(|rule| rule.effect == effect && speaks_of(rule, flow, recipient, purpose, category))
+                .filter(|rule| rule.effect == effect && relevant(rule))
                 .map(Residual::of)
                 .collect()
         };
-        CompiledDecision { forbids: relevant(Effect::Forbid), permits: relevant(Effect::Permit) }
+        CompiledDecision { forbids: residuals(Effect::Forbid), permits: residuals(Effect::Permit) }
     }
 }
 
-fn speaks_of(rule: &Rule, flow: Flow, recipient: Recipient, purpose: Purpose, category: Category) -> bool {
+fn speaks_of(rule: &Rule, flow: Flow, recipient: Recipient, purpose: Purpose) -> bool {
     rule.flow.contains(&flow)
         && rule.recipient.contains(&recipient)
-        && (rule.category.is_empty() || rule.category.iter().any(|above| category.is_under(*above)))
         && (rule.purpose.is_empty() || rule.purpose.iter().any(|above| purpose.is_under(*above)))
         && !rule.except_purpose.iter().any(|above| purpose.is_under(*above))
+}
+
+/// Whether one of the two is under the rule's `category` and the other under its `with`. Where there is
+/// no pair, both are the same, and `with` is empty.
+fn speaks_of_pair(rule: &Rule, a: Category, b: Category) -> bool {
+    let under = |list: &[Category], category: Category| {
+        list.is_empty() || list.iter().any(|above| category.is_under(*above))
+    };
+    let ordered = |one, other| under(&rule.category, one) && under(&rule.with, other);
+    ordered(a, b) || ordered(b, a)
 }
 
 impl CompiledDecision {
@@ -236,6 +265,47 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_about_a_pair_asks_for_neither_order() {
+        let policy = Policy::parse(
+            r#"
+            name = "test"
+            effective = "2020-01-01"
+            [[rule]]
+            effect = "permit"
+            flow = ["combine"]
+            recipient = ["third-party"]
+            clause = "integrations.combine"
+            [[rule]]
+            effect = "forbid"
+            flow = ["combine"]
+            recipient = ["third-party"]
+            category = ["user.contact"]
+            with = ["user.behavior"]
+            clause = "cookies.third-party-analytics"
+            "#,
+        )
+        .unwrap();
+        let category = |key| Category::parse(key).unwrap();
+        for (a, b, expected) in [
+            ("user.contact.email", "user.behavior.purchase_history", Decision::Withhold),
+            ("user.behavior.purchase_history", "user.contact.email", Decision::Withhold),
+            ("user.contact.email", "user.name.first", Decision::Allow),
+            ("user.behavior", "user.behavior", Decision::Allow),
+            ("user.contact", "user.contact", Decision::Allow),
+        ] {
+            let decision = policy
+                .compile_combination(
+                    Recipient::ThirdParty,
+                    Purpose::parse("analytics").unwrap(),
+                    category(a),
+                    category(b),
+                )
+                .decide(Facts::none());
+            assert_eq!(decision.decision, expected, "{a} with {b}");
+        }
+    }
+
+    #[test]
     fn a_policy_that_says_what_it_may_not_is_refused_with_the_rule_and_the_remedy() {
         for (from, to, says) in [
             ("brand-directed", "brand-direct", "unknown fact \"brand-direct\"; known: opt-out.integration"),
@@ -245,6 +315,11 @@ mod tests {
             ("clause = \"share.content\"", "clause = \"share.contents\"", "unknown clause"),
             ("2020-01-01", "soon", "is not YYYY-MM-DD"),
             ("effect = \"permit\"", "effect = \"permit\"\npriority = 1", "unknown field"),
+            (
+                "clause = \"share.content\"",
+                "with = [\"user\"]\nclause = \"share.content\"",
+                "speaks of a pair",
+            ),
         ] {
             let error = Policy::parse(&RULES.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(error.contains(says), "{to}: {error}");

@@ -159,6 +159,8 @@ struct FileRule {
     #[serde(default)]
     category: Vec<String>,
     #[serde(default)]
+    with: Vec<String>,
+    #[serde(default)]
     purpose: Vec<String>,
     #[serde(default)]
     except_purpose: Vec<String>,
@@ -183,6 +185,8 @@ pub struct Rule {
     pub recipient: Vec<Recipient>,
     /// Categories, each with all below it.
     pub category: Vec<Category>,
+    /// In a rule about `combine` alone: what a pair's other category is under; the pair has no order.
+    pub with: Vec<Category>,
     /// Purposes, each with all below it.
     pub purpose: Vec<Purpose>,
     /// Purposes that it does not touch, each with all below it.
@@ -257,12 +261,16 @@ impl Policy {
 }
 
 fn resolve(number: usize, rule: &FileRule, file: &File) -> Result<Rule, String> {
+    if !rule.with.is_empty() && rule.flow != [Flow::Combine] {
+        return Err(r#"`with` speaks of a pair, which only flow = ["combine"] has"#.into());
+    }
     Ok(Rule {
         number,
         effect: rule.effect,
         flow: rule.flow.clone(),
         recipient: rule.recipient.clone(),
         category: expand(&rule.category, &file.categories, Category::parse)?,
+        with: expand(&rule.with, &file.categories, Category::parse)?,
         purpose: expand(&rule.purpose, &file.purposes, Purpose::parse)?,
         except_purpose: expand(&rule.except_purpose, &file.purposes, Purpose::parse)?,
         when: facts(&rule.when)?,

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use gateway_policy::{
-    Category, CompiledDecision, Fact, Facts, Flow, Label, Origin, Partner, Policy, PolicyError, PolicySet,
-    Purpose, Reason, Recipient, Verdict,
+    Category, CompiledDecision, Effect, Fact, Facts, Flow, Label, Origin, Partner, Policy, PolicyError,
+    PolicySet, Purpose, Reason, Recipient, Verdict,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -21,12 +21,14 @@ pub struct Moment {
 }
 
 type Key = (usize, Flow, Recipient, Purpose, Category);
+type PairKey = (usize, Recipient, Purpose, Category, Category);
 
 /// All policies, and a memo of what they compile to. The memo is bounded by the vocabulary.
 pub struct PolicyBook {
     set: PolicySet,
     digests: Vec<[u8; 32]>,
     compiled: RwLock<HashMap<Key, Arc<CompiledDecision>>>,
+    pairs: RwLock<HashMap<PairKey, Arc<CompiledDecision>>>,
 }
 
 impl PolicyBook {
@@ -45,7 +47,8 @@ impl PolicyBook {
         // The same order as `PolicySet` gives its versions.
         parsed.sort_by(|(a, _), (b, _)| a.effective().cmp(b.effective()));
         let (policies, digests) = parsed.into_iter().unzip();
-        Ok(Self { set: PolicySet::new(policies)?, digests, compiled: RwLock::default() })
+        let set = PolicySet::new(policies)?;
+        Ok(Self { set, digests, compiled: RwLock::default(), pairs: RwLock::default() })
     }
 
     /// The policies shipped with the gateway.
@@ -95,6 +98,36 @@ impl PolicyBook {
         let shared = memo.values().find(|known| ***known == fresh).map(Arc::clone);
         let shared = shared.unwrap_or_else(|| Arc::new(fresh));
         Some(Arc::clone(memo.entry(key).or_insert(shared)))
+    }
+
+    /// The decision of one version about two labels that meet, compiled once.
+    pub(super) fn compiled_pair(
+        &self,
+        version: usize,
+        recipient: Recipient,
+        purpose: Purpose,
+        a: Category,
+        b: Category,
+    ) -> Option<Arc<CompiledDecision>> {
+        let key = (version, recipient, purpose, a.min(b), a.max(b));
+        if let Some(known) = self.pairs.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&key) {
+            return Some(Arc::clone(known));
+        }
+        let fresh = self.set.get(version)?.compile_combination(recipient, purpose, a, b);
+        let mut memo = self.pairs.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let shared = memo.values().find(|known| ***known == fresh).map(Arc::clone);
+        let shared = shared.unwrap_or_else(|| Arc::new(fresh));
+        Some(Arc::clone(memo.entry(key).or_insert(shared)))
+    }
+
+    /// Whether any version has a rule that keeps categories of one origin apart for this purpose.
+    pub(super) fn tells_pairs_apart(&self, purpose: Purpose) -> bool {
+        self.set.iter().flat_map(Policy::rules).any(|rule| {
+            rule.flow.contains(&Flow::Combine)
+                && rule.effect == Effect::Forbid
+                && !(rule.category.is_empty() && rule.with.is_empty())
+                && (rule.purpose.is_empty() || rule.purpose.iter().any(|above| purpose.is_under(*above)))
+        })
     }
 
     /// The verdict on one label: allowed by the version at acceptance and by the one in force now.

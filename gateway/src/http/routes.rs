@@ -101,6 +101,7 @@ pub(super) fn all() -> Vec<Operation> {
         operations::get_consumer::operation(),
         operations::list_returns::operation(),
         operations::publish_release::operation(),
+        operations::receive_message::operation(),
         operations::list_dead_letters::operation(),
         operations::resend_dead_letter::operation(),
         operations::list_flows::operation(),

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::grant::GrantEntry;
-use crate::boundary::{Grant, PseudonymKey};
+use super::grant::{GrantEntry, granted};
+use crate::boundary::Grant;
 use crate::store::crypto::MasterKey;
 
 /// A connection's document. Its secrets are beside it, encrypted: [`Secrets`].
@@ -27,14 +27,7 @@ pub struct ConnectionDocument {
 impl ConnectionDocument {
     /// The grant, with the key of the pseudonyms that this brand has for this partner.
     pub fn grant(&self, master: &MasterKey, brand: &str, partner: &str) -> Grant {
-        let key = master.index_digest("field-pseudonym", &[brand.as_bytes(), partner.as_bytes()]);
-        let mut grant = Grant::with_pseudonyms(PseudonymKey::new(key));
-        for (hook, entries) in &self.grant {
-            for entry in entries {
-                grant.add(hook, entry.field(), entry.form());
-            }
-        }
-        grant
+        granted(&self.grant, master, brand, partner)
     }
 }
 
@@ -43,8 +36,20 @@ impl ConnectionDocument {
 pub struct Secrets {
     /// By the manifest's names.
     pub named: BTreeMap<String, String>,
-    /// Standard Webhooks key, `whsec_` and Base64.
+    /// Standard Webhooks key, `whsec_` and Base64: signs what goes to the partner.
     pub signing: String,
+    /// Keys that verify what comes from the partner, the newest first: others than the one above, so that what
+    /// the gateway sent can not be sent back to it.
+    pub inbound: Vec<InboundSecret>,
+}
+
+/// A key that verifies a partner's messages.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct InboundSecret {
+    /// `whsec_` and Base64.
+    pub secret: String,
+    /// Milliseconds since the Unix epoch until which it is taken; none: until it is rotated.
+    pub until_ms: Option<i64>,
 }
 
 impl std::fmt::Debug for Secrets {

@@ -1,11 +1,14 @@
-//! An entry of a grant, as a brand writes it and as it lies in the store. It holds no behaviour.
+//! An entry of a grant, as a brand writes it and as it lies in the store. It decides nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use crate::boundary::Transform;
+use crate::boundary::{Grant, PseudonymKey, Transform};
+use crate::store::crypto::MasterKey;
 
 /// A field that a brand agrees to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
@@ -75,4 +78,21 @@ impl<'de> Deserialize<'de> for GrantEntry {
         }
         deserializer.deserialize_any(Entry)
     }
+}
+
+/// A grant as decisions read it, with the key of the pseudonyms that this brand has for this partner.
+pub(super) fn granted(
+    entries: &BTreeMap<String, BTreeSet<GrantEntry>>,
+    master: &MasterKey,
+    brand: &str,
+    partner: &str,
+) -> Grant {
+    let key = master.index_digest("field-pseudonym", &[brand.as_bytes(), partner.as_bytes()]);
+    let mut grant = Grant::with_pseudonyms(PseudonymKey::new(key));
+    for (hook, entries) in entries {
+        for entry in entries {
+            grant.add(hook, entry.field(), entry.form());
+        }
+    }
+    grant
 }

@@ -3,36 +3,45 @@
 //! - What either refuses or awaits, both do, now and for whatever is chosen later: no opt-out is lost.
 //! - A permission stays with the id that gave it. The visitor keeps only those that the consumer gave too; so a
 //!   link loosens nothing for either, and a source may make one.
+//! - What a partner received of either counts for both, so that a forbidden combination is not put together from two
+//!   names of one person.
 //! - Either has engaged with the brand where one has.
 //! - The ledger's names for them stay two: a row is never changed. Who asks for one is shown both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gateway_policy::Choices;
+use gateway_policy::{Choices, Conditions, Label};
 
-use super::consumers::{Consumer, Consumers, read_choices, write};
+use super::consumers::{Consumer, Consumers, read_choices, read_exposures, write};
 use super::error::Refusal;
 use super::event::MAX_ATTRIBUTE;
 use super::gateway::Gateway;
 use super::model::{Caller, LinkInput};
+use crate::boundary::Exposed;
 use crate::store::crypto::{MasterKey, format_uid};
-use crate::store::{Change, ConsumerRecord, Digest, LinkedChoices, Store};
+use crate::store::{Change, ConsumerRecord, Digest, Exposure, LinkedChoices, Store};
 
 /// Ids of one person, at most: each choice is written for all of them.
 const MAX_IDS: usize = 256;
 
-/// Consumers of a brand who are one.
+/// Consumers of a brand who are one; or one who is alone.
 pub struct Person {
-    /// The digest that stands for them.
-    pub(super) id: Digest,
+    /// The digest that stands for them; none: alone.
+    pub(super) id: Option<Digest>,
     engaged: AtomicBool,
+    exposures: Mutex<Exposures>,
 }
 
 impl Person {
-    fn new(id: Digest) -> Self {
-        Self { id, engaged: AtomicBool::new(false) }
+    /// Of a consumer that is linked with nobody.
+    pub(super) fn alone(exposures: Exposures) -> Self {
+        Self { id: None, engaged: AtomicBool::new(false), exposures: Mutex::new(exposures) }
+    }
+
+    fn linked(id: Digest) -> Self {
+        Self { id: Some(id), ..Self::alone(Exposures::default()) }
     }
 
     pub(super) fn engaged(&self) -> bool {
@@ -41,6 +50,75 @@ impl Person {
 
     pub(super) fn set_engaged(&self) {
         self.engaged.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn exposures(&self) -> MutexGuard<'_, Exposures> {
+        self.exposures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What partners received of a person, in whatever call or request about whichever of its ids.
+#[derive(Default)]
+pub(super) struct Exposures {
+    by_partner: HashMap<String, Arc<Exposed>>,
+    /// What of that no committed row says yet.
+    unwritten: Vec<Exposure>,
+}
+
+impl Exposures {
+    /// From what the store keeps, by partner; none: it is damaged.
+    pub(super) fn read(kept: Vec<(String, String)>) -> Option<Self> {
+        let mut by_partner: HashMap<String, Vec<String>> = HashMap::new();
+        for (partner, what) in kept {
+            by_partner.entry(partner).or_default().push(what);
+        }
+        let mut exposures = Self::default();
+        for (partner, kept) in by_partner {
+            let exposed = Exposed::read(kept.iter().map(String::as_str))?;
+            exposures.by_partner.insert(partner, Arc::new(exposed));
+        }
+        Some(exposures)
+    }
+
+    pub(super) fn of(&self, partner: &str) -> Arc<Exposed> {
+        self.by_partner.get(partner).cloned().unwrap_or_default()
+    }
+
+    /// See [`Consumer::expose`].
+    pub(super) fn add<'l>(
+        &mut self,
+        consumer: i64,
+        partner: &str,
+        seen: &Arc<Exposed>,
+        labels: impl Iterator<Item = &'l Label>,
+        conditions: &Conditions,
+    ) -> Option<Vec<Exposure>> {
+        let stands = self.of(partner);
+        if stands != *seen {
+            return None;
+        }
+        let mut next = (*stands).clone();
+        let new = next.add(partner, labels, conditions);
+        if !new.is_empty() {
+            let exposure = |what| Exposure { consumer, partner: partner.to_owned(), what };
+            self.unwritten.extend(new.into_iter().map(exposure));
+            self.by_partner.insert(partner.to_owned(), Arc::new(next));
+        }
+        Some(self.unwritten.iter().filter(|exposure| exposure.partner == partner).cloned().collect())
+    }
+
+    pub(super) fn written(&mut self, written: &[Exposure]) {
+        self.unwritten.retain(|exposure| !written.contains(exposure));
+    }
+
+    /// What is in the other is in this too.
+    fn join(&mut self, other: &Self) {
+        for (partner, exposed) in &other.by_partner {
+            let mut joined = (*self.of(partner)).clone();
+            joined.join(exposed);
+            self.by_partner.insert(partner.clone(), Arc::new(joined));
+        }
+        self.unwritten.extend(other.unwritten.iter().cloned());
     }
 }
 
@@ -57,14 +135,9 @@ impl Consumers {
         if let Some(known) = self.person(&id) {
             return Ok(known);
         }
-        let mut engaged = false;
-        for subject in store.linked(brand, &id).await? {
-            engaged |= store.consumer(brand, &subject).await?.is_some_and(|record| record.engaged);
-        }
+        let stored = stored(store, brand, &store.linked(brand, &id).await?).await?;
         let person = self.one_person(id);
-        if engaged {
-            person.set_engaged();
-        }
+        take_in(&person, &stored);
         Ok(person)
     }
 
@@ -81,7 +154,7 @@ impl Consumers {
         if persons.len() == persons.capacity() {
             persons.retain(|_, person| person.strong_count() > 0);
         }
-        let fresh = Arc::new(Person::new(id));
+        let fresh = Arc::new(Person::linked(id));
         persons.insert(id, Arc::downgrade(&fresh));
         fresh
     }
@@ -105,13 +178,13 @@ impl Consumers {
     }
 
     async fn chosen(&self, store: &dyn Store, consumer: &Consumer) -> Result<(Digest, Chosen), Refusal> {
-        match consumer.person.load_full() {
-            Some(person) => Ok((person.id, self.chosen_by(store, &consumer.brand, person.id).await?)),
+        match consumer.person.load().id {
+            Some(id) => Ok((id, self.chosen_by(store, &consumer.brand, id).await?)),
             None => Ok((consumer.subject, Chosen::from([(consumer.subject, (*consumer.choices()).clone())]))),
         }
     }
 
-    /// Writes what a person's ids chose, and shows it to every decision.
+    /// Writes what a linked person's ids chose, and shows it to every decision.
     pub(super) async fn put_linked(
         &self,
         store: &dyn Store,
@@ -124,13 +197,20 @@ impl Consumers {
             .iter()
             .map(|(subject, choices)| Ok((*subject, write(choices)?)))
             .collect::<Result<Vec<_>, Refusal>>()?;
-        let record = LinkedChoices { brand: brand.to_owned(), person: person.id, choices, change };
+        let id = person.id.ok_or(Refusal::Internal)?;
+        let record = LinkedChoices { brand: brand.to_owned(), person: id, choices, change };
         store.put_linked_choices(record).await?;
         for (subject, choices) in chosen {
             if let Some(consumer) = self.held(&subject) {
                 consumer.choices.store(Arc::new(choices));
+                let alone = consumer.person.load_full();
+                if !Arc::ptr_eq(&alone, person) {
+                    // Whoever comes next to what partners received of it finds the person it is now.
+                    let exposures = alone.exposures();
+                    person.exposures().join(&exposures);
+                    consumer.person.store(Arc::clone(person));
+                }
                 // In this order: see `Consumer::set_engaged`.
-                consumer.person.store(Some(Arc::clone(person)));
                 if consumer.engaged() {
                     person.set_engaged();
                 }
@@ -174,12 +254,10 @@ impl Consumers {
             choices.join_refusals(&united);
             choices.end_refused_permissions();
         }
+        let subjects: Vec<Digest> = chosen.keys().copied().collect();
+        let stored = stored(store, &known.brand, &subjects).await?;
         let person = self.one_person(id);
-        for subject in chosen.keys() {
-            if store.consumer(&known.brand, subject).await?.is_some_and(|record| record.engaged) {
-                person.set_engaged();
-            }
-        }
+        take_in(&person, &stored);
         self.put_linked(store, &known.brand, &person, chosen, change).await?;
         Ok((*known.choices()).clone())
     }
@@ -214,6 +292,25 @@ impl Consumers {
         }
         Ok(peers)
     }
+}
+
+/// Whether one of these consumers engaged, and what partners received of them; as it is stored.
+async fn stored(store: &dyn Store, brand: &str, subjects: &[Digest]) -> Result<(bool, Exposures), Refusal> {
+    let (mut engaged, mut exposures) = (false, Exposures::default());
+    for subject in subjects {
+        if let Some(record) = store.consumer(brand, subject).await? {
+            engaged |= record.engaged;
+            exposures.join(&read_exposures(store, record.id).await?);
+        }
+    }
+    Ok((engaged, exposures))
+}
+
+fn take_in(person: &Person, (engaged, exposures): &(bool, Exposures)) {
+    if *engaged {
+        person.set_engaged();
+    }
+    person.exposures().join(exposures);
 }
 
 impl Gateway {

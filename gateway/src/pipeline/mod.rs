@@ -15,6 +15,7 @@ mod event;
 mod flows;
 mod gateway;
 mod grant;
+mod inbound;
 mod keys;
 mod ledger;
 mod links;

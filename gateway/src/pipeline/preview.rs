@@ -14,7 +14,9 @@ use super::gateway::Gateway;
 use super::model::{Preview, PreviewCounts, PreviewEndpoint, PreviewField, PreviewHook};
 use super::publish::declared_field;
 use super::registry::LiveRelease;
-use crate::boundary::{Connection, Grant, Hook, HookField, Subject, Transform, grant_key, toward_plugin};
+use crate::boundary::{
+    Connection, Exposed, Grant, Hook, HookField, Subject, Transform, grant_key, toward_plugin,
+};
 
 /// Events that a preview looks at.
 const EVENTS: u32 = 100;
@@ -194,7 +196,9 @@ impl Gateway {
                 if hook.event() != stored.event.kind {
                     continue;
                 }
-                let toward = toward_plugin(connection, index, hook, &identity.view(&stored), subject, moment);
+                let (received, exposed) = (consumer.received(&connection.plugin), Exposed::default());
+                let view = identity.view(&stored, received.as_deref(), &exposed);
+                let toward = toward_plugin(&self.book, connection, index, hook, &view, subject, moment);
                 counts.calls += usize::from(toward.input.is_ok());
                 for verdict in &toward.verdicts {
                     let Some(field) =

@@ -11,6 +11,7 @@ mod leaks;
 mod lifecycle;
 mod links;
 mod partner_behaviour;
+mod received;
 mod routes;
 mod switches;
 mod worked_out;

@@ -32,7 +32,7 @@ use self::operation::{Answer, Operation, Request, Shaped};
 use self::writer::Writer;
 use super::{
     Acceptance, ApiKeyRecord, AttemptResult, CallRecord, Change, ConsumerRecord, DecisionRecord,
-    DeliveryRecord, Digest, Document, DocumentKind, EventRecord, FlowQuery, FlowRecord, LinkedChoices,
+    DeliveryRecord, Digest, Document, DocumentKind, EventRecord, FlowQuery, FlowRecord, Kept, LinkedChoices,
     NewEvent, ReleaseMeta, ReleaseRecord, ReturnRecord, Store, StoreError, Uid, WorkRecord,
 };
 
@@ -177,6 +177,14 @@ impl Store for SqliteStore {
 
     async fn consumer_by_id(&self, id: i64) -> Result<Option<ConsumerRecord>, StoreError> {
         reads::consumer_by_id(&self.readers, id).await
+    }
+
+    async fn consumer_by_pseudonym(&self, pseudonym: &Uid) -> Result<Option<ConsumerRecord>, StoreError> {
+        reads::consumer_by_pseudonym(&self.readers, pseudonym).await
+    }
+
+    async fn kept(&self, consumer: i64) -> Result<Kept, StoreError> {
+        reads::kept(&self.readers, consumer).await
     }
 
     async fn choices(&self, brand: &str, subject: &Digest) -> Result<Option<String>, StoreError> {
@@ -326,6 +334,10 @@ impl Store for SqliteStore {
 
     async fn consumer_returns(&self, consumer: i64, limit: u32) -> Result<Vec<ReturnRecord>, StoreError> {
         reads::consumer_returns(&self.readers, consumer, limit).await
+    }
+
+    async fn knows_message(&self, key: &Digest) -> Result<bool, StoreError> {
+        reads::knows_message(&self.readers, key).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
