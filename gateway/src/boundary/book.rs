@@ -123,10 +123,11 @@ impl PolicyBook {
     /// Whether any version has a rule that keeps categories of one origin apart for this purpose.
     pub(super) fn tells_pairs_apart(&self, purpose: Purpose) -> bool {
         self.set.iter().flat_map(Policy::rules).any(|rule| {
-            rule.flow.contains(&Flow::Combine)
+            let scope = &rule.scope;
+            scope.flow.contains(&Flow::Combine)
                 && rule.effect == Effect::Forbid
-                && !(rule.category.is_empty() && rule.with.is_empty())
-                && (rule.purpose.is_empty() || rule.purpose.iter().any(|above| purpose.is_under(*above)))
+                && !(scope.category.is_empty() && scope.with.is_empty())
+                && (scope.purpose.is_empty() || scope.purpose.iter().any(|above| purpose.is_under(*above)))
         })
     }
 
@@ -191,5 +192,52 @@ pub(super) fn origin_facts(base: Facts, origin: &Origin, partner: &Partner, onwa
         Origin::Public => facts.with(Fact::Public, true),
         Origin::Partner(name) if **name == *partner.name => facts.with(Fact::SamePartner, true),
         Origin::Partner(_) => facts.with(Fact::OtherPartner, true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Milliseconds of 1 March 2017 and of 1 January 2027.
+    const MARCH_2017: i64 = 1_488_326_400_000;
+    const JANUARY_2027: i64 = 1_798_761_600_000;
+
+    #[test]
+    fn the_stricter_of_the_version_at_acceptance_and_the_one_in_force_decides() {
+        let loose = PolicyBook::SHIPPED.replace("\"strict\"", "\"loose\"");
+        let later = |text: &str| text.replace("2017-03-01", "2027-01-01");
+        let partner = Partner {
+            name: "p".into(),
+            display_name: "P".into(),
+            region: gateway_policy::Region::Us,
+            domains: Vec::new(),
+            consideration: false,
+            contracts: Default::default(),
+        };
+        let question = Question {
+            flow: Flow::Share,
+            purpose: Purpose::parse("essential").unwrap(),
+            partner: &partner,
+            to_brand: false,
+        };
+        // Not engaged: the strict reading withholds, the loose one allows.
+        let facts = Facts::none().with(Fact::BrandDirected, true);
+        let label = Label::first_party(Category::parse("user.contact.email").unwrap());
+        let before = MARCH_2017 - 1;
+        for (texts, accepted, now, allowed) in [
+            ([loose.clone(), later(PolicyBook::SHIPPED)], MARCH_2017, MARCH_2017, true),
+            // Tightened meanwhile: what was accepted before is held to the new version too.
+            ([loose.clone(), later(PolicyBook::SHIPPED)], MARCH_2017, JANUARY_2027, false),
+            // Loosened meanwhile: the looser version does not reach back.
+            ([PolicyBook::SHIPPED.to_owned(), later(&loose)], MARCH_2017, JANUARY_2027, false),
+            ([PolicyBook::SHIPPED.to_owned(), later(&loose)], JANUARY_2027, JANUARY_2027, true),
+            // Before the first version there was no permission to collect.
+            ([loose.clone(), later(&loose)], before, JANUARY_2027, false),
+        ] {
+            let book = PolicyBook::new(&texts).unwrap();
+            let (_, verdict) = book.decide(&question, &label, facts, book.moment(accepted, now));
+            assert_eq!(verdict.allows(), allowed, "accepted {accepted}, decided {now}: {verdict:?}");
+        }
     }
 }

@@ -490,6 +490,11 @@ impl Connection {
             .position(|hook| matches!(&hook.trigger, Trigger::Slot { slot: s, .. } if **s == *slot))
     }
 
+    /// Combinations that the brand granted.
+    pub fn granted_combinations(&self) -> impl Iterator<Item = &Combination> {
+        self.combinations.iter()
+    }
+
     /// The hook for the partner's messages, by index into the release's hooks.
     pub fn receive_hook(&self) -> Option<usize> {
         self.release.hooks.iter().position(|hook| hook.trigger == Trigger::Message)

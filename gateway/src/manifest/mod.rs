@@ -29,7 +29,7 @@ pub const CONSUMER_FIELD: &str = "consumer";
 
 /// Where a declared field stands that the plugin received from its partner: a pointer under this one names a
 /// leaf of what the `receive` hook returns.
-pub const RECEIVED: &str = "/partner";
+pub const RECEIVED: &str = crate::catalogue::RESERVED;
 
 /// The manifest of one release (design: "The manifest"). Unknown keys are refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -15,7 +15,7 @@ use super::model::{Preview, PreviewCounts, PreviewEndpoint, PreviewField, Previe
 use super::publish::declared_field;
 use super::registry::LiveRelease;
 use crate::boundary::{
-    Connection, Exposed, Grant, Hook, HookField, Subject, Transform, grant_key, toward_plugin,
+    Connection, Exposed, Grant, Hook, HookField, Subject, Transform, combine_key, grant_key, toward_plugin,
 };
 
 /// Events that a preview looks at.
@@ -96,7 +96,24 @@ impl Gateway {
             endpoints,
             last_events,
         };
-        preview.sentences = sentences(&preview, &partner.record.display_name, partner.record.region.as_str());
+        let granted = connection.granted_combinations().map(combine_key).collect::<BTreeSet<_>>();
+        let combines = manifest.combine.iter().zip(&live.release.combinations);
+        let combines = combines
+            .map(|(declared, combination)| {
+                let key = combine_key(combination);
+                let of = declared.of.join(" and ");
+                let (into, why) = (&declared.into, &declared.why);
+                if granted.contains(&key) {
+                    format!("It combines {of} in {into} ({why}).")
+                } else {
+                    format!(
+                        "It would combine {of} in {into} ({why}); that is not granted, so they do not meet."
+                    )
+                }
+            })
+            .collect();
+        preview.sentences =
+            sentences(&preview, &partner.record.display_name, partner.record.region.as_str(), combines);
         Ok(preview)
     }
 
@@ -136,7 +153,9 @@ impl Gateway {
         let labels = form.map_or(&*field.labels, |(_, labels)| labels);
         for label in labels {
             let standing = partner.standing(purpose, label.category, now_ms);
-            if standing.recipient == Recipient::ThirdParty {
+            if flow == Flow::Receive {
+                recipient = Recipient::Brand;
+            } else if standing.recipient == Recipient::ThirdParty {
                 recipient = Recipient::ThirdParty;
             }
             contract = partner
@@ -144,9 +163,9 @@ impl Gateway {
                 .iter()
                 .find(|(_, contract)| contract.covers(purpose, label.category, now_ms))
                 .map(|(name, _)| name.clone());
-            let compiled = current.and_then(|version| {
-                self.book.compiled(version, flow, standing.recipient, purpose, label.category)
-            });
+            let to = if flow == Flow::Receive { Recipient::Brand } else { standing.recipient };
+            let compiled =
+                current.and_then(|version| self.book.compiled(version, flow, to, purpose, label.category));
             if let Some(compiled) = compiled {
                 allowed_by.extend(compiled.permitting_clauses().map(|clause| clause.as_str().to_owned()));
                 withheld_by.extend(compiled.forbidding_clauses().map(|clause| clause.as_str().to_owned()));
@@ -227,12 +246,23 @@ fn in_form(field: &PreviewField) -> String {
 }
 
 /// The whole of it in plain words.
-fn sentences(preview: &Preview, partner: &str, region: &str) -> Vec<String> {
+fn sentences(preview: &Preview, partner: &str, region: &str, combines: Vec<String>) -> Vec<String> {
     let mut text = vec![format!(
         "{} of {partner} ({region}) would work for the purpose {}; what {partner} does with the data is governed by {}.",
         preview.plugin, preview.purpose, preview.privacy_policy
     )];
     for hook in &preview.hooks {
+        if hook.hook == "receive" {
+            let accepted = hook.fields.iter().filter(|field| field.granted);
+            let names = accepted.map(|field| field.declared.field.clone()).collect::<Vec<_>>();
+            if !names.is_empty() {
+                text.push(format!(
+                    "{partner} sends {} of a consumer, which is kept for that consumer at this brand alone.",
+                    names.join(", ")
+                ));
+            }
+            continue;
+        }
         let when = match hook.hook.split_once(' ') {
             Some(("decide", slot)) => format!("When the slot {slot} asks"),
             Some((_, event)) => format!("On each {event}"),
@@ -279,6 +309,9 @@ fn sentences(preview: &Preview, partner: &str, region: &str) -> Vec<String> {
     for endpoint in &preview.endpoints {
         text.push(format!("Requests go to {} ({} {}).", endpoint.name, endpoint.method, endpoint.url));
     }
-    text.push("It combines nothing with the partner's own data.".to_owned());
+    if combines.is_empty() {
+        text.push("It combines nothing with the partner's own data.".to_owned());
+    }
+    text.extend(combines);
     text
 }
