@@ -1,3 +1,5 @@
+//! What forms make of values, and what declassifications lift of the shipped policy.
+
 use gateway_policy::{Decision, Fact, Facts, Flow, Policy, Purpose, Reason, Recipient};
 use proptest::prelude::*;
 use serde_json::json;

@@ -12,7 +12,8 @@ use crate::hostile::remade::with_manifest;
 const BRAND: &str = "tables";
 
 /// Partners: a third party in the US, a service provider there without and with an onward-transfer
-/// contract, a third party in the EU, and a third party that gives something of value.
+/// contract, a third party in the EU, a third party that gives something of value, and a provider of
+/// analytics, which may not be the one that gets identifying data too.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum To {
     Third,
@@ -20,8 +21,9 @@ enum To {
     Onward,
     EuThird,
     Buyer,
+    Analyst,
 }
-use To::{Buyer, EuThird, Onward, Provider, Third};
+use To::{Analyst, Buyer, EuThird, Onward, Provider, Third};
 
 impl To {
     fn partner(self) -> &'static str {
@@ -31,6 +33,7 @@ impl To {
             Onward => "onward",
             EuThird => "eu-third",
             Buyer => "buyer",
+            Analyst => "analyst",
         }
     }
 }
@@ -49,7 +52,7 @@ const PLUGINS: [(To, &str); 11] = [
     (Third, CONTENT),
     (Provider, SUPPORT),
     (Provider, CONTENT),
-    (Provider, REPORTS),
+    (Analyst, REPORTS),
     (Provider, MAIL),
     (Onward, SUPPORT),
     (EuThird, SUPPORT),
@@ -153,7 +156,7 @@ const TABLE: &[Row] = &[
     (Provider, SUPPORT, "page.viewed", DNT, "/url", OK, "share.brand"),
     (Provider, CONTENT, "page.viewed", DNT, "/url", NO, "signals.dnt"),
     (Provider, CONTENT, "page.viewed", DNT, "/device_type", OK, "share.brand"),
-    (Provider, REPORTS, "page.viewed", DNT, "/url", NO, "signals.dnt"),
+    (Analyst, REPORTS, "page.viewed", DNT, "/url", NO, "signals.dnt"),
     (Provider, MAIL, "purchase.completed", DNT, "/total", NO, "signals.dnt"),
     // signals.gpc: a third party gets nothing, but for essential purposes.
     (Third, SUPPORT, "page.viewed", GPC_ENGAGED, "/url", OK, "integrations.share"),
@@ -170,11 +173,11 @@ const TABLE: &[Row] = &[
     (Provider, CONTENT, "page.viewed", NO_COOKIES, "/url", NO, "choice.cookies"),
     (Provider, SUPPORT, "page.viewed", NO_COOKIES, "/url", OK, "share.brand"),
     // cookies.third-party-analytics: no identifying category, no content.
-    (Provider, REPORTS, "chat.ended", PLAIN, "/contact/email", NO, "cookies.third-party-analytics"),
-    (Provider, REPORTS, "chat.ended", PLAIN, "/transcript/*/text", NO, "cookies.third-party-analytics"),
-    (Provider, REPORTS, "chat.ended", PLAIN, "/visit/ip", NO, "cookies.third-party-analytics"),
-    (Provider, REPORTS, "chat.ended", PLAIN, "/transcript/*/speaker", OK, "share.brand"),
-    (Provider, REPORTS, "page.viewed", PLAIN, "/url", OK, "share.brand"),
+    (Analyst, REPORTS, "chat.ended", PLAIN, "/contact/email", NO, "cookies.third-party-analytics"),
+    (Analyst, REPORTS, "chat.ended", PLAIN, "/transcript/*/text", NO, "cookies.third-party-analytics"),
+    (Analyst, REPORTS, "chat.ended", PLAIN, "/visit/ip", NO, "cookies.third-party-analytics"),
+    (Analyst, REPORTS, "chat.ended", PLAIN, "/transcript/*/speaker", OK, "share.brand"),
+    (Analyst, REPORTS, "page.viewed", PLAIN, "/url", OK, "share.brand"),
     // transfer.onward: EU, GB and CH are one area; an unknown consumer is inside, an unknown partner outside.
     (Provider, SUPPORT, "chat.ended", SWISS, "/contact/email", NO, "transfer.onward"),
     (Onward, SUPPORT, "chat.ended", SWISS, "/contact/email", OK, "share.brand"),
@@ -214,8 +217,8 @@ const TABLE: &[Row] = &[
     (Third, CONTENT, "page.viewed", BOTH_SIGNALS, "/device_type", NO, "signals.gpc"),
     (Provider, CONTENT, "page.viewed", NECESSARY_REFUSED, "/url", NO, "choice.cookies"),
     // choice.public: signals and cookies say nothing of a forum's posts; the consumer's own choices do.
-    (Third, CONTENT, "forum.posted", GPC, "/text", OK, "integrations.share"),
-    (Third, SUPPORT, "forum.posted", PERFORMANCE, "/text", OK, "integrations.share"),
+    (Third, CONTENT, "forum.posted", GPC, "/text", OK, "choice.public"),
+    (Third, SUPPORT, "forum.posted", PERFORMANCE, "/text", OK, "choice.public"),
     (Third, SUPPORT, "forum.posted", NOT_THIS_ONE, "/text", NO, "integrations.opt-out"),
     // use.own-sites, principles.purpose: an application serves recruitment alone.
     (Third, SUPPORT, "application.submitted", PLAIN, "/contact/email", NO, "principles.purpose"),
@@ -233,13 +236,14 @@ async fn start() -> TestGateway {
     let built = tokio::task::spawn_blocking(components).await.expect("the components are built");
     // The platform's own brand: no other may send an application or a forum's post.
     world::brand(&gateway, BRAND, true).await;
-    for (to, region) in [(Third, "US"), (Provider, "US"), (Onward, "US"), (EuThird, "DE")] {
+    for (to, region) in [(Third, "US"), (Provider, "US"), (Onward, "US"), (EuThird, "DE"), (Analyst, "US")] {
         world::partner(&gateway, to.partner(), region, &format!("{}.example", to.partner())).await;
     }
     let buyer = json!({ "display_name": "Buyer", "region": "US", "domains": [], "consideration": true });
     gateway.operator().await.put(&format!("/v1/partners/{}", Buyer.partner()), &buyer).await.ok();
     let all = json!({ "purposes": ["essential", "personalize", "analytics", "marketing"] });
     world::contract(&gateway, Provider.partner(), SUPPORT, all).await;
+    world::contract(&gateway, Analyst.partner(), REPORTS, json!({})).await;
     world::contract(&gateway, Onward.partner(), SUPPORT, json!({ "onward_transfer": true })).await;
     for (to, purpose) in PLUGINS {
         let component = with_manifest(&built.hostile.bytes, |manifest| declare(manifest, to, purpose));
