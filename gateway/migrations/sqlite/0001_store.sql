@@ -99,6 +99,16 @@ CREATE TABLE choices (
     PRIMARY KEY (subject, brand)
 ) STRICT;
 
+-- Consumers of a brand who are one person. By digest, as choices are: a link outlives a deletion too. `person` is
+-- the digest of one of them; each of them has a row in `choices`.
+CREATE TABLE links (
+    subject BLOB NOT NULL,
+    brand TEXT NOT NULL,
+    person BLOB NOT NULL,
+    PRIMARY KEY (subject, brand)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX links_person ON links (person, brand);
+
 -- Events and work -------------------------------------------------------------------------------------------
 
 CREATE TABLE events (

@@ -237,7 +237,7 @@ fn reaching<'a>(
             if !connection.grants(index, at) || field.access != Access::Read {
                 continue;
             }
-            for label in field.labels.iter() {
+            for label in connection.labels(index, at) {
                 if book.decide(&question, label, facts, moment).1.allows() {
                     let key = grant_key(&hook.trigger);
                     let way = format!("{} `{key}` {} ({label})", connection.plugin, field.name);

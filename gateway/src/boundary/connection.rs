@@ -10,7 +10,8 @@ use super::book::PolicyBook;
 use super::combine::Combination;
 use super::prepared::Prepared;
 use super::subject::Integration;
-use crate::catalogue::{Catalogue, FieldPath, Presence, Projection};
+use super::transform::{PseudonymKey, Region, Transform};
+use crate::catalogue::{Catalogue, FieldKind, FieldPath, Presence, Projection};
 use crate::manifest::{self, Endpoint, Ingredient, Manifest, ReceivedField, ReturnSchema};
 
 /// A published release, with what can be worked out from its manifest alone.
@@ -81,6 +82,10 @@ pub struct HookField {
     pub why: String,
     /// Of the field in the catalogue.
     pub labels: Arc<[Label]>,
+    /// What its values are; none: the pseudonym.
+    pub(super) kind: Option<FieldKind>,
+    /// What stands in for it as a region.
+    pub(super) region: Option<Region>,
 }
 
 /// Where the value of a declared field comes from.
@@ -180,14 +185,14 @@ impl Hook {
         let mut fields = Vec::with_capacity(receives.len());
         for declared in receives {
             let mut source = Source::FirstParty;
-            let (path, label) = if declared.field == manifest::CONSUMER_FIELD {
+            let (path, label, of) = if declared.field == manifest::CONSUMER_FIELD {
                 let category =
                     Category::parse("user.unique_id.pseudonymous").map_err(|error| error.to_string())?;
-                (None, Label::first_party(category))
+                (None, Label::first_party(category), None)
             } else if let Some(received) = sources.received(&declared.field) {
                 source = Source::Received;
                 let path = FieldPath::parse(&declared.field).map_err(|error| error.to_string())?;
-                (Some(path), received?)
+                (Some(path), received?, None)
             } else {
                 let field = kind
                     .fields
@@ -196,7 +201,7 @@ impl Hook {
                     .ok_or_else(|| format!("field {} is not in event type {event}", declared.field))?;
                 let category = Category::parse(&field.category).map_err(|error| error.to_string())?;
                 let origin = if field.public { Origin::Public } else { Origin::FirstParty };
-                (Some(field.path.clone()), Label { category, origin })
+                (Some(field.path.clone()), Label { category, origin }, Some(field))
             };
             fields.push(HookField {
                 name: declared.field.as_str().into(),
@@ -209,6 +214,8 @@ impl Hook {
                 required: declared.required,
                 why: declared.why.clone(),
                 labels: [label].into(),
+                kind: of.map(|field| field.kind),
+                region: of.and_then(|field| Region::beside(field, kind)),
             });
         }
         let (returns, return_labels) = return_schema(returns, partner)?;
@@ -237,6 +244,8 @@ impl Hook {
                 required: false,
                 why: String::new(),
                 labels: [label.clone()].into(),
+                kind: None,
+                region: None,
             })
             .collect();
         Ok(Self {
@@ -307,8 +316,47 @@ fn return_schema(
     Ok((returns, labels))
 }
 
-/// What a brand agreed to: for each hook, by [`grant_key`], the declared fields.
-pub type Grant = HashMap<String, HashSet<String>>;
+/// What a brand agreed to: for each hook, by [`grant_key`], the declared fields, and the form of those that do
+/// not go as they are.
+#[derive(Clone, Debug, Default)]
+pub struct Grant {
+    fields: HashMap<String, HashSet<String>>,
+    forms: HashMap<String, HashMap<String, Transform>>,
+    pseudonyms: Option<PseudonymKey>,
+}
+
+impl Grant {
+    /// With the key of the pseudonyms that this brand has for this partner; without one there are none.
+    pub fn with_pseudonyms(key: PseudonymKey) -> Self {
+        Self { pseudonyms: Some(key), ..Self::default() }
+    }
+
+    /// Grants a field of a hook, in this form where there is one. Of two grants of one field the one with a
+    /// form stands.
+    pub fn add(&mut self, hook: &str, field: &str, form: Option<Transform>) {
+        self.fields.entry(hook.to_owned()).or_default().insert(field.to_owned());
+        if let Some(form) = form {
+            self.forms.entry(hook.to_owned()).or_default().entry(field.to_owned()).or_insert(form);
+        }
+    }
+
+    /// The granted fields of a hook.
+    pub fn get(&self, hook: &str) -> Option<&HashSet<String>> {
+        self.fields.get(hook)
+    }
+
+    /// The form in which a granted field goes; none: as it is.
+    pub fn form(&self, hook: &str, field: &str) -> Option<Transform> {
+        self.forms.get(hook)?.get(field).copied()
+    }
+}
+
+/// Everything as it is.
+impl FromIterator<(String, HashSet<String>)> for Grant {
+    fn from_iter<I: IntoIterator<Item = (String, HashSet<String>)>>(fields: I) -> Self {
+        Self { fields: fields.into_iter().collect(), ..Self::default() }
+    }
+}
 
 /// The key of a hook in a grant: `share chat.ended`, `decide chat-button`.
 pub fn grant_key(trigger: &Trigger) -> String {
@@ -317,6 +365,15 @@ pub fn grant_key(trigger: &Trigger) -> String {
         Trigger::Slot { slot, .. } => format!("decide {slot}"),
         Trigger::Message => "receive".to_owned(),
     }
+}
+
+/// How a field goes under a grant.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
+    /// None: as it is.
+    pub(super) transform: Option<Transform>,
+    /// Of what leaves: the field's own, or those that a named declassification gives it.
+    pub(super) labels: Arc<[Label]>,
 }
 
 /// The key of a combination in a grant: `combine /offer`.
@@ -336,6 +393,10 @@ pub struct Connection {
     pub partner: Arc<Partner>,
     /// For each hook of the release, for each of its fields: whether it is granted.
     pub(super) granted: Vec<Vec<bool>>,
+    /// For each hook of the release, for each of its fields: how it goes.
+    forms: Vec<Arc<[Form]>>,
+    /// Of this brand and the partner.
+    pub(super) pseudonyms: Option<PseudonymKey>,
     /// For each hook of the release, its fields made ready for decisions.
     pub(super) prepared: Vec<Prepared>,
     /// Combinations that the brand granted, each with all that it is of.
@@ -346,6 +407,13 @@ pub struct Connection {
     pub settings: Value,
     /// The same as JSON text.
     pub settings_text: Arc<str>,
+}
+
+impl Form {
+    fn of(field: &HookField, transform: Option<Transform>) -> Self {
+        let labels = transform.map_or_else(|| Arc::clone(&field.labels), |form| form.labels(field));
+        Self { transform, labels }
+    }
 }
 
 impl Connection {
@@ -367,11 +435,20 @@ impl Connection {
                 hook.fields.iter().map(|field| fields.is_some_and(|set| set.contains(&*field.name))).collect()
             })
             .collect();
-        let prepared = release
+        let forms: Vec<Arc<[Form]>> = release
             .hooks
             .iter()
             .map(|hook| {
-                let labels = hook.fields.iter().map(|field| &*field.labels);
+                let key = grant_key(&hook.trigger);
+                hook.fields.iter().map(|field| Form::of(field, grant.form(&key, &field.name))).collect()
+            })
+            .collect();
+        let prepared = release
+            .hooks
+            .iter()
+            .zip(&forms)
+            .map(|(hook, forms)| {
+                let labels = forms.iter().map(|form| &*form.labels);
                 Prepared::new(book, hook.flow, release.purpose, &partner, labels)
             })
             .collect();
@@ -387,6 +464,8 @@ impl Connection {
         Self {
             combinations,
             prepared,
+            forms,
+            pseudonyms: grant.pseudonyms.clone(),
             brand,
             plugin: release.manifest.plugin.name.as_str().into(),
             release,
@@ -450,24 +529,44 @@ impl Connection {
         labels.into_iter().all(|label| {
             matches!(label.origin, Origin::Partner(_))
                 || self.release.hooks.iter().enumerate().any(|(index, hook)| {
-                    hook.fields
-                        .iter()
-                        .enumerate()
-                        .any(|(at, field)| field.labels.contains(label) && self.grants(index, at))
+                    (0..hook.fields.len())
+                        .any(|at| self.labels(index, at).contains(label) && self.grants(index, at))
                 })
         })
     }
 
-    /// Whether the brand grants, for this flow and event type, a field of this name.
-    pub fn grants_named(&self, flow: Flow, event: &str, name: &str) -> bool {
+    /// How the fields of a hook go.
+    pub(super) fn forms(&self, hook: usize) -> Arc<[Form]> {
+        self.forms.get(hook).map_or_else(|| Arc::new([]), Arc::clone)
+    }
+
+    fn form(&self, hook: usize, field: usize) -> Option<&Form> {
+        self.forms.get(hook)?.get(field)
+    }
+
+    /// The labels of what leaves of a field of a hook.
+    pub(super) fn labels(&self, hook: usize, field: usize) -> &[Label] {
+        self.form(hook, field).map(|form| &*form.labels).unwrap_or_default()
+    }
+
+    /// The form in which a field of a hook goes, and the labels of what leaves; none: as it is.
+    pub fn transform(&self, hook: usize, field: usize) -> Option<(Transform, &[Label])> {
+        let form = self.form(hook, field)?;
+        Some((form.transform?, &form.labels))
+    }
+
+    /// Whether the brand grants, for this flow and event type, a field of this name in the form in which it
+    /// was planned: as it is now, or coarser than that.
+    pub fn grants_named(&self, flow: Flow, event: &str, name: &str, planned: Option<Transform>) -> bool {
         self.release.hooks.iter().enumerate().any(|(index, hook)| {
             hook.flow == flow
                 && hook.event() == event
-                && hook
-                    .fields
-                    .iter()
-                    .enumerate()
-                    .any(|(at, field)| *field.name == *name && self.grants(index, at))
+                && hook.fields.iter().enumerate().any(|(at, field)| {
+                    let now = || self.form(index, at).map(|form| form.transform);
+                    *field.name == *name
+                        && self.grants(index, at)
+                        && now().is_some_and(|now| now.is_none() || now == planned)
+                })
         })
     }
 }

@@ -116,6 +116,7 @@ fn answer(endpoint: &Endpoint, labels: &LabelSet) -> Carried {
         field: endpoint.name.as_str().into(),
         access: Access::Reply,
         labels: labels.iter().cloned().collect(),
+        form: None,
     }
 }
 

@@ -10,11 +10,12 @@ use serde_json::Value;
 
 use super::book::{Moment, PolicyBook, Question};
 use super::combine::{Meeting, Pairs};
-use super::connection::{Connection, Hook};
+use super::connection::{Connection, Form, Hook, HookField};
 use super::permitted::Permitted;
 use super::placing::{self, FieldValue, Placement, PlacingError};
 use super::subject::{Subject, base_facts};
 use super::toward_plugin::Crossing;
+use super::transform::Transform;
 use super::types::{PluginOutcome, PluginRequest};
 use crate::catalogue::FieldPath;
 use crate::manifest::Endpoint;
@@ -112,6 +113,9 @@ pub struct Carried {
     pub access: Access,
     /// Its labels.
     pub labels: Arc<[Label]>,
+    /// The form in which it was given or placed; none: as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Transform>,
 }
 
 /// A request for the outbox, with all that later decisions about it need. It holds values: it is
@@ -281,12 +285,18 @@ pub(super) fn given<'h>(
         .iter()
         .zip(&crossing.allowed)
         .zip(&crossing.labels)
-        .filter(move |((field, allowed), _)| **allowed && field.access == access)
-        .map(move |((field, _), labels)| Carried {
-            field: Arc::clone(&field.name),
-            access,
-            labels: Arc::clone(labels),
-        })
+        .zip(&*crossing.forms)
+        .filter(move |(((field, allowed), _), _)| **allowed && field.access == access)
+        .map(move |(((field, _), labels), form)| carried(field, labels, form))
+}
+
+fn carried(field: &HookField, labels: &Arc<[Label]>, form: &Form) -> Carried {
+    Carried {
+        field: Arc::clone(&field.name),
+        access: field.access,
+        labels: Arc::clone(labels),
+        form: form.transform,
+    }
 }
 
 pub(super) fn plan(
@@ -320,7 +330,7 @@ pub(super) fn plan(
             values: &values,
         },
     )?;
-    let mut carried: Vec<Carried> = taint(hook, crossing).collect();
+    let mut carries: Vec<Carried> = taint(hook, crossing).collect();
     let mut kept = BTreeMap::new();
     for name in assembled.placed {
         let found = match values(&name) {
@@ -328,25 +338,22 @@ pub(super) fn plan(
             Some(FieldValue::Many(values)) => values.into_iter().cloned().collect(),
             None => Vec::new(),
         };
-        let field = hook.fields.iter().zip(&crossing.labels).find(|(field, _)| *field.name == *name);
-        if let Some((field, labels)) =
-            field.filter(|(field, _)| field.access == Access::Sealed && !found.is_empty())
+        let known = hook.fields.iter().zip(&crossing.labels).zip(&*crossing.forms);
+        let placed = known.into_iter().find(|((field, _), _)| *field.name == *name);
+        if let Some(((field, labels), form)) =
+            placed.filter(|((field, _), _)| field.access == Access::Sealed && !found.is_empty())
         {
-            carried.push(Carried {
-                field: Arc::clone(&field.name),
-                access: Access::Sealed,
-                labels: Arc::clone(labels),
-            });
+            carries.push(carried(field, labels, form));
         }
         kept.insert(name, found);
     }
     // A plugin that read nothing still knew which sealed fields were there: the request carries their labels.
-    if carried.is_empty() {
-        carried.extend(given(hook, crossing, Access::Sealed));
+    if carries.is_empty() {
+        carries.extend(given(hook, crossing, Access::Sealed));
     }
-    let labels = || carried.iter().flat_map(|carried| carried.labels.iter());
+    let labels = || carries.iter().flat_map(|carried| carried.labels.iter());
     if pairs.matter(labels()) {
-        let values: Vec<&[Label]> = carried.iter().map(|carried| &*carried.labels).collect();
+        let values: Vec<&[Label]> = carries.iter().map(|carried| &*carried.labels).collect();
         let meeting = pairs.strictest_between(&values, Meeting::Request(&endpoint.name));
         if meeting.is_some_and(|verdict| !verdict.allows()) {
             return Err(Violation::Combination);
@@ -363,7 +370,7 @@ pub(super) fn plan(
         endpoint: endpoint.clone(),
         request,
         values: kept,
-        carried,
+        carried: carries,
         conditions: crossing.conditions.clone(),
     })
 }
@@ -430,7 +437,7 @@ fn check_returns(
         for other in verdict_of_taint.into_iter().chain(meeting.flatten()) {
             verdict = verdict.strictest(other);
         }
-        if hook.flow == Flow::Receive && !connection.grants_named(Flow::Receive, hook.event(), &name) {
+        if hook.flow == Flow::Receive && !connection.grants_named(Flow::Receive, hook.event(), &name, None) {
             verdict = Verdict::withhold(Reason::NotGranted);
         }
         verdicts.push(FieldVerdict {

@@ -171,7 +171,12 @@ impl Crossing {
         if let Some(Standing::Given(memory)) = self.memory.clone()
             && !self.joined.iter().any(|carried| carried.access == Access::Memory)
         {
-            let carried = Carried { field: NAME.into(), access: Access::Memory, labels: all(&memory.labels) };
+            let carried = Carried {
+                field: NAME.into(),
+                access: Access::Memory,
+                labels: all(&memory.labels),
+                form: None,
+            };
             self.join(carried, &memory.conditions);
         }
     }

@@ -15,6 +15,7 @@ mod subject;
 mod toward_partner;
 mod toward_plugin;
 mod toward_receive;
+mod transform;
 mod types;
 
 pub use book::{Moment, PolicyBook, Question};
@@ -34,6 +35,7 @@ pub use subject::{Integration, Subject, base_facts};
 pub use toward_partner::{Stays, TowardPartner, toward_partner};
 pub use toward_plugin::{Crossing, Decided, EventView, NotRun, TowardPlugin, toward_plugin, verdicts};
 pub use toward_receive::{MessageView, TowardReceive, toward_receive};
+pub use transform::{PseudonymKey, Transform};
 pub use types::{
     MemoryUse, OutboundRequest, Part, PluginInput, PluginMessage, PluginOutcome, PluginReply, PluginRequest,
 };

@@ -87,6 +87,14 @@ impl Exposed {
         new
     }
 
+    /// Takes in what the partner received of another who is the same person.
+    pub fn join(&mut self, other: &Self) {
+        self.labels.extend(other.labels.iter().cloned());
+        if let Some(conditions) = &other.conditions {
+            self.meet(conditions);
+        }
+    }
+
     fn meet(&mut self, conditions: &Conditions) {
         match &mut self.conditions {
             None => self.conditions = Some(conditions.clone()),

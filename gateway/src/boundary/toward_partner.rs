@@ -1,7 +1,7 @@
 //! Toward a partner: each try is a new decision. If one label of a request is now withheld, the whole
 //! request stays; it is never trimmed.
 
-use gateway_policy::{Access, Facts, FieldVerdict, Partner, Reason, Recipient, Verdict};
+use gateway_policy::{Access, Decision, Facts, FieldVerdict, Partner, Reason, Recipient, Verdict};
 
 use super::book::{Moment, PolicyBook, Question};
 use super::connection::Connection;
@@ -79,10 +79,13 @@ pub fn toward_partner(
             || connection.is_none_or(|connection| match carried.access {
                 // No field of the event: what it derives from must be granted still.
                 Access::Memory | Access::Reply => connection.grants_labels(carried.labels.iter()),
-                _ => connection.grants_named(planned.flow, &planned.event_type, &carried.field),
+                _ => connection.grants_named(planned.flow, &planned.event_type, &carried.field, carried.form),
             });
         if !granted {
             verdict = Verdict::withhold(Reason::NotGranted);
+        }
+        if carried.form.is_some() && verdict.allows() {
+            verdict.decision = Decision::Transform;
         }
         all_allowed &= verdict.allows();
         verdicts.push(FieldVerdict {

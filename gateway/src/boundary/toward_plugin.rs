@@ -3,18 +3,19 @@
 
 use std::sync::Arc;
 
-use gateway_policy::{Access, Conditions, Facts, FieldVerdict, Label, Reason, Recipient, Verdict};
+use gateway_policy::{Access, Conditions, Decision, Facts, FieldVerdict, Label, Reason, Recipient, Verdict};
 use serde_json::Value;
 
 use super::book::{Moment, PolicyBook, Question};
 use super::combine::{Meeting, Pairs};
-use super::connection::{Connection, Hook, Source};
+use super::connection::{Connection, Form, Hook, Source};
 use super::from_plugin::{Carried, taint};
 use super::memory::{Recalled, Standing};
 use super::permitted::Permitted;
 use super::prepared::stricter;
 use super::received::{Exposed, Received, is_of};
 use super::subject::{Subject, base_facts};
+use super::transform::{Rewrite, rewrite};
 use super::types::PluginInput;
 use crate::catalogue::Projection;
 use crate::manifest;
@@ -83,12 +84,15 @@ pub struct Crossing {
     pub(super) hook: usize,
     /// For each field of the hook: whether it is present and allowed.
     pub(super) allowed: Vec<bool>,
-    /// For each field of the hook: the labels of its value.
+    /// For each field of the hook: the labels of what leaves.
     pub(super) labels: Vec<Arc<[Label]>>,
+    /// For each field of the hook: how it goes.
+    pub(super) forms: Arc<[Form]>,
     /// What else was readable in the call, or came into it while it ran: a message, memory, replies.
     pub(super) joined: Vec<Carried>,
     /// What held when all of that was collected.
     pub(super) conditions: Conditions,
+    /// The event's data, with what goes in another form in that form.
     pub(super) data: Arc<Value>,
     pub(super) consumer: String,
     pub(super) accepted_ms: i64,
@@ -143,7 +147,9 @@ pub fn toward_plugin(
     let data =
         received.map_or_else(|| Arc::clone(event.data), |received| with_received(event.data, received));
     let Decided { facts, fields: mut decided } = verdicts(connection, hook_index, &data, subject, moment);
-    let mut labels: Vec<_> = hook.fields.iter().map(|field| Arc::clone(&field.labels)).collect();
+    let forms = connection.forms(hook_index);
+    let data = in_forms(connection, hook, &data, &forms, &mut decided);
+    let mut labels: Vec<_> = forms.iter().map(|form| Arc::clone(&form.labels)).collect();
     let mut conditions = subject.conditions.clone();
     if let Some(received) = received {
         let joined =
@@ -200,6 +206,7 @@ pub fn toward_plugin(
         hook: hook_index,
         allowed,
         labels,
+        forms,
         joined: Vec::new(),
         conditions,
         data,
@@ -208,6 +215,39 @@ pub fn toward_plugin(
         memory: memory.as_ref().map(Recalled::standing),
     };
     TowardPlugin { verdicts, facts, recipient, input, crossing }
+}
+
+/// The event's data with what goes in another form in that form, and its verdict as that. Where there is none
+/// of a value in the form that was granted, the field is withheld: the brand grants nothing else of it.
+fn in_forms(
+    connection: &Connection,
+    hook: &Hook,
+    data: &Arc<Value>,
+    forms: &[Form],
+    decided: &mut [Option<(Recipient, Verdict)>],
+) -> Arc<Value> {
+    let mut verdicts = Vec::new();
+    let mut rewrites = Vec::new();
+    for ((field, form), decided) in hook.fields.iter().zip(forms).zip(decided) {
+        if let (Some(path), Some(transform), Some((_, verdict))) = (&field.path, form.transform, decided)
+            && verdict.allows()
+        {
+            rewrites.push(Rewrite { path, transform, region: field.region.as_ref() });
+            verdicts.push(verdict);
+        }
+    }
+    if rewrites.is_empty() {
+        return Arc::clone(data);
+    }
+    let (data, left) = rewrite(data, &rewrites, connection.pseudonyms.as_ref());
+    for (verdict, left) in verdicts.into_iter().zip(left) {
+        if left {
+            verdict.decision = Decision::Transform;
+        } else {
+            *verdict = Verdict::withhold(Reason::NotGranted);
+        }
+    }
+    Arc::new(data)
 }
 
 /// The event's data with what was received under `partner`, a name that no event type has.

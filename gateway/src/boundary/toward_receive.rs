@@ -99,11 +99,13 @@ pub fn toward_receive(
         field: format!("{NO_FIELD}message").into(),
         access: Access::Reply,
         labels: own.chain(message.exposed.labels.iter().cloned()).collect(),
+        form: None,
     };
     let crossing = Crossing {
         hook: hook_index,
         allowed: vec![false; hook.fields.len()],
         labels: hook.fields.iter().map(|field| Arc::clone(&field.labels)).collect(),
+        forms: connection.forms(hook_index),
         joined: vec![joined],
         conditions,
         data: Arc::new(Value::Null),

@@ -21,6 +21,7 @@ pub use path::{FieldPath, FieldPathError, Projection, Segment, project};
 pub use presence::Presence;
 pub use problem::{Problem, ProblemKind};
 pub(crate) use problem::{explain_invalid, nearest_and_count};
+pub use schema::FieldKind;
 use schema::{MAX_SCHEMA_BYTES, Schema, SchemaFault, SchemaKind};
 
 /// Characters of a type's name.
@@ -60,6 +61,8 @@ pub struct Field {
     pub category: String,
     /// Its origin is `public` (clause choice.public), not `first-party`.
     pub public: bool,
+    /// What its values are.
+    pub kind: FieldKind,
 }
 
 /// Where a plugin finds what its partner sent of the consumer; no event type has such a property.
@@ -241,6 +244,7 @@ impl EventType {
                     path: leaf.path.clone(),
                     category: leaf.category?.to_string(),
                     public: leaf.public,
+                    kind: leaf.kind,
                 })
             })
             .collect();

@@ -97,6 +97,7 @@ pub(super) fn all() -> Vec<Operation> {
         operations::list_releases::operation(),
         operations::get_choices::operation(),
         operations::put_choices::operation(),
+        operations::link_consumers::operation(),
         operations::get_consumer::operation(),
         operations::list_returns::operation(),
         operations::publish_release::operation(),

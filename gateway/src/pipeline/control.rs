@@ -11,11 +11,12 @@ use gateway_policy::{Category, Purpose};
 use super::documents::{ConnectionDocument, InboundSecret, Secrets};
 use super::error::{Problem, Refusal};
 use super::gateway::Gateway;
+use super::grant::{GrantEntry, granted};
 use super::model::{
     BrandInput, BrandView, ConnectionInput, ConnectionView, ContractInput, PartnerInput, PartnerView,
 };
 use super::registry::{LiveConnection, LiveRelease, Registry, parse_rfc3339_ms, rfc3339, secrets_place};
-use crate::boundary::{Connection, Grant, Trigger, combine_key, grant_key, refused_meetings};
+use crate::boundary::{Connection, Trigger, combine_key, grant_key, refused_meetings};
 use crate::manifest;
 use crate::outbound::PublicKey;
 use crate::store::crypto::{format_digest, parse_digest};
@@ -220,8 +221,7 @@ impl Gateway {
         input: &ConnectionInput,
     ) -> Result<(), Refusal> {
         let Some(partner) = registry.partners.get(&live.meta.partner) else { return Err(Refusal::Internal) };
-        let grant: Grant =
-            input.grant.iter().map(|(key, of)| (key.clone(), of.iter().cloned().collect())).collect();
+        let grant = granted(&input.grant, &self.master, brand, &live.meta.partner);
         let connection = Connection::new(
             &self.book,
             brand.into(),
@@ -402,7 +402,8 @@ fn check_connection(live: &LiveRelease, input: &ConnectionInput, secrets: &Secre
     for (key, fields) in &input.grant {
         if let Some(combination) = release.combinations.iter().find(|known| combine_key(known) == *key) {
             let all: BTreeSet<&str> = combination.of.iter().map(|part| part.text.as_str()).collect();
-            if fields.iter().map(String::as_str).collect::<BTreeSet<_>>() != all {
+            let formed = fields.iter().any(|entry| entry.form().is_some());
+            if formed || fields.iter().map(GrantEntry::field).collect::<BTreeSet<_>>() != all {
                 let all = all.into_iter().collect::<Vec<_>>().join(", ");
                 wrong.push(Problem {
                     pointer: format!("/grant/{}", escape(key)),
@@ -421,14 +422,30 @@ fn check_connection(live: &LiveRelease, input: &ConnectionInput, secrets: &Secre
             });
             continue;
         };
-        for field in fields.iter().filter(|field| !hook.fields.iter().any(|known| *known.name == ***field)) {
-            let declared = hook.fields.iter().map(|field| &*field.name).collect::<Vec<_>>().join(", ");
-            wrong.push(Problem {
-                pointer: format!("/grant/{}", escape(key)),
-                detail: format!(
+        let mut refuse = |detail: String| {
+            wrong.push(Problem { pointer: format!("/grant/{}", escape(key)), detail });
+        };
+        let mut seen = BTreeSet::new();
+        for entry in fields {
+            let field = entry.field();
+            let Some(known) = hook.fields.iter().find(|known| *known.name == *field) else {
+                let declared = hook.fields.iter().map(|field| &*field.name).collect::<Vec<_>>().join(", ");
+                refuse(format!(
                     "the plugin does not declare field {field:?} for {key}; it declares: {declared}"
-                ),
-            });
+                ));
+                continue;
+            };
+            if !seen.insert(field) {
+                refuse(format!("field {field:?} is granted twice, in different forms; keep one"));
+            }
+            if let Some(form) = entry.form()
+                && let Err(rule) = form.check(known)
+            {
+                refuse(format!(
+                    "field {field:?} cannot go as {}: {rule}; grant it as it is, or leave it out",
+                    form.as_str()
+                ));
+            }
         }
     }
     for problem in manifest::validate_settings(&release.manifest, &input.settings).err().unwrap_or_default() {

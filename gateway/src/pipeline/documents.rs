@@ -5,12 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::grant::{GrantEntry, granted};
+use crate::boundary::Grant;
+use crate::store::crypto::MasterKey;
+
 /// A connection's document. Its secrets are beside it, encrypted: [`Secrets`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConnectionDocument {
     /// SHA-256 of the component, hexadecimal.
     pub release: String,
-    pub grant: BTreeMap<String, BTreeSet<String>>,
+    pub grant: BTreeMap<String, BTreeSet<GrantEntry>>,
     pub settings: Value,
     pub promotional: BTreeSet<String>,
     pub privacy_policy: String,
@@ -18,6 +22,13 @@ pub struct ConnectionDocument {
     /// Endpoints that answered 410.
     #[serde(default)]
     pub endpoints_off: BTreeSet<String>,
+}
+
+impl ConnectionDocument {
+    /// The grant, with the key of the pseudonyms that this brand has for this partner.
+    pub fn grant(&self, master: &MasterKey, brand: &str, partner: &str) -> Grant {
+        granted(&self.grant, master, brand, partner)
+    }
 }
 
 /// What is encrypted of a connection.

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::grant::GrantEntry;
+
 /// A brand, as the operator writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -79,10 +81,11 @@ pub struct ContractInput {
 pub struct ConnectionInput {
     /// A release of the plugin: its version, or the SHA-256 of its component in hexadecimal.
     pub release: String,
-    /// For each hook, `share EVENT-TYPE`, `decide SLOT` or `receive`, the declared fields that the brand agrees to;
-    /// for each combination, `combine INTO`, all that it is of.
+    /// For each hook, `share EVENT-TYPE`, `decide SLOT` or `receive`, the declared fields that the brand agrees to: a
+    /// path, or a path with the form in which alone the field goes; for each combination, `combine INTO`, all that
+    /// it is of.
     #[serde(default)]
-    pub grant: BTreeMap<String, BTreeSet<String>>,
+    pub grant: BTreeMap<String, BTreeSet<GrantEntry>>,
     /// Valid against the plugin's settings schema.
     #[serde(default = "empty_object")]
     #[schema(value_type = Object)]
@@ -111,7 +114,7 @@ pub struct ConnectionView {
     pub version: String,
     /// SHA-256 of the component.
     pub release: String,
-    pub grant: BTreeMap<String, BTreeSet<String>>,
+    pub grant: BTreeMap<String, BTreeSet<GrantEntry>>,
     #[schema(value_type = Object)]
     pub settings: Value,
     /// Names of the secrets that are set.
@@ -262,7 +265,8 @@ pub struct FlowResultView {
 #[serde(deny_unknown_fields)]
 pub struct FlowFilter {
     pub brand: Option<String>,
-    /// The brand's id for the consumer, as in an event's `subject` (needs `brand`), or the ledger's pseudonym.
+    /// The brand's id for the consumer, as in an event's `subject` (needs `brand`): rows of those linked with it
+    /// too. Or one pseudonym of the ledger: its own rows.
     pub consumer: Option<String>,
     pub plugin: Option<String>,
     pub partner: Option<String>,
@@ -315,11 +319,21 @@ pub struct ReturnView {
     pub conditions: Conditions,
 }
 
+/// An id of a consumer that the brand used before it knew who it was.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkInput {
+    /// The `subject` of the visitor's events.
+    pub visitor: String,
+}
+
 /// What is stored of one consumer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ConsumerView {
     /// The ledger's name for the consumer.
     pub pseudonym: String,
+    /// Its names for the ids that are linked with the consumer; what is stored of them is shown with it.
+    pub linked: Vec<String>,
     /// Whether the consumer has engaged with the brand.
     pub engaged: bool,
     /// The newest events, newest first.
@@ -453,6 +467,12 @@ pub struct PreviewField {
     pub declared: DeclaredField,
     /// Whether the grant under preview has it.
     pub granted: bool,
+    /// The form in which it goes, where it does not go as it is.
+    #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
+    pub form: Option<String>,
+    /// What the value counts as in that form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts_as: Option<String>,
     /// `service-provider` or `third-party`.
     pub recipient: String,
     /// The contract that makes the partner a service provider for it.

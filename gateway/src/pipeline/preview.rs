@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use gateway_policy::{Flow, Recipient};
+use gateway_policy::{Flow, Label, Recipient};
 
 use super::accept::StoredEvent;
 use super::control::find_release;
@@ -15,7 +15,7 @@ use super::model::{Preview, PreviewCounts, PreviewEndpoint, PreviewField, Previe
 use super::publish::declared_field;
 use super::registry::LiveRelease;
 use crate::boundary::{
-    Connection, Exposed, Grant, Hook, HookField, Subject, combine_key, grant_key, toward_plugin,
+    Connection, Exposed, Grant, Hook, HookField, Subject, Transform, combine_key, grant_key, toward_plugin,
 };
 
 /// Events that a preview looks at.
@@ -43,12 +43,7 @@ impl Gateway {
             .get(&live.meta.partner)
             .ok_or_else(|| Refusal::NotFound { what: format!("partner {}", live.meta.partner) })?;
         let grant: Grant = match on {
-            Some(on) => on
-                .document
-                .grant
-                .iter()
-                .map(|(hook, fields)| (hook.clone(), fields.iter().cloned().collect()))
-                .collect(),
+            Some(on) => on.document.grant(&self.master, brand, &partner.record.name),
             None => live
                 .release
                 .hooks
@@ -127,7 +122,10 @@ impl Gateway {
             .fields
             .iter()
             .enumerate()
-            .map(|(at, field)| self.preview_field(connection, hook.flow, field, connection.grants(index, at)))
+            .map(|(at, field)| {
+                let granted = connection.grants(index, at);
+                self.preview_field(connection, hook.flow, field, granted, connection.transform(index, at))
+            })
             .collect();
         let returns = hook
             .returns
@@ -144,6 +142,7 @@ impl Gateway {
         flow: Flow,
         field: &HookField,
         granted: bool,
+        form: Option<(Transform, &[Label])>,
     ) -> PreviewField {
         let (partner, purpose) = (&connection.partner, connection.release.purpose);
         let now_ms = self.clock.now_ms();
@@ -151,7 +150,8 @@ impl Gateway {
         let mut recipient = Recipient::ServiceProvider;
         let (mut allowed_by, mut withheld_by) = (BTreeSet::new(), BTreeSet::new());
         let mut contract = None;
-        for label in field.labels.iter() {
+        let labels = form.map_or(&*field.labels, |(_, labels)| labels);
+        for label in labels {
             let standing = partner.standing(purpose, label.category, now_ms);
             if flow == Flow::Receive {
                 recipient = Recipient::Brand;
@@ -174,6 +174,8 @@ impl Gateway {
         PreviewField {
             declared: declared_field(field),
             granted,
+            form: form.map(|(form, _)| form.as_str().to_owned()),
+            counts_as: form.and_then(|(_, labels)| Some(labels.first()?.category.to_string())),
             recipient: recipient.as_str().to_owned(),
             contract,
             allowed_by: allowed_by.into_iter().collect(),
@@ -236,6 +238,13 @@ impl Gateway {
     }
 }
 
+/// In what form a field goes, after its name.
+fn in_form(field: &PreviewField) -> String {
+    let form =
+        field.form.as_deref().and_then(|word| Transform::ALL.into_iter().find(|form| form.as_str() == word));
+    form.map(|form| format!(", {},", form.in_words())).unwrap_or_default()
+}
+
 /// The whole of it in plain words.
 fn sentences(preview: &Preview, partner: &str, region: &str, combines: Vec<String>) -> Vec<String> {
     let mut text = vec![format!(
@@ -265,7 +274,9 @@ fn sentences(preview: &Preview, partner: &str, region: &str, combines: Vec<Strin
             if !of.is_empty() {
                 let names = of
                     .iter()
-                    .map(|field| format!("{} ({})", field.declared.field, field.declared.why))
+                    .map(|field| {
+                        format!("{}{} ({})", field.declared.field, in_form(field), field.declared.why)
+                    })
                     .collect::<Vec<_>>();
                 text.push(format!("{when}, it {verb} {}.", names.join(", ")));
             }
@@ -281,7 +292,14 @@ fn sentences(preview: &Preview, partner: &str, region: &str, combines: Vec<Strin
             } else {
                 format!("of the newest {seen} events with it, {} would have been given", field.would_allow)
             };
-            text.push(format!("{partner} gets {} {standing}; {of_events}.", field.declared.field));
+            let name = &field.declared.field;
+            text.push(format!("{partner} gets {name}{} {standing}; {of_events}.", in_form(field)));
+            if let Some(counts_as) = field.counts_as.as_ref().filter(|key| **key != field.declared.category) {
+                text.push(format!(
+                    "In that form {name} counts as {counts_as}, no longer as {}.",
+                    field.declared.category
+                ));
+            }
         }
         if !hook.returns.is_empty() {
             let names = hook.returns.keys().cloned().collect::<Vec<_>>().join(", ");

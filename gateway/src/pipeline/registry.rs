@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use super::breaker::Breaker;
 use super::documents::{ConnectionDocument, Secrets};
 use super::model::{BrandInput, Caller, ContractInput, PartnerInput, Role};
-use crate::boundary::{Connection, Grant, PolicyBook, Release, Trigger};
+use crate::boundary::{Connection, PolicyBook, Release, Trigger};
 use crate::manifest::Auth;
 use crate::outbound::{Credentials, PublicKey, ResolvedAuth, SigningKey};
 use crate::plugin_host::LoadedRelease;
@@ -161,11 +161,7 @@ impl Registry {
         let secrets: Secrets = serde_json::from_slice(&secrets).map_err(|_| "its secrets are damaged")?;
         let signing = SigningKey::from_text(&SecretString::from(secrets.signing.clone()))
             .map_err(|_| "its signing key is damaged")?;
-        let grant: Grant = parsed
-            .grant
-            .iter()
-            .map(|(hook, fields)| (hook.clone(), fields.iter().cloned().collect()))
-            .collect();
+        let grant = parsed.grant(master, &document.scope, &partner.record.name);
         let connection = Connection::new(
             book,
             document.scope.as_str().into(),

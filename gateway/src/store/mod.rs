@@ -90,6 +90,17 @@ pub trait Store: Send + Sync {
         change: Change,
     ) -> Result<(), StoreError>;
 
+    /// What the consumer chose, and the person as whom it is linked with others.
+    async fn choices_and_person(
+        &self,
+        brand: &str,
+        subject: &Digest,
+    ) -> Result<Option<(String, Option<Digest>)>, StoreError>;
+    /// The consumers who are this person, by keyed digest; sorted.
+    async fn linked(&self, brand: &str, person: &Digest) -> Result<Vec<Digest>, StoreError>;
+    /// Makes consumers one person, where they are not already, and replaces what each of them chose.
+    async fn put_linked_choices(&self, linked: LinkedChoices) -> Result<(), StoreError>;
+
     // ---- events and work ----
 
     /// Stores new events with their work, all of them or, where one conflicts, none. Where one conflicts,

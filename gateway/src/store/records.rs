@@ -93,6 +93,17 @@ pub struct ConsumerRecord {
     pub engaged: bool,
 }
 
+/// What linked consumers chose: written at once, so that no choice of one is ever without the others'.
+#[derive(Clone, Debug)]
+pub struct LinkedChoices {
+    pub brand: String,
+    /// The digest that stands for all of them: that of one of them.
+    pub person: Digest,
+    /// For each of them, by keyed digest of (brand, subject): a JSON document.
+    pub choices: Vec<(Digest, String)>,
+    pub change: Change,
+}
+
 /// An event to be stored.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
@@ -436,6 +447,8 @@ pub struct DecisionRecord {
 pub struct FlowQuery {
     pub brand: Option<String>,
     pub consumer: Option<Uid>,
+    /// Others whose rows count as the consumer's: those linked with it.
+    pub linked: Vec<Uid>,
     pub plugin: Option<String>,
     pub partner: Option<String>,
     /// A category; also matches what stands below it.

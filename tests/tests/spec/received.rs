@@ -121,6 +121,26 @@ async fn a_tier_is_stored_with_labels_and_meets_a_purchase_where_that_is_granted
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_partner_has_of_a_linked_visitor_counts_as_the_consumers() {
+    let (gateway, _, secret) = world().await;
+    let handle = pseudonym(&gateway, "ada").await;
+    // Of the visitor the partner's plugin read a purchase, of the consumer none.
+    decide(&gateway, "visitor", 900.0).await;
+    let derives_from_purchases = async |gateway: &TestGateway, id: &str| {
+        assert_eq!(send(gateway, NORTHSIDE, &secret, id, &tier(&handle, "gold")).await, 202);
+        let labels = received(gateway, "ada").await[PLUGIN]["labels"]["/member/tier"].clone();
+        labels.as_array().unwrap().contains(&json!("first-party:user.behavior.purchase_history"))
+    };
+    assert!(!derives_from_purchases(&gateway, "m-1").await);
+    let path = format!("/v1/brands/{NORTHSIDE}/consumers/ada/links");
+    let body = json!({ "visitor": "visitor" }).to_string().into_bytes();
+    gateway.source(NORTHSIDE).await.post_body(&path, "application/json", body).await.expect(200);
+    assert!(derives_from_purchases(&gateway, "m-2").await);
+    let gateway = gateway.stop().await.start().await;
+    assert!(derives_from_purchases(&gateway, "m-3").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_would_meet_without_a_granted_combination_is_not_switched_on() {
     let (gateway, release, _) = world().await;
     let mut grant = whole_grant(&release);

@@ -27,6 +27,7 @@ const ROUTES: &[(&str, &str, &[Role])] = &[
     // A source that tightens must know what it would replace.
     ("GET", "/v1/brands/{brand}/consumers/{consumer}/choices", &[Brand, Source]),
     ("PUT", "/v1/brands/{brand}/consumers/{consumer}/choices", &[Brand, Source]),
+    ("POST", "/v1/brands/{brand}/consumers/{consumer}/links", &[Brand, Source]),
     ("GET", "/v1/brands/{brand}/consumers/{consumer}", &[Brand]),
     ("GET", "/v1/brands/{brand}/returns", &[Brand]),
     ("POST", "/v1/plugins", &[Partner]),

@@ -11,6 +11,7 @@ pub(super) mod get_connection;
 pub(super) mod get_consumer;
 pub(super) mod get_flow;
 pub(super) mod healthz;
+pub(super) mod link_consumers;
 pub(super) mod list_connections;
 pub(super) mod list_dead_letters;
 pub(super) mod list_flows;

@@ -28,6 +28,7 @@ pub(crate) async fn all<S: Store, K, F: Future<Output = (S, K)>>(open: impl Fn()
         a_revoked_key_is_no_longer_listed,
         a_consumer_is_found_or_stored_once_by_many_at_once,
         choices_are_replaced_and_do_not_move_the_control_version,
+        linked_consumers_are_one_person_whose_choices_are_written_at_once,
         an_event_is_new_then_a_duplicate_then_a_conflict,
         a_conflict_keeps_the_whole_batch_out,
         one_key_twice_in_a_batch_is_judged_against_the_first,
@@ -147,6 +148,36 @@ async fn choices_are_replaced_and_do_not_move_the_control_version(store: &dyn St
         assert_eq!(store.choices("north", &digest(1)).await.unwrap().as_deref(), Some(choices));
     }
     assert_eq!(store.choices("south", &digest(1)).await.unwrap(), None);
+    assert_eq!(store.control_version().await.unwrap(), 0);
+}
+
+async fn linked_consumers_are_one_person_whose_choices_are_written_at_once(store: &dyn Store) {
+    let linked = |brand: &str, person: u64, of: &[(u64, &str)]| LinkedChoices {
+        brand: brand.into(),
+        person: digest(person),
+        choices: of.iter().map(|(subject, choices)| (digest(*subject), (*choices).into())).collect(),
+        change: change("link"),
+    };
+    let found = |brand: &'static str, subject: u64| async move {
+        store.choices_and_person(brand, &digest(subject)).await.unwrap()
+    };
+    let members =
+        |brand: &'static str, person: u64| async move { store.linked(brand, &digest(person)).await.unwrap() };
+    assert_eq!(found("north", 1).await, None);
+    store.put_choices("north", &digest(1), "a", change("choose")).await.unwrap();
+    assert_eq!(found("north", 1).await, Some(("a".into(), None)));
+    store.put_linked_choices(linked("north", 1, &[(1, "b"), (2, "c")])).await.unwrap();
+    store.put_linked_choices(linked("north", 3, &[(3, "d"), (4, "e")])).await.unwrap();
+    store.put_linked_choices(linked("south", 1, &[(1, "f"), (5, "g")])).await.unwrap();
+    assert_eq!(found("north", 2).await, Some(("c".into(), Some(digest(1)))));
+    assert_eq!(store.choices("north", &digest(1)).await.unwrap().as_deref(), Some("b"));
+    assert_eq!(members("north", 1).await, [digest(1), digest(2)]);
+    // Two persons become one; the digest of the other stands for nobody any more.
+    store.put_linked_choices(linked("north", 3, &[(1, "h"), (2, "h"), (3, "h"), (4, "h")])).await.unwrap();
+    assert_eq!(members("north", 3).await, [1, 2, 3, 4].map(digest));
+    assert_eq!(members("north", 1).await, Vec::<Digest>::new());
+    assert_eq!(members("south", 1).await, [digest(1), digest(5)]);
+    assert_eq!(found("north", 1).await, Some(("h".into(), Some(digest(3)))));
     assert_eq!(store.control_version().await.unwrap(), 0);
 }
 
@@ -486,10 +517,20 @@ async fn flows_are_found_by_each_filter(store: &dyn Store) {
         assert!(store.record_call(call).await.unwrap());
     }
     let some = |text: &str| Some(text.to_owned());
-    let cases: [(&str, FlowQuery, &[usize]); 16] = [
+    let cases: [(&str, FlowQuery, &[usize]); 17] = [
         ("all", FlowQuery::default(), &[4, 3, 2, 1, 0]),
         ("brand", FlowQuery { brand: some("north"), ..FlowQuery::default() }, &[4, 1, 0]),
         ("consumer", FlowQuery { consumer: Some(south.pseudonym), ..FlowQuery::default() }, &[3, 2]),
+        (
+            "consumer and those linked",
+            FlowQuery {
+                consumer: Some(south.pseudonym),
+                linked: vec![north.pseudonym, [9; 16]],
+                plugin: some("adf-lead"),
+                ..FlowQuery::default()
+            },
+            &[4, 3, 1, 0],
+        ),
         ("plugin", FlowQuery { plugin: some("chat-button"), ..FlowQuery::default() }, &[2]),
         ("partner", FlowQuery { partner: some("clarity"), ..FlowQuery::default() }, &[3]),
         ("category", FlowQuery { category: some("user.contact.email"), ..FlowQuery::default() }, &[3, 0]),

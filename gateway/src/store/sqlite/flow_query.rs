@@ -88,7 +88,11 @@ fn statement(query: &FlowQuery) -> QueryBuilder<Sqlite> {
         builder.push(" AND f.brand = ").push_bind(brand.clone());
     }
     if let Some(consumer) = &query.consumer {
-        builder.push(" AND f.consumer = ").push_bind(consumer.to_vec());
+        builder.push(" AND f.consumer IN (").push_bind(consumer.to_vec());
+        for linked in &query.linked {
+            builder.push(", ").push_bind(linked.to_vec());
+        }
+        builder.push(")");
     }
     if let Some(before) = &query.before {
         builder.push(" AND f.id < ").push_bind(before.to_vec());

@@ -33,8 +33,8 @@ use self::writer::Writer;
 use super::{
     Acceptance, ApiKeyRecord, AttemptResult, CallRecord, Change, ConsumerRecord, DecisionRecord,
     DeliveryRecord, Digest, Document, DocumentKind, EventRecord, FlowQuery, FlowRecord, FlowResult,
-    FlowShape, Kept, LedgerPage, NewEvent, ReleaseMeta, ReleaseRecord, ReturnRecord, Store, StoreError, Uid,
-    WorkRecord,
+    FlowShape, Kept, LedgerPage, LinkedChoices, NewEvent, ReleaseMeta, ReleaseRecord, ReturnRecord, Store,
+    StoreError, Uid, WorkRecord,
 };
 
 /// Operations that may wait for the writer; beyond it their callers wait to be let in.
@@ -201,6 +201,22 @@ impl Store for SqliteStore {
     ) -> Result<(), StoreError> {
         let (brand, choices) = (brand.to_owned(), choices.to_owned());
         self.write_done(Operation::PutChoices { brand, subject: *subject, choices, change }).await
+    }
+
+    async fn choices_and_person(
+        &self,
+        brand: &str,
+        subject: &Digest,
+    ) -> Result<Option<(String, Option<Digest>)>, StoreError> {
+        reads::choices_and_person(&self.readers, brand, subject).await
+    }
+
+    async fn linked(&self, brand: &str, person: &Digest) -> Result<Vec<Digest>, StoreError> {
+        reads::linked(&self.readers, brand, person).await
+    }
+
+    async fn put_linked_choices(&self, linked: LinkedChoices) -> Result<(), StoreError> {
+        self.write_done(Operation::PutLinkedChoices(linked)).await
     }
 
     async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Acceptance>, StoreError> {

@@ -134,6 +134,27 @@ pub(super) async fn choices(
         .map_err(|error| unavailable("read", &error))
 }
 
+pub(super) async fn choices_and_person(
+    readers: &SqlitePool,
+    brand: &str,
+    subject: &Digest,
+) -> Result<Option<(String, Option<Digest>)>, StoreError> {
+    let question = sqlx::query(
+        "SELECT c.choices, l.person FROM choices c \
+         LEFT JOIN links l ON l.subject = c.subject AND l.brand = c.brand WHERE c.subject = ? AND c.brand = ?",
+    );
+    one(readers, question.bind(subject.to_vec()).bind(brand.to_owned()), rows::choices_and_person).await
+}
+
+pub(super) async fn linked(
+    readers: &SqlitePool,
+    brand: &str,
+    person: &Digest,
+) -> Result<Vec<Digest>, StoreError> {
+    let question = sqlx::query("SELECT subject FROM links WHERE person = ? AND brand = ? ORDER BY subject");
+    all(readers, question.bind(person.to_vec()).bind(brand.to_owned()), rows::linked).await
+}
+
 pub(super) async fn due_work(
     readers: &SqlitePool,
     now_ms: i64,

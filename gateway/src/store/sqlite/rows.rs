@@ -121,6 +121,15 @@ pub(super) fn consumer(row: &SqliteRow) -> Result<ConsumerRecord, StoreError> {
     })
 }
 
+pub(super) fn choices_and_person(row: &SqliteRow) -> Result<(String, Option<Digest>), StoreError> {
+    let mut columns = Columns::new(row, "choices");
+    Ok((columns.take()?, columns.optional_bytes()?))
+}
+
+pub(super) fn linked(row: &SqliteRow) -> Result<Digest, StoreError> {
+    Columns::new(row, "link").bytes()
+}
+
 pub(super) const EVENT: &str = "e.uid, e.key, e.consumer, e.brand, e.kind, e.accepted_ms, e.payload";
 
 fn event_columns(columns: &mut Columns<'_>) -> Result<EventRecord, StoreError> {
