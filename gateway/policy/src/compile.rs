@@ -34,7 +34,7 @@ impl Residual {
 }
 
 /// The decision for one (flow, recipient, purpose, category), waiting for facts.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CompiledDecision {
     forbids: Box<[Residual]>,
     permits: Box<[Residual]>,

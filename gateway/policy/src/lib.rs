@@ -7,6 +7,7 @@
 //! 3. [`CompiledDecision::decide`] holds the masks against the [`Facts`] of one moment: a few integer
 //!    operations, and a [`Verdict`] with its reason.
 
+mod aggregation;
 mod choices;
 mod clause;
 mod compile;
@@ -18,6 +19,7 @@ mod policy;
 mod taxonomy;
 mod verdict;
 
+pub use aggregation::Aggregation;
 pub use choices::{Choices, OptOuts, Permission, PermissionScope};
 pub use clause::Clause;
 pub use compile::{CompiledDecision, Explanation, Matched};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::{Category, Clause, Fact, Purpose};
+use crate::{Aggregation, Category, Clause, Fact, Purpose};
 
 /// One kind of decision at the boundary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, Deserialize)]
@@ -140,6 +140,8 @@ struct File {
     #[serde(default)]
     purposes: BTreeMap<String, Vec<String>>,
     #[serde(default)]
+    aggregate: Aggregation,
+    #[serde(default)]
     rule: Vec<FileRule>,
 }
 
@@ -204,6 +206,7 @@ pub struct Rule {
 pub struct Policy {
     name: String,
     effective: String,
+    aggregation: Aggregation,
     rules: Vec<Rule>,
 }
 
@@ -218,6 +221,9 @@ impl Policy {
         let digits = |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_digit());
         if !matches!(date.as_slice(), [y, m, d] if digits(y, 4) && digits(m, 2) && digits(d, 2)) {
             return Err(PolicyError::Head(format!("effective = {:?} is not YYYY-MM-DD", file.effective)));
+        }
+        if let Some(fault) = file.aggregate.fault() {
+            return Err(PolicyError::Head(fault.into()));
         }
         let mut rules = Vec::with_capacity(file.rule.len());
         for (index, rule) in file.rule.iter().enumerate() {
@@ -241,7 +247,7 @@ impl Policy {
                 rules.push(resolved);
             }
         }
-        Ok(Self { name: file.name, effective: file.effective, rules })
+        Ok(Self { name: file.name, effective: file.effective, aggregation: file.aggregate, rules })
     }
 
     /// The policy's name.
@@ -252,6 +258,11 @@ impl Policy {
     /// `YYYY-MM-DD`: the first day (UTC) on which it is in force.
     pub fn effective(&self) -> &str {
         &self.effective
+    }
+
+    /// How statistics over consumers are made.
+    pub fn aggregation(&self) -> &Aggregation {
+        &self.aggregation
     }
 
     /// The rules that apply under the file's readings.

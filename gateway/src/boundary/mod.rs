@@ -1,8 +1,10 @@
 //! The boundary: the only maker of `Permitted<T>`. It knows the policy, the manifest and the
 //! catalogue; it may not know wasmtime, sqlx, reqwest or axum.
 
+mod aggregate;
 mod book;
 mod connection;
+mod disclose;
 mod from_plugin;
 mod permitted;
 pub mod placing;
@@ -12,8 +14,10 @@ mod toward_partner;
 mod toward_plugin;
 mod types;
 
+pub use aggregate::{AggregateQuestion, Aggregates, Countable, MayAsk, Told, let_ask, tell};
 pub use book::{Moment, PolicyBook, Question};
 pub use connection::{Connection, Grant, Hook, HookField, Release, ReleaseError, Trigger, grant_key};
+pub use disclose::{TowardAuthority, toward_authority};
 pub use from_plugin::{
     Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share,
 };

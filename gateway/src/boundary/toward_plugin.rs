@@ -184,6 +184,7 @@ fn input(connection: &Connection, hook: &Hook, event: &EventView<'_>, allowed: &
         fields,
         sealed: of(Access::Sealed).map(|field| field.name.to_string()).collect(),
         settings: connection.settings_text.to_string(),
+        aggregates: None,
     }
 }
 

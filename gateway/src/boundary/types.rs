@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::aggregate::MayAsk;
+
 /// The argument of a hook: the record `event` of `wit/`.
 #[derive(Clone, Debug)]
 pub struct PluginInput {
@@ -17,6 +19,8 @@ pub struct PluginInput {
     pub sealed: Vec<String>,
     /// JSON object.
     pub settings: String,
+    /// The call may ask for aggregates.
+    pub aggregates: Option<MayAsk>,
 }
 
 /// A piece of a request.

@@ -9,6 +9,7 @@ pub mod path;
 mod presence;
 mod problem;
 pub mod schema;
+mod statistics;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ pub use path::{FieldPath, FieldPathError, Projection, Segment, project};
 pub use presence::Presence;
 pub use problem::{Problem, ProblemKind};
 pub(crate) use problem::{explain_invalid, nearest_and_count};
+pub use statistics::{OTHER, Statistic};
+
 use schema::{MAX_SCHEMA_BYTES, Schema, SchemaFault, SchemaKind};
 
 /// Characters of a type's name.
@@ -60,6 +63,8 @@ pub struct Field {
     pub category: String,
     /// Its origin is `public` (clause choice.public), not `first-party`.
     pub public: bool,
+    /// What it may do in a statistic over consumers (clause share.aggregate).
+    pub statistic: Option<Statistic>,
 }
 
 /// Why the catalogue cannot be used. Schemas are the operator's own documents, so they are quoted.
@@ -229,6 +234,7 @@ impl EventType {
                     path: leaf.path.clone(),
                     category: leaf.category?.to_string(),
                     public: leaf.public,
+                    statistic: leaf.statistic.clone(),
                 })
             })
             .collect();

@@ -106,10 +106,9 @@ impl Gateway {
             })
         });
         let stage = filter.stage.as_deref().map(|key| {
-            [Stage::Call, Stage::Delivery, Stage::Return]
-                .into_iter()
-                .find(|stage| stage.as_str() == key)
-                .ok_or_else(|| bad("stage", "must be call, delivery or return"))
+            Stage::ALL.into_iter().find(|stage| stage.as_str() == key).ok_or_else(|| {
+                bad("stage", format!("must be one of {}", Stage::ALL.map(Stage::as_str).join(", ")))
+            })
         });
         if let Some(verdict) = &filter.verdict
             && ![Decision::Allow, Decision::Transform, Decision::Withhold]

@@ -196,7 +196,8 @@ pub struct FlowView {
     pub id: String,
     /// RFC 3339.
     pub at: String,
-    /// `call` (toward a plugin), `delivery` (toward a partner's endpoint) or `return` (toward the brand).
+    /// `call` (toward a plugin), `delivery` (toward a partner's endpoint), `return` (toward the brand),
+    /// `aggregate` (a statistic) or `disclose` (an export to an authority).
     pub stage: String,
     pub flow: String,
     pub recipient: String,
@@ -256,7 +257,7 @@ pub struct FlowFilter {
     pub category: Option<String>,
     /// `share`, `decide`, `return`, …
     pub flow: Option<String>,
-    /// `call`, `delivery` or `return`.
+    /// `call`, `delivery`, `return`, `aggregate` or `disclose`.
     pub stage: Option<String>,
     /// `allow`, `transform` or `withhold`: rows with at least one such verdict.
     pub verdict: Option<String>,

@@ -9,7 +9,7 @@ use super::limits::Limits;
 
 /// A hook's argument from what the boundary permitted; moves, does not copy.
 pub(super) fn event(input: PluginInput) -> bindings::Event {
-    let PluginInput { id, kind, time, consumer, fields, sealed, settings } = input;
+    let PluginInput { id, kind, time, consumer, fields, sealed, settings, aggregates: _ } = input;
     bindings::Event { id, kind, time, consumer, fields, sealed, settings }
 }
 

@@ -155,6 +155,15 @@ pub enum Stage {
     Delivery,
     /// Toward the brand: what a plugin returned.
     Return,
+    /// Toward whoever asked for a statistic: the answer, or that there is none.
+    Aggregate,
+    /// Toward an authority: an export.
+    Disclose,
+}
+
+impl Stage {
+    /// Every stage.
+    pub const ALL: [Self; 5] = [Self::Call, Self::Delivery, Self::Return, Self::Aggregate, Self::Disclose];
 }
 
 impl Stage {
@@ -164,6 +173,8 @@ impl Stage {
             Self::Call => "call",
             Self::Delivery => "delivery",
             Self::Return => "return",
+            Self::Aggregate => "aggregate",
+            Self::Disclose => "disclose",
         }
     }
 }
@@ -194,6 +205,7 @@ pub struct FlowRecord {
     /// A stable code: `ran`, `not-run:required-withheld`, `refused:undeclared-field`, `failed:out-of-fuel`,
     /// `attempt`, `withheld`, `returned`, …
     pub outcome: String,
+    /// Where it goes: the endpoint; for an aggregate the question; for an export the authority.
     pub endpoint: Option<String>,
     pub delivery: Option<Uid>,
     pub attempt: u32,
@@ -332,6 +344,31 @@ pub struct DecisionRecord {
     pub event: Uid,
     /// The answer, encrypted; place `decision/<event uid>`.
     pub payload: Vec<u8>,
+}
+
+/// A request for an export to an authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DisclosureRecord {
+    pub id: Uid,
+    pub brand: String,
+    /// Keyed digest of (brand, subject).
+    pub subject: Digest,
+    pub requested_ms: i64,
+    /// The key that asked.
+    pub requester: String,
+    /// What was asked, encrypted under the master key; place `disclosure/<id>`.
+    pub body: Vec<u8>,
+    pub approval: Option<Approval>,
+}
+
+/// The second person's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    pub at_ms: i64,
+    /// The key that approved: not the one that asked.
+    pub approver: String,
+    /// Who approved, encrypted under the master key; place `disclosure/<id>/approval`.
+    pub body: Vec<u8>,
 }
 
 /// What to look for in the ledger. Empty: everything.

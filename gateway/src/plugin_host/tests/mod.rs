@@ -22,6 +22,7 @@ fn input() -> PluginInput {
         fields: FIELDS.to_owned(),
         sealed: vec!["/contact/email".to_owned()],
         settings: "{}".to_owned(),
+        aggregates: None,
     }
 }
 

@@ -51,6 +51,16 @@ pub(super) enum Operation {
         now_ms: i64,
         change: Change,
     },
+    /// Rows of the ledger that no call made.
+    Flows {
+        flows: Vec<Shaped>,
+        change: Option<Change>,
+    },
+    Aggregates(super::aggregates::Write),
+    Disclosures {
+        write: super::disclosures::Write,
+        change: Change,
+    },
     PutDocument {
         document: Document,
         change: Change,
@@ -91,6 +101,9 @@ impl Operation {
             Self::Attempt { .. } | Self::Drop { .. } | Self::Resend { .. } => "delivery",
             Self::Result(_) => "result of an attempt",
             Self::Defer { .. } => "work",
+            Self::Flows { .. } => "flow",
+            Self::Aggregates(_) => "aggregate",
+            Self::Disclosures { .. } => "disclosure",
             Self::PutDocument { .. } | Self::DeleteDocument { .. } => "document",
             Self::PutRelease { .. } => "release",
             Self::PutKey { .. } | Self::RevokeKey { .. } => "key",
@@ -104,6 +117,7 @@ impl Operation {
             Self::Accept(events) => events.iter().map(|event| 1 + event.work.len()).sum(),
             Self::Decided { flows, .. } => 4 + flows.len(),
             Self::Call { call, flows } => 1 + flows.len() + call.deliveries.len() + call.returns.len(),
+            Self::Flows { flows, .. } => 1 + flows.len(),
             Self::PutRelease { release, .. } => 1 + release.component.len() / 4096,
             _ => 2,
         }
