@@ -1,6 +1,7 @@
 //! A component's bytes: putting a manifest in, and looking at what a partner sent. It runs nothing
 //! and compiles nothing; every byte of a component is untrusted.
 
+use gateway_policy::{Aggregation, Purpose};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
@@ -238,6 +239,7 @@ fn read(component: &[u8]) -> (Option<Manifest>, Vec<Problem>) {
     let manifest = read_manifest(&outline, &mut problems);
     if let Some(manifest) = &manifest {
         compare_hooks(manifest, &outline.exports, &mut problems);
+        check_aggregates(manifest, &outline.imports, &mut problems);
     }
     (manifest, problems)
 }
@@ -246,7 +248,7 @@ fn check_import(name: &str) -> Option<Problem> {
     let at = format!("component, import `{name}`");
     let problem = |code, message: &str, remedy: &str| Some(Problem::new(code, at.clone(), message, remedy));
     match interface::edge(name) {
-        Edge::Ours("log" | "types") => None,
+        Edge::Ours("log" | "types" | "aggregates") => None,
         Edge::Ours("memory" | "exchange") => Some(Problem::not_served(at, &format!("the import `{name}`"))),
         Edge::Wasi => problem(
             "wasi-import",
@@ -258,7 +260,7 @@ fn check_import(name: &str) -> Option<Problem> {
         }
         Edge::Ours(_) | Edge::Foreign => problem(
             "unknown-import",
-            "a plugin imports `log` and `types` of `integration:plugin@0.1.0` only",
+            "a plugin imports `log`, `aggregates` and `types` of `integration:plugin@0.1.0` only",
             "remove the import",
         ),
     }
@@ -310,6 +312,24 @@ fn compare_hooks(manifest: &Manifest, exports: &[String], problems: &mut Vec<Pro
             )),
             _ => {}
         }
+    }
+}
+
+/// Aggregates are for some purposes only (clause share.aggregate).
+fn check_aggregates(manifest: &Manifest, imports: &[String], problems: &mut Vec<Problem>) {
+    let Some(name) = imports.iter().find(|name| interface::edge(name) == Edge::Ours("aggregates")) else {
+        return;
+    };
+    // A purpose that is none is a problem of its own.
+    let purpose = Purpose::parse(&manifest.plugin.purpose);
+    if purpose.is_ok_and(|purpose| !Aggregation::serves(purpose)) {
+        let served: Vec<_> = Aggregation::purposes().map(|purpose| format!("`{purpose}`")).collect();
+        problems.push(Problem::new(
+            "aggregates-not-for-purpose",
+            format!("component, import `{name}`"),
+            format!("aggregates are for purposes under {}", served.join(", ")),
+            "declare such a purpose, if it is the plugin's, or remove the import",
+        ));
     }
 }
 

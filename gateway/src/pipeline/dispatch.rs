@@ -14,7 +14,9 @@ use super::event;
 use super::gateway::Gateway;
 use super::ledger::Row;
 use super::registry::LiveConnection;
-use crate::boundary::{Checked, Crossing, EventView, Moment, Subject, Violation, from_share, toward_plugin};
+use crate::boundary::{
+    Checked, Crossing, EventView, Moment, Subject, Violation, from_share, let_ask, toward_plugin,
+};
 use crate::plugin_host::{Budget, Call, CallError};
 use crate::store::crypto::{format_digest, format_uid};
 use crate::store::{CallRecord, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, Uid, WorkRecord};
@@ -198,6 +200,7 @@ impl Gateway {
                     }
                     return self.commit(CallOutcome::only(due.id, flow)).await.map(drop);
                 }
+                let input = let_ask(input, &live.connection, || self.aggregates_for(live));
                 flow.payload = Some(due.consumer.key.digest(input.get().fields.as_bytes()));
                 let started = Instant::now();
                 let call = self.host.share(&live.loaded, input, Budget::default()).await;

@@ -3,6 +3,7 @@
 use wasmtime::component::{Linker, WasmStr};
 use wasmtime::{ResourceLimiter, StoreContextMut, Trap};
 
+use super::aggregates::{self, Asking};
 use super::bindings::Level;
 use super::call::{LogLevel, LogLine};
 use super::limits::{LOG_CALL_FUEL, Limits};
@@ -12,6 +13,7 @@ use super::output::truncate;
 pub(super) struct InstanceState {
     pub(super) quota: Quota,
     pub(super) log: Log,
+    pub(super) asking: Asking,
 }
 
 impl InstanceState {
@@ -32,6 +34,7 @@ impl InstanceState {
                 lines: Vec::new(),
                 dropped: 0,
             },
+            asking: Asking::new(None),
         }
     }
 }
@@ -97,12 +100,12 @@ pub(super) struct Log {
     pub(super) dropped: u32,
 }
 
-/// Gives guests what they may import: `log`, and `types`, which holds no functions. Nothing else.
+/// Gives guests what they may import: `log`, `aggregates`, and `types`, which holds no functions. Nothing else.
 pub(super) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     linker.instance("integration:plugin/types@0.1.0")?;
     // By hand and not through `bindgen!`, whose log would copy each message before it can be cut.
     linker.instance("integration:plugin/log@0.1.0")?.func_wrap("write", write)?;
-    Ok(())
+    aggregates::link(linker)
 }
 
 fn write(
@@ -126,7 +129,7 @@ fn write(
 }
 
 /// Takes fuel for work that the host does for the guest, so that it cannot be had for nothing.
-fn charge(store: &mut StoreContextMut<'_, InstanceState>, fuel: u64) -> wasmtime::Result<()> {
+pub(super) fn charge(store: &mut StoreContextMut<'_, InstanceState>, fuel: u64) -> wasmtime::Result<()> {
     match store.get_fuel()?.checked_sub(fuel) {
         Some(left) => store.set_fuel(left),
         None => {

@@ -188,6 +188,15 @@ pub(super) const MEMORY_GUARD: u64 = 32 * MIB as u64;
 /// Fixed fuel for one call of the log: what a host call costs beside its bytes.
 pub(super) const LOG_CALL_FUEL: u64 = 200;
 
+/// Fixed fuel for one question about aggregates: a row of the ledger and more.
+pub(super) const AGGREGATE_CALL_FUEL: u64 = 10_000;
+
+/// Questions of one call: a report asks a few.
+pub(super) const AGGREGATE_CALLS: u32 = 16;
+
+/// Bytes of each part of a question; no name of the catalogue is longer.
+pub(super) const AGGREGATE_TEXT_BYTES: usize = 256;
+
 /// How much is kept of what the compiling process says when it fails.
 pub(super) const COMPILER_MESSAGE_BYTES: usize = 2 * KIB;
 

@@ -3,14 +3,15 @@
 
 use crate::boundary::{Part, PluginInput, PluginOutcome, PluginRequest};
 
+use super::aggregates::Asking;
 use super::bindings;
 use super::error::CallError;
 use super::limits::Limits;
 
-/// A hook's argument from what the boundary permitted; moves, does not copy.
-pub(super) fn event(input: PluginInput) -> bindings::Event {
-    let PluginInput { id, kind, time, consumer, fields, sealed, settings, aggregates: _ } = input;
-    bindings::Event { id, kind, time, consumer, fields, sealed, settings }
+/// A hook's argument from what the boundary permitted, and what its call may ask; moves, does not copy.
+pub(super) fn event(input: PluginInput) -> (bindings::Event, Asking) {
+    let PluginInput { id, kind, time, consumer, fields, sealed, settings, aggregates } = input;
+    (bindings::Event { id, kind, time, consumer, fields, sealed, settings }, Asking::new(aggregates))
 }
 
 /// Refuses an input that is larger than a plugin is given. `slot` is what `decide` adds.

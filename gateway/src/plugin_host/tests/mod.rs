@@ -1,5 +1,6 @@
 //! What the sandbox's tests share: a sandbox of their own, an input, a compiling process.
 
+mod aggregates;
 mod calling;
 mod loading;
 
