@@ -29,4 +29,12 @@ pub mod decide {
     });
 }
 
+/// The interface `aggregates`; a plugin imports it by using it.
+pub mod aggregates {
+    wit_bindgen::generate!({
+        path: "../wit/0.1",
+        world: "imports-aggregates",
+    });
+}
+
 pub use share::integration::plugin::{log, types};

@@ -88,6 +88,7 @@
 //!   [`json`], [`xml`] and [`form`], which leave a value no way out of its place.
 //! - A panic ends that call and nothing else; its place is in the [`log`].
 
+pub mod aggregates;
 #[doc(hidden)]
 pub mod bindings;
 mod event;

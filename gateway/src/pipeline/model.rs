@@ -207,8 +207,9 @@ pub struct FlowView {
     pub release: String,
     pub policy: String,
     pub purpose: String,
-    /// The consumer's pseudonym in this ledger.
+    /// The consumer's pseudonym in this ledger; zeros for an aggregate, which is over many.
     pub consumer: String,
+    /// The event; for an export, the disclosure.
     pub event: String,
     pub event_type: String,
     #[schema(value_type = Vec<Object>)]
@@ -216,6 +217,7 @@ pub struct FlowView {
     /// Facts that held.
     pub facts: Vec<String>,
     pub outcome: String,
+    /// Where it goes: the endpoint; for an aggregate the question; for an export the authority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

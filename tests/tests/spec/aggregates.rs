@@ -3,7 +3,7 @@
 use gateway::boundary::PolicyBook;
 use gateway_tests::events::{contact_provided, page_viewed, with};
 use gateway_tests::world::{self, NORTHSIDE};
-use gateway_tests::{Answer, Client, Keyed as _, Options, TestGateway};
+use gateway_tests::{Answer, Client, Options, TestGateway};
 use serde_json::{Value, json};
 
 /// Consumers behind a number, by the shipped policy.
@@ -248,4 +248,77 @@ async fn a_used_up_budget_is_refused_like_everything_else_until_the_next_day() {
     assert_eq!(number(&ask(&day.gateway.brand(NORTHSIDE).await, PAGES, &date).await), 20.0);
     day.next(1).await;
     assert_eq!(number(&day.ask(PAGES, &date).await), 20.0);
+}
+
+/// Switches `page-metrics` on, of a third party in the US.
+async fn page_metrics(gateway: &TestGateway) {
+    let built = tokio::task::spawn_blocking(gateway_tests::components).await.unwrap();
+    world::partner(gateway, "tally", "US", "tally.example").await;
+    let release = world::publish(gateway, "tally", &built.page_metrics).await;
+    let settings = json!({ "host": "api", "site": "main" });
+    world::switch_on(gateway, NORTHSIDE, &release, settings, json!({ "api-key": "the-tally-key" })).await;
+}
+
+/// A page view of an engaged consumer, now.
+fn visit(day: &Day, consumer: &str) -> Value {
+    with(page_viewed(NORTHSIDE, consumer), [("/time", json!(format!("{}T01:30:00Z", day.date)))])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_reports_numbers_over_all_and_hears_what_the_auditor_hears() {
+    let mut day = Day::begin(None).await;
+    page_metrics(&day.gateway).await;
+    day.post(&visitors(0..K, "phone")).await;
+    day.post(&visitors(K..2 * K, "desktop")).await;
+    // Who opted out of this plugin is counted for nobody, or the auditor's number and the plugin's would
+    // differ by them.
+    day.post(&visitors(50..51, "phone")).await;
+    let path = format!("/v1/brands/{NORTHSIDE}/consumers/c50/choices");
+    let choices = json!({ "opt_out": { "integrations": ["page-metrics"] } });
+    day.gateway.brand(NORTHSIDE).await.put(&path, &choices).await.ok();
+    day.gateway.settled().await;
+    assert_eq!(day.gateway.partner.received().len(), 0, "the day before has no answers");
+
+    let date = day.next(2).await;
+    day.post(&[visit(&day, "c0")]).await;
+    day.gateway.settled().await;
+    let received = day.gateway.partner.received();
+    let [report] = received.as_slice() else { panic!("{received:?}") };
+    assert_eq!(
+        (report.method.as_str(), report.path.as_str()),
+        ("PUT", format!("/v1/sites/main/days/{date}").as_str())
+    );
+    let body: Value = serde_json::from_slice(&report.body).unwrap();
+    let expected = json!({
+        "views": 40, "visitors": 40, "seconds_on_page": 90, "views_by_device": { "desktop": 20, "phone": 20 },
+    });
+    assert_eq!(body, expected);
+    assert_eq!(number(&day.ask(PAGES, &date).await), 40.0);
+
+    let rows = day.gateway.auditor().await.flows("stage=aggregate&plugin=page-metrics").await;
+    let today: Vec<_> = rows.iter().filter(|row| row["outcome"] == "answered").collect();
+    assert_eq!(today.len(), 4);
+    for row in today {
+        assert_eq!((&row["recipient"], &row["partner"]), (&json!("third-party"), &json!("tally")));
+        assert_eq!(row["purpose"], "analytics.reporting.content_performance");
+        assert!(row["endpoint"].as_str().unwrap().ends_with(&date), "{row}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_asks_too_often_hears_nothing_more_that_day() {
+    let policy = PolicyBook::SHIPPED.replace("queries-per-day = 100", "queries-per-day = 5");
+    let mut day = Day::begin(Some(policy)).await;
+    day.post(&visitors(0..K, "phone")).await;
+    day.next(2).await;
+    page_metrics(&day.gateway).await;
+    for consumer in ["c0", "c1", "c2"] {
+        day.post(&[visit(&day, consumer)]).await;
+        day.gateway.settled().await;
+    }
+    assert_eq!(day.gateway.partner.received().len(), 1);
+    let rows = day.gateway.auditor().await.flows("stage=aggregate&plugin=page-metrics").await;
+    let of = |outcome: &str| rows.iter().filter(|row| row["outcome"] == outcome).count();
+    // Four of the first report, one of the second, and what was asked after it.
+    assert_eq!((of("answered"), of("refused")), (5, 2));
 }

@@ -4,7 +4,7 @@
 use gateway::pipeline::Role;
 use gateway_tests::events::{chat_ended, page_viewed};
 use gateway_tests::world::{self, DENTAL, NORTHSIDE};
-use gateway_tests::{Client, Keyed as _, TestGateway};
+use gateway_tests::{Client, TestGateway};
 use serde_json::{Value, json};
 
 const BASE: &str = "/v1/brands/northside-motors/disclosures";
