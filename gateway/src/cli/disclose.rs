@@ -169,8 +169,10 @@ fn show(format: FormatArgs, answer: &Value) -> Result<(), CliError> {
     if format.json() {
         return output::json(answer);
     }
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let scope: Vec<String> = answer["scope"].as_array().into_iter().flatten().map(text).collect();
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or("-").to_owned();
+    let at = |pointer: &str| text(answer.pointer(pointer));
+    let scope = answer.get("scope").and_then(Value::as_array).into_iter().flatten();
+    let scope: Vec<String> = scope.map(|name| text(Some(name))).collect();
     let mut table = Table::new(&[
         "disclosure",
         "state",
@@ -184,16 +186,16 @@ fn show(format: FormatArgs, answer: &Value) -> Result<(), CliError> {
         "expires",
     ]);
     table.row([
-        text(&answer["id"]),
-        text(&answer["state"]),
-        text(&answer["clause"]),
-        text(&answer["consumer"]),
+        at("/id"),
+        at("/state"),
+        at("/clause"),
+        at("/consumer"),
         scope.join(" "),
-        text(&answer["authority"]),
-        text(&answer["reference"]),
-        text(&answer["requested"]["person"]),
-        text(&answer["approved"]["person"]),
-        text(&answer["expires"]),
+        at("/authority"),
+        at("/reference"),
+        at("/requested/person"),
+        at("/approved/person"),
+        at("/expires"),
     ]);
     output::line(&table.render())
 }
