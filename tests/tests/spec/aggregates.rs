@@ -278,6 +278,9 @@ async fn a_plugin_reports_numbers_over_all_and_hears_what_the_auditor_hears() {
     day.gateway.brand(NORTHSIDE).await.put(&path, &choices).await.ok();
     day.gateway.settled().await;
     assert_eq!(day.gateway.partner.received().len(), 0, "the day before has no answers");
+    let path = format!("/v1/brands/{NORTHSIDE}/connections/page-metrics/preview");
+    let preview = day.gateway.brand(NORTHSIDE).await.get(&path).await.expect(200);
+    assert!(preview["sentences"].to_string().contains("statistics over many consumers"), "{preview}");
 
     let date = day.next(2).await;
     day.post(&[visit(&day, "c0")]).await;

@@ -201,3 +201,56 @@ async fn a_request_says_all_that_it_must() {
     }
     assert_eq!(office.rows().await, Vec::<Value>::new());
 }
+
+/// What the command prints, with its exit status.
+async fn command(office: &Office, client: &Client, arguments: &[&str]) -> (i32, String) {
+    let mut command = tokio::process::Command::new(gateway_tests::gateway_binary());
+    command.arg("disclose").args(arguments).env("GATEWAY_URL", &office.gateway.url);
+    let output = command.env("GATEWAY_KEY", client.key()).output().await.unwrap();
+    let printed = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(printed).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_do_what_the_api_does() {
+    let office = Office::open().await;
+    let request = [
+        "request",
+        NORTHSIDE,
+        "--consumer",
+        "jane",
+        "--reason",
+        "iv",
+        "--scope",
+        "user.contact",
+        "--authority",
+        "Cantonal Police",
+        "--reference",
+        "case 7",
+        "--person",
+        "Ada Bell",
+        "--format",
+        "json",
+    ];
+    let (status, printed) = command(&office, &office.ada, &request).await;
+    assert_eq!(status, 0, "{printed}");
+    let id = text(&serde_json::from_str::<Value>(&printed).unwrap()["id"]);
+    let file = tempfile::tempdir().unwrap();
+    let out = file.path().join("export.json");
+    let out = out.to_str().unwrap();
+    for (name, client, arguments, status, says) in [
+        ("too early", &office.ada, vec!["export", NORTHSIDE, &id], 1, "a second person has to approve"),
+        ("own", &office.ada, vec!["approve", NORTHSIDE, &id, "--person", "Carl Dow"], 1, "cannot approve"),
+        ("shown", &office.carl, vec!["show", NORTHSIDE, &id], 0, "share.legal.iv"),
+        ("approved", &office.carl, vec!["approve", NORTHSIDE, &id, "--person", "Carl Dow"], 0, "approved"),
+        ("exported", &office.ada, vec!["export", NORTHSIDE, &id, "--out", out], 0, "written to"),
+        ("not over a file", &office.ada, vec!["export", NORTHSIDE, &id, "--out", out], 1, "writing"),
+        ("no reason", &office.ada, vec!["request", NORTHSIDE, "--reason", "vi"], 2, "one of i, ii"),
+    ] {
+        let (exit, printed) = command(&office, client, &arguments).await;
+        assert_eq!(exit, status, "{name}: {printed}");
+        assert!(printed.contains(says), "{name}: {printed}");
+    }
+    let written: Value = serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap();
+    assert_eq!(written["events"][0]["data"]["contact"]["phone"], "+1-212-555-0142");
+}
