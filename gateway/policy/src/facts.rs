@@ -53,7 +53,7 @@ facts! {
     Engaged = "engaged",
     /// Given in a conversation, or derived from what was.
     InConversation = "in-conversation",
-    /// The label's origin is public.
+    /// The label's origin is public; of two labels that meet, both are.
     Public = "origin.public",
     /// The label's origin is the partner of this flow.
     SamePartner = "origin.same-partner",

@@ -7,19 +7,25 @@
 //! 3. [`CompiledDecision::decide`] holds the masks against the [`Facts`] of one moment: a few integer
 //!    operations, and a [`Verdict`] with its reason.
 
+mod again;
 mod aggregation;
+mod check;
 mod choices;
 mod clause;
 mod compile;
 mod conditions;
 mod facts;
+mod file;
 mod label;
 mod partner;
 mod policy;
+mod residual;
 mod taxonomy;
 mod verdict;
 
+pub use again::{Again, Recorded};
 pub use aggregation::Aggregation;
+pub use check::{Difference, Example, Failure, Finding, Flip, Kind, Properties, Report, Size, check, diff};
 pub use choices::{Choices, OptOuts, Permission, PermissionScope};
 pub use clause::Clause;
 pub use compile::{CompiledDecision, Explanation, Matched};
@@ -27,6 +33,6 @@ pub use conditions::{Conditions, CookieClass, Region};
 pub use facts::{Fact, Facts};
 pub use label::{Label, LabelSet, Origin};
 pub use partner::{Contract, Partner, Standing};
-pub use policy::{Effect, Flow, Policy, PolicyError, PolicySet, Recipient, Rule};
+pub use policy::{Effect, Exception, Flow, Policy, PolicyError, PolicySet, Reading, Recipient, Rule, Scope};
 pub use taxonomy::{Category, Purpose, UnknownKey};
 pub use verdict::{Access, Decision, FieldVerdict, Reason, Verdict};

@@ -7,10 +7,11 @@ use gateway_policy::{Access, Category, Flow, Label, Origin, Partner, Purpose};
 use serde_json::Value;
 
 use super::book::PolicyBook;
+use super::combine::Combination;
 use super::prepared::Prepared;
 use super::subject::Integration;
 use crate::catalogue::{Catalogue, FieldPath, Presence, Projection};
-use crate::manifest::{self, Endpoint, Manifest, ReceivedField, ReturnSchema};
+use crate::manifest::{self, Endpoint, Ingredient, Manifest, ReceivedField, ReturnSchema};
 
 /// A published release, with what can be worked out from its manifest alone.
 pub struct Release {
@@ -20,8 +21,12 @@ pub struct Release {
     pub manifest: Manifest,
     /// The manifest's purpose.
     pub purpose: Purpose,
-    /// Hooks, in the manifest's order.
+    /// Hooks, in the manifest's order; that for messages comes last.
     pub hooks: Vec<Hook>,
+    /// Combinations that it declares.
+    pub combinations: Vec<Combination>,
+    /// Where a message names its consumer.
+    pub handle: Option<FieldPath>,
 }
 
 /// What calls a hook.
@@ -36,17 +41,19 @@ pub enum Trigger {
         /// The event's type.
         event: Arc<str>,
     },
+    /// A message from the partner.
+    Message,
 }
 
 /// One hook of a release.
 pub struct Hook {
     /// What calls it.
     pub trigger: Trigger,
-    /// [`Flow::Share`] or [`Flow::Decide`].
+    /// [`Flow::Share`], [`Flow::Decide`] or [`Flow::Receive`].
     pub flow: Flow,
     /// Milliseconds that the brand waits; for decide.
     pub deadline_ms: Option<u32>,
-    /// Declared fields.
+    /// Declared fields; under [`Trigger::Message`] what a message may bring.
     pub fields: Vec<HookField>,
     /// What it may return; none: nothing.
     pub returns: Option<ReturnSchema>,
@@ -64,7 +71,9 @@ pub struct HookField {
     pub name: Arc<str>,
     /// None: the pseudonym.
     pub path: Option<FieldPath>,
-    /// Read or sealed.
+    /// Where the value comes from.
+    pub source: Source,
+    /// Read or sealed; return under [`Trigger::Message`].
     pub access: Access,
     /// Withheld or absent: no call.
     pub required: bool,
@@ -72,6 +81,15 @@ pub struct HookField {
     pub why: String,
     /// Of the field in the catalogue.
     pub labels: Arc<[Label]>,
+}
+
+/// Where the value of a declared field comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The event, or the gateway.
+    FirstParty,
+    /// What the plugin received from its partner: its labels are those that it was stored with.
+    Received,
 }
 
 /// A release whose manifest no longer fits this gateway.
@@ -92,6 +110,20 @@ impl Release {
         let wrong = |problem: String| ReleaseError { plugin: plugin.clone(), problem };
         let purpose = Purpose::parse(&manifest.plugin.purpose).map_err(|error| wrong(error.to_string()))?;
         let partner: Arc<str> = manifest.plugin.partner.as_str().into();
+        let message = match manifest.receive.first() {
+            None => None,
+            Some(hook) => Some(Hook::receive(hook.returns.as_ref(), &partner).map_err(wrong)?),
+        };
+        let handle = match manifest.receive.first() {
+            None => None,
+            Some(hook) => Some(FieldPath::parse(&hook.consumer).map_err(|error| wrong(error.to_string()))?),
+        };
+        let sources = Sources { catalogue, received: message.as_ref().map_or(&[], |hook| &hook.fields) };
+        let mut combinations = Vec::new();
+        for combine in &manifest.combine {
+            let of = combine.of.iter().map(|text| Ingredient::parse(text)).collect::<Result<_, _>>();
+            combinations.push(Combination { of: of.map_err(wrong)?, into: combine.into.clone() });
+        }
         let mut hooks = Vec::new();
         for hook in &manifest.share {
             hooks.push(
@@ -102,7 +134,7 @@ impl Release {
                     &hook.receives,
                     hook.returns.as_ref(),
                     &partner,
-                    catalogue,
+                    sources,
                 )
                 .map_err(wrong)?,
             );
@@ -115,13 +147,14 @@ impl Release {
                 &hook.receives,
                 Some(&hook.returns),
                 &partner,
-                catalogue,
+                sources,
             )
             .map_err(wrong)?;
             decide.deadline_ms = Some(hook.deadline_ms);
             hooks.push(decide);
         }
-        Ok(Self { digest, manifest, purpose, hooks })
+        hooks.extend(message);
+        Ok(Self { digest, manifest, purpose, hooks, combinations, handle })
     }
 
     /// The endpoint with this name.
@@ -138,17 +171,23 @@ impl Hook {
         receives: &[ReceivedField],
         returns: Option<&manifest::SchemaSource>,
         partner: &Arc<str>,
-        catalogue: &Catalogue,
+        sources: Sources<'_>,
     ) -> Result<Self, String> {
-        let kind = catalogue
+        let kind = sources
+            .catalogue
             .event_type(event)
             .ok_or_else(|| format!("event type {event} is not in the catalogue"))?;
         let mut fields = Vec::with_capacity(receives.len());
         for declared in receives {
+            let mut source = Source::FirstParty;
             let (path, label) = if declared.field == manifest::CONSUMER_FIELD {
                 let category =
                     Category::parse("user.unique_id.pseudonymous").map_err(|error| error.to_string())?;
                 (None, Label::first_party(category))
+            } else if let Some(received) = sources.received(&declared.field) {
+                source = Source::Received;
+                let path = FieldPath::parse(&declared.field).map_err(|error| error.to_string())?;
+                (Some(path), received?)
             } else {
                 let field = kind
                     .fields
@@ -162,6 +201,7 @@ impl Hook {
             fields.push(HookField {
                 name: declared.field.as_str().into(),
                 path,
+                source,
                 access: match declared.access {
                     manifest::Access::Read => Access::Read,
                     manifest::Access::Sealed => Access::Sealed,
@@ -171,20 +211,7 @@ impl Hook {
                 labels: [label].into(),
             });
         }
-        let returns = match returns {
-            None => None,
-            Some(manifest::SchemaSource::Inline(schema)) => {
-                Some(ReturnSchema::compile(schema).map_err(|problem| problem.message)?)
-            }
-            Some(manifest::SchemaSource::Path(_)) => return Err("its schemas are not inlined".into()),
-        };
-        let mut return_labels = Vec::new();
-        for (_, category) in returns.iter().flat_map(|schema| schema.leaves()) {
-            return_labels.push(Label {
-                category: Category::parse(category).map_err(|error| error.to_string())?,
-                origin: Origin::Partner(Arc::clone(partner)),
-            });
-        }
+        let (returns, return_labels) = return_schema(returns, partner)?;
         let all_readable = Projection::new(
             fields
                 .iter()
@@ -197,12 +224,87 @@ impl Hook {
         Ok(Self { trigger, flow, deadline_ms: None, fields, returns, return_labels, all_readable, presence })
     }
 
-    /// The type of the events that it is about.
+    /// The hook for messages: each leaf of its schema is a field that a message may bring.
+    fn receive(returns: Option<&manifest::SchemaSource>, partner: &Arc<str>) -> Result<Self, String> {
+        let (returns, return_labels) = return_schema(returns, partner)?;
+        let leaves = returns.iter().flat_map(|schema| schema.leaves()).zip(&return_labels);
+        let fields: Vec<HookField> = leaves
+            .map(|((path, _), label)| HookField {
+                name: path.as_str().into(),
+                path: Some(path.clone()),
+                source: Source::Received,
+                access: Access::Return,
+                required: false,
+                why: String::new(),
+                labels: [label.clone()].into(),
+            })
+            .collect();
+        Ok(Self {
+            trigger: Trigger::Message,
+            flow: Flow::Receive,
+            deadline_ms: None,
+            fields,
+            returns,
+            return_labels,
+            all_readable: Projection::new([]),
+            presence: Presence::new([]),
+        })
+    }
+
+    /// The type of the events that it is about; `message` for the hook that has none.
     pub fn event(&self) -> &str {
         match &self.trigger {
             Trigger::Event(event) | Trigger::Slot { event, .. } => event,
+            Trigger::Message => MESSAGE,
         }
     }
+
+    /// Whether a field of it comes from what the plugin received.
+    pub(super) fn reads_received(&self) -> bool {
+        self.flow != Flow::Receive && self.fields.iter().any(|field| field.source == Source::Received)
+    }
+}
+
+/// What the ledger calls a partner's message.
+pub const MESSAGE: &str = "message";
+
+/// Where declared fields are looked up.
+#[derive(Clone, Copy)]
+struct Sources<'a> {
+    catalogue: &'a Catalogue,
+    /// What messages may bring.
+    received: &'a [HookField],
+}
+
+impl Sources<'_> {
+    /// The label of a field under `/partner`; none: it is not there.
+    fn received(&self, declared: &str) -> Option<Result<Label, String>> {
+        let path = declared.strip_prefix(manifest::RECEIVED).filter(|path| path.starts_with('/'))?;
+        let field = self.received.iter().find(|field| *field.name == *path);
+        let label = field.and_then(|field| field.labels.first()).cloned();
+        Some(label.ok_or_else(|| format!("field {declared} is nothing that the `receive` hook returns")))
+    }
+}
+
+fn return_schema(
+    returns: Option<&manifest::SchemaSource>,
+    partner: &Arc<str>,
+) -> Result<(Option<ReturnSchema>, Vec<Label>), String> {
+    let returns = match returns {
+        None => None,
+        Some(manifest::SchemaSource::Inline(schema)) => {
+            Some(ReturnSchema::compile(schema).map_err(|problem| problem.message)?)
+        }
+        Some(manifest::SchemaSource::Path(_)) => return Err("its schemas are not inlined".into()),
+    };
+    let mut labels = Vec::new();
+    for (_, category) in returns.iter().flat_map(|schema| schema.leaves()) {
+        labels.push(Label {
+            category: Category::parse(category).map_err(|error| error.to_string())?,
+            origin: Origin::Partner(Arc::clone(partner)),
+        });
+    }
+    Ok((returns, labels))
 }
 
 /// What a brand agreed to: for each hook, by [`grant_key`], the declared fields.
@@ -213,7 +315,13 @@ pub fn grant_key(trigger: &Trigger) -> String {
     match trigger {
         Trigger::Event(event) => format!("share {event}"),
         Trigger::Slot { slot, .. } => format!("decide {slot}"),
+        Trigger::Message => "receive".to_owned(),
     }
+}
+
+/// The key of a combination in a grant: `combine /offer`.
+pub fn combine_key(combination: &Combination) -> String {
+    format!("combine {}", combination.into)
 }
 
 /// A plugin switched on by a brand. An edit makes a new one; a decision reads the newest.
@@ -230,6 +338,8 @@ pub struct Connection {
     pub(super) granted: Vec<Vec<bool>>,
     /// For each hook of the release, its fields made ready for decisions.
     pub(super) prepared: Vec<Prepared>,
+    /// Combinations that the brand granted, each with all that it is of.
+    pub(super) combinations: Vec<Combination>,
     /// Slots that the brand marks promotional.
     pub promotional: HashSet<String>,
     /// Valid against the plugin's settings schema.
@@ -265,7 +375,17 @@ impl Connection {
                 Prepared::new(book, hook.flow, release.purpose, &partner, labels)
             })
             .collect();
+        let combinations = release
+            .combinations
+            .iter()
+            .filter(|combination| {
+                let granted = grant.get(&combine_key(combination));
+                granted.is_some_and(|set| combination.of.iter().all(|part| set.contains(&part.text)))
+            })
+            .cloned()
+            .collect();
         Self {
+            combinations,
             prepared,
             brand,
             plugin: release.manifest.plugin.name.as_str().into(),
@@ -289,6 +409,16 @@ impl Connection {
             .hooks
             .iter()
             .position(|hook| matches!(&hook.trigger, Trigger::Slot { slot: s, .. } if **s == *slot))
+    }
+
+    /// Combinations that the brand granted.
+    pub fn granted_combinations(&self) -> impl Iterator<Item = &Combination> {
+        self.combinations.iter()
+    }
+
+    /// The hook for the partner's messages, by index into the release's hooks.
+    pub fn receive_hook(&self) -> Option<usize> {
+        self.release.hooks.iter().position(|hook| hook.trigger == Trigger::Message)
     }
 
     /// Whether the brand marks the hook's slot promotional.

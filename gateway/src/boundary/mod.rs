@@ -3,26 +3,35 @@
 
 mod aggregate;
 mod book;
+mod combine;
 mod connection;
 mod from_plugin;
 mod permitted;
 pub mod placing;
 mod prepared;
+mod received;
 mod subject;
 mod toward_authority;
 mod toward_partner;
 mod toward_plugin;
+mod toward_receive;
 mod types;
 
 pub use aggregate::{AggregateQuestion, Aggregates, Countable, MayAsk, Told, let_ask, tell};
 pub use book::{Moment, PolicyBook, Question};
-pub use connection::{Connection, Grant, Hook, HookField, Release, ReleaseError, Trigger, grant_key};
+pub use combine::{Combination, Path, refused_meetings};
+pub use connection::{
+    Connection, Grant, Hook, HookField, MESSAGE, Release, ReleaseError, Source, Trigger, combine_key,
+    grant_key,
+};
 pub use from_plugin::{
     Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share,
 };
 pub use permitted::Permitted;
+pub use received::{Exposed, Received};
 pub use subject::{Integration, Subject, base_facts};
 pub use toward_authority::{TowardAuthority, toward_authority};
 pub use toward_partner::{Stays, TowardPartner, toward_partner};
 pub use toward_plugin::{Crossing, Decided, EventView, NotRun, TowardPlugin, toward_plugin, verdicts};
-pub use types::{OutboundRequest, Part, PluginInput, PluginOutcome, PluginRequest};
+pub use toward_receive::{MessageView, TowardReceive, toward_receive};
+pub use types::{OutboundRequest, Part, PluginInput, PluginMessage, PluginOutcome, PluginRequest};

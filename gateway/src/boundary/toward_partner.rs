@@ -5,7 +5,7 @@ use gateway_policy::{Facts, FieldVerdict, Partner, Reason, Recipient, Verdict};
 
 use super::book::{Moment, PolicyBook, Question};
 use super::connection::Connection;
-use super::from_plugin::PlannedDelivery;
+use super::from_plugin::{NO_FIELD, PlannedDelivery};
 use super::permitted::Permitted;
 use super::placing::{self, FieldValue, Placement, PlacingError};
 use super::subject::{Integration, Subject, base_facts};
@@ -75,9 +75,10 @@ pub fn toward_partner(
         }
         // No label at all would be a value without an origin (clause collect.sources).
         let mut verdict = verdict.unwrap_or(Verdict::withhold(Reason::Undeclared));
-        let granted = connection.is_none_or(|connection| {
-            connection.grants_named(planned.flow, &planned.event_type, &carried.field)
-        });
+        let granted = carried.field.starts_with(NO_FIELD)
+            || connection.is_none_or(|connection| {
+                connection.grants_named(planned.flow, &planned.event_type, &carried.field)
+            });
         if !granted {
             verdict = Verdict::withhold(Reason::NotGranted);
         }

@@ -3,16 +3,20 @@
 
 use std::sync::Arc;
 
-use gateway_policy::{Access, Facts, FieldVerdict, Reason, Recipient, Verdict};
+use gateway_policy::{Access, Conditions, Facts, FieldVerdict, Label, Reason, Recipient, Verdict};
 use serde_json::Value;
 
-use super::book::Moment;
-use super::connection::{Connection, Hook};
+use super::book::{Moment, PolicyBook, Question};
+use super::combine::{Meeting, Pairs};
+use super::connection::{Connection, Hook, Source};
+use super::from_plugin::{Carried, taint};
 use super::permitted::Permitted;
 use super::prepared::stricter;
+use super::received::{Exposed, Received, is_of};
 use super::subject::{Subject, base_facts};
 use super::types::PluginInput;
 use crate::catalogue::Projection;
+use crate::manifest;
 
 /// An event, as a connection's plugin would see it were everything allowed.
 pub struct EventView<'a> {
@@ -28,6 +32,10 @@ pub struct EventView<'a> {
     pub accepted_ms: i64,
     /// CloudEvents `data`.
     pub data: &'a Arc<Value>,
+    /// What the plugin received of the consumer from its partner.
+    pub received: Option<&'a Received>,
+    /// What the partner already received of the consumer.
+    pub exposed: &'a Exposed,
 }
 
 /// Why a call does not happen.
@@ -71,6 +79,12 @@ pub struct Crossing {
     pub(super) hook: usize,
     /// For each field of the hook: whether it is present and allowed.
     pub(super) allowed: Vec<bool>,
+    /// For each field of the hook: the labels of its value.
+    pub(super) labels: Vec<Arc<[Label]>>,
+    /// What else was readable in the call.
+    pub(super) joined: Vec<Carried>,
+    /// What held when all of that was collected.
+    pub(super) conditions: Conditions,
     pub(super) data: Arc<Value>,
     pub(super) consumer: String,
     pub(super) accepted_ms: i64,
@@ -111,6 +125,7 @@ pub fn verdicts(
 
 /// Decides for every declared field of `hook` and makes the argument of the call.
 pub fn toward_plugin(
+    book: &PolicyBook,
     connection: &Connection,
     hook_index: usize,
     hook: &Hook,
@@ -118,12 +133,32 @@ pub fn toward_plugin(
     subject: Subject<'_>,
     moment: Moment,
 ) -> TowardPlugin {
-    let Decided { facts, fields: decided } = verdicts(connection, hook_index, event.data, subject, moment);
+    let received = event.received.filter(|_| hook.reads_received());
+    let data =
+        received.map_or_else(|| Arc::clone(event.data), |received| with_received(event.data, received));
+    let Decided { facts, fields: mut decided } = verdicts(connection, hook_index, &data, subject, moment);
+    let mut labels: Vec<_> = hook.fields.iter().map(|field| Arc::clone(&field.labels)).collect();
+    let mut conditions = subject.conditions.clone();
+    if let Some(received) = received {
+        let joined =
+            judge_received(book, connection, hook, received, subject, moment, &mut decided, &mut labels);
+        conditions = joined.unwrap_or(conditions);
+    }
+    let pairs = Pairs {
+        book,
+        partner: &connection.partner,
+        purpose: connection.release.purpose,
+        granted: &connection.combinations,
+        facts: base_facts(Subject { conditions: &conditions, ..subject }, connection.integration(hook)),
+        moment,
+    };
+    keep_apart(&pairs, hook, &labels, event.exposed, &mut decided);
+
     let mut verdicts = Vec::with_capacity(hook.fields.len());
     let mut allowed = Vec::with_capacity(hook.fields.len());
     let mut not_run = None;
     let mut recipient = Recipient::ServiceProvider;
-    for (field, decided) in hook.fields.iter().zip(decided) {
+    for ((field, decided), labels) in hook.fields.iter().zip(decided).zip(&labels) {
         let Some((stands, verdict)) = decided else {
             allowed.push(false);
             if field.required {
@@ -139,7 +174,7 @@ pub fn toward_plugin(
         verdicts.push(FieldVerdict {
             field: Arc::clone(&field.name),
             access: field.access,
-            labels: Arc::clone(&field.labels),
+            labels: Arc::clone(labels),
             verdict,
         });
     }
@@ -148,19 +183,120 @@ pub fn toward_plugin(
     }
     let input = match not_run {
         Some(reason) => Err(reason),
-        None => Ok(Permitted::grant(input(connection, hook, event, &allowed))),
+        None => Ok(Permitted::grant(input(connection, hook, event, &data, &allowed))),
     };
     let crossing = Crossing {
         hook: hook_index,
         allowed,
-        data: Arc::clone(event.data),
+        labels,
+        joined: Vec::new(),
+        conditions,
+        data,
         consumer: event.consumer.to_owned(),
         accepted_ms: event.accepted_ms,
     };
     TowardPlugin { verdicts, facts, recipient, input, crossing }
 }
 
-fn input(connection: &Connection, hook: &Hook, event: &EventView<'_>, allowed: &[bool]) -> PluginInput {
+/// The event's data with what was received under `partner`, a name that no event type has.
+fn with_received(data: &Value, received: &Received) -> Arc<Value> {
+    let mut data = data.clone();
+    if let Value::Object(object) = &mut data {
+        object.insert(manifest::RECEIVED.trim_start_matches('/').to_owned(), received.value.clone());
+    }
+    Arc::new(data)
+}
+
+/// Decides about the fields that were received by the labels that they were stored with, under the stricter of
+/// what held for them and what holds for the event. What then holds for the call, where any of them may go.
+#[allow(clippy::too_many_arguments)] // one call's whole context, used once
+fn judge_received(
+    book: &PolicyBook,
+    connection: &Connection,
+    hook: &Hook,
+    received: &Received,
+    subject: Subject<'_>,
+    moment: Moment,
+    decided: &mut [Option<(Recipient, Verdict)>],
+    labels: &mut [Arc<[Label]>],
+) -> Option<Conditions> {
+    let mut conditions = subject.conditions.clone();
+    conditions.join(&received.conditions);
+    let facts = base_facts(Subject { conditions: &conditions, ..subject }, connection.integration(hook));
+    let question = Question {
+        flow: hook.flow,
+        purpose: connection.release.purpose,
+        partner: &connection.partner,
+        to_brand: false,
+    };
+    let mut any = false;
+    for ((field, decided), labels) in hook.fields.iter().zip(decided).zip(labels) {
+        let (Source::Received, Some((stands, verdict))) = (field.source, decided.as_mut()) else { continue };
+        let stored = field.name.strip_prefix(manifest::RECEIVED).and_then(|path| received.labels.get(path));
+        let Some(stored) = stored.filter(|stored| !stored.is_empty()) else {
+            // A value whose labels are lost has no origin (clause collect.sources).
+            *verdict = verdict.strictest(Verdict::withhold(Reason::Undeclared));
+            continue;
+        };
+        let mut all = stored.clone();
+        all.extend(field.labels.iter().cloned());
+        for label in all.iter() {
+            let (to, one) = book.decide(&question, label, facts, moment);
+            *stands = stricter(*stands, to);
+            *verdict = verdict.strictest(one);
+        }
+        any |= verdict.allows();
+        *labels = all.iter().cloned().collect();
+    }
+    any.then_some(conditions)
+}
+
+/// Withholds what may not meet what stands before it, or what the partner already received: what came from the
+/// partner gives way to what is first-party, and a later field to an earlier one.
+fn keep_apart(
+    pairs: &Pairs<'_>,
+    hook: &Hook,
+    labels: &[Arc<[Label]>],
+    exposed: &Exposed,
+    decided: &mut [Option<(Recipient, Verdict)>],
+) {
+    let allowed =
+        |decided: &Option<(Recipient, Verdict)>| decided.is_some_and(|(_, verdict)| verdict.allows());
+    let present = labels.iter().zip(&*decided).filter(|(_, decided)| allowed(decided));
+    let of_fields = present.flat_map(|(labels, _)| labels.iter());
+    if !pairs.matter(of_fields.chain(exposed.labels.iter())) {
+        return;
+    }
+    let mut met: Vec<&Label> = Vec::new();
+    for source in [Source::FirstParty, Source::Received] {
+        for ((field, labels), decided) in hook.fields.iter().zip(labels).zip(&mut *decided) {
+            // A sealed field meets nothing until it is placed.
+            if field.source != source || field.access != Access::Read || !allowed(decided) {
+                continue;
+            }
+            let before = pairs.strictest(labels.iter(), met.iter().copied(), Meeting::Instance);
+            // A partner knows what it sent: only what it got from elsewhere can meet what it got before.
+            let foreign = labels.iter().filter(|label| !is_of(label, &pairs.partner.name));
+            let earlier = pairs.strictest(foreign, exposed.labels.iter(), Meeting::Instance);
+            if let Some((_, verdict)) = decided {
+                for meeting in before.into_iter().chain(earlier) {
+                    *verdict = verdict.strictest(meeting);
+                }
+                if verdict.allows() {
+                    met.extend(labels.iter());
+                }
+            }
+        }
+    }
+}
+
+fn input(
+    connection: &Connection,
+    hook: &Hook,
+    event: &EventView<'_>,
+    data: &Value,
+    allowed: &[bool],
+) -> PluginInput {
     let of = |access: Access| {
         hook.fields
             .iter()
@@ -172,9 +308,9 @@ fn input(connection: &Connection, hook: &Hook, event: &EventView<'_>, allowed: &
         hook.fields.iter().filter(|field| field.access == Access::Read && field.path.is_some()).count();
     let granted = of(Access::Read).filter(|field| field.path.is_some()).count();
     let fields = if readable == granted {
-        to_json(&hook.all_readable, event.data)
+        to_json(&hook.all_readable, data)
     } else {
-        to_json(&Projection::new(of(Access::Read).filter_map(|field| field.path.as_ref())), event.data)
+        to_json(&Projection::new(of(Access::Read).filter_map(|field| field.path.as_ref())), data)
     };
     PluginInput {
         id: event.id.to_owned(),
@@ -197,5 +333,15 @@ impl Crossing {
     /// The hook that was called.
     pub fn hook(&self) -> usize {
         self.hook
+    }
+
+    /// Labels of everything readable in the call: what the partner receives by it.
+    pub fn readable<'h>(&'h self, hook: &'h Hook) -> impl Iterator<Item = Label> + 'h {
+        taint(hook, self).flat_map(|carried| carried.labels.to_vec())
+    }
+
+    /// What held when what was readable in the call was collected.
+    pub fn conditions(&self) -> &Conditions {
+        &self.conditions
     }
 }

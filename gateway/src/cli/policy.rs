@@ -144,7 +144,7 @@ fn lacking(rules: &Rules, rule: &Matched) -> Vec<String> {
     rule.lacking
         .iter()
         .map(|fact| {
-            let must_be_false = source.is_some_and(|source| source.unless.contains(fact));
+            let must_be_false = source.is_some_and(|source| source.scope.unless.contains(fact));
             if must_be_false { format!("not {fact}") } else { fact.to_string() }
         })
         .collect()
@@ -154,8 +154,8 @@ fn lacking(rules: &Rules, rule: &Matched) -> Vec<String> {
 fn exceptions(rules: &Rules, rule: &Matched) -> Vec<String> {
     let source = rules.rules().iter().find(|candidate| candidate.number == rule.rule);
     source.map_or_else(Vec::new, |source| {
-        let holds = source.unless.iter().map(ToString::to_string);
-        holds.chain(source.when.iter().map(|fact| format!("not {fact}"))).collect()
+        let holds = source.scope.unless.iter().map(ToString::to_string);
+        holds.chain(source.scope.when.iter().map(|fact| format!("not {fact}"))).collect()
     })
 }
 

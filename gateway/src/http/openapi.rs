@@ -181,6 +181,7 @@ mod tests {
             ("POST", "/v1/brands/{brand}/disclosures/{id}/approve", &[Operator], Scope::None),
             ("GET", "/v1/brands/{brand}/disclosures/{id}/export", &[Operator], Scope::None),
             ("POST", "/v1/plugins", &[Partner], Scope::Partner),
+            ("POST", "/v1/inbound/{brand}/{plugin}", &[], Scope::None),
             ("GET", "/v1/brands/{brand}/dead-letters", &[Brand], Scope::Brand),
             ("POST", "/v1/brands/{brand}/dead-letters/{id}/resend", &[Brand], Scope::Brand),
             ("GET", "/v1/flows", &[Auditor, Brand], Scope::None),

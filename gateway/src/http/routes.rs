@@ -105,6 +105,7 @@ pub(super) fn all() -> Vec<Operation> {
         operations::approve_disclosure::operation(),
         operations::export_disclosure::operation(),
         operations::publish_release::operation(),
+        operations::receive_message::operation(),
         operations::list_dead_letters::operation(),
         operations::resend_dead_letter::operation(),
         operations::list_flows::operation(),

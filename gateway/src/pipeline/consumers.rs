@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
-use gateway_policy::Choices;
+use gateway_policy::{Choices, Conditions, Label};
 use moka::sync::Cache;
 
 use super::error::Refusal;
+use crate::boundary::{Exposed, Received};
 use crate::store::crypto::{ConsumerKey, MasterKey, new_pseudonym};
-use crate::store::{Change, ConsumerRecord, Digest, Store, Uid};
+use crate::store::{Change, ConsumerRecord, Digest, Exposure, Store, Uid};
 
 /// A consumer of a brand, with what a decision needs to know.
 pub struct Consumer {
@@ -27,6 +28,20 @@ pub struct Consumer {
     pub key: ConsumerKey,
     engaged: AtomicBool,
     choices: ArcSwap<Choices>,
+    known: Mutex<Known>,
+    /// Held while a message is merged into what stands.
+    pub(super) receiving: tokio::sync::Mutex<()>,
+}
+
+/// What partners have of the consumer, and sent.
+#[derive(Default)]
+struct Known {
+    /// By partner.
+    exposed: HashMap<String, Arc<Exposed>>,
+    /// What of that no committed row says yet.
+    unwritten: Vec<Exposure>,
+    /// By plugin.
+    received: HashMap<String, Arc<Received>>,
 }
 
 impl Consumer {
@@ -43,6 +58,62 @@ impl Consumer {
     /// What the consumer chose, as it stands now.
     pub fn choices(&self) -> Arc<Choices> {
         self.choices.load_full()
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a partner already received of the consumer.
+    pub fn exposed(&self, partner: &str) -> Arc<Exposed> {
+        self.known().exposed.get(partner).cloned().unwrap_or_default()
+    }
+
+    /// Takes in that a partner is about to receive these labels; what is to be committed with the row that says
+    /// so. None where the partner received something since `seen`: then the decision was made on too little.
+    pub fn expose<'l>(
+        &self,
+        partner: &str,
+        seen: &Arc<Exposed>,
+        labels: impl Iterator<Item = &'l Label>,
+        conditions: &Conditions,
+    ) -> Option<Vec<Exposure>> {
+        let mut known = self.known();
+        let stands = known.exposed.get(partner).cloned().unwrap_or_default();
+        if stands != *seen {
+            return None;
+        }
+        let mut next = (*stands).clone();
+        let new = next.add(partner, labels, conditions);
+        if !new.is_empty() {
+            let exposure = |what| Exposure { consumer: self.id, partner: partner.to_owned(), what };
+            known.unwritten.extend(new.into_iter().map(exposure));
+            known.exposed.insert(partner.to_owned(), Arc::new(next));
+        }
+        Some(known.unwritten.iter().filter(|exposure| exposure.partner == partner).cloned().collect())
+    }
+
+    /// These are committed.
+    pub fn exposures_written(&self, written: &[Exposure]) {
+        if !written.is_empty() {
+            self.known().unwritten.retain(|exposure| !written.contains(exposure));
+        }
+    }
+
+    /// What a plugin received of the consumer.
+    pub fn received(&self, plugin: &str) -> Option<Arc<Received>> {
+        self.known().received.get(plugin).cloned()
+    }
+
+    /// By plugin.
+    pub fn all_received(&self) -> Vec<(String, Arc<Received>)> {
+        let known = self.known();
+        known.received.iter().map(|(plugin, received)| (plugin.clone(), Arc::clone(received))).collect()
+    }
+
+    /// Called once it is committed.
+    pub fn set_received(&self, plugin: &str, received: Received) {
+        self.known().received.insert(plugin.to_owned(), Arc::new(received));
     }
 }
 
@@ -127,6 +198,22 @@ impl Consumers {
         }
     }
 
+    /// The consumer with this name in the ledger.
+    pub async fn by_pseudonym(
+        &self,
+        store: &dyn Store,
+        master: &MasterKey,
+        pseudonym: &Uid,
+    ) -> Result<Option<Arc<Consumer>>, Refusal> {
+        match store.consumer_by_pseudonym(pseudonym).await? {
+            None => Ok(None),
+            Some(record) => match self.by_id.get(&record.id) {
+                Some(known) => Ok(Some(known)),
+                None => self.admit(store, master, record).await.map(Some),
+            },
+        }
+    }
+
     /// The consumer of a stored row.
     pub async fn by_id(
         &self,
@@ -154,6 +241,7 @@ impl Consumers {
             })?;
         let _unchanged = self.changing.read().await;
         let choices = read_choices(store, &record.brand, &record.subject).await?;
+        let known = read_known(store, record.id, &key).await?;
         let fresh = Arc::new(Consumer {
             id: record.id,
             brand: record.brand,
@@ -162,6 +250,8 @@ impl Consumers {
             key,
             engaged: AtomicBool::new(record.engaged),
             choices: ArcSwap::from_pointee(choices),
+            known: Mutex::new(known),
+            receiving: tokio::sync::Mutex::default(),
         });
         let shared = self.one_of_it(fresh);
         self.by_subject.insert(shared.subject, Arc::clone(&shared));
@@ -198,6 +288,34 @@ impl Consumers {
         consumer.choices.store(Arc::new(choices.clone()));
         Ok(choices)
     }
+}
+
+/// The place of what a plugin received of a consumer: associated data of its encryption.
+pub(super) fn received_place(plugin: &str) -> String {
+    format!("received/{plugin}")
+}
+
+async fn read_known(store: &dyn Store, consumer: i64, key: &ConsumerKey) -> Result<Known, Refusal> {
+    let damaged = || {
+        tracing::error!("what is kept of a consumer is damaged; nothing of theirs flows");
+        Refusal::Internal
+    };
+    let kept = store.kept(consumer).await?;
+    let mut by_partner: HashMap<String, Vec<String>> = HashMap::new();
+    for (partner, what) in kept.exposures {
+        by_partner.entry(partner).or_default().push(what);
+    }
+    let mut known = Known::default();
+    for (partner, kept) in by_partner {
+        let exposed = Exposed::read(kept.iter().map(String::as_str)).ok_or_else(damaged)?;
+        known.exposed.insert(partner, Arc::new(exposed));
+    }
+    for (plugin, payload) in kept.received {
+        let text = key.open(&received_place(&plugin), &payload).map_err(|_| damaged())?;
+        let received: Received = serde_json::from_slice(&text).map_err(|_| damaged())?;
+        known.received.insert(plugin, Arc::new(received));
+    }
+    Ok(known)
 }
 
 pub(super) async fn read_choices(

@@ -14,7 +14,7 @@ use super::gateway::Gateway;
 use super::ledger::Row;
 use super::model::{DecisionView, Provenance};
 use super::registry::LiveConnection;
-use crate::boundary::{Moment, Subject, from_decide, let_ask, toward_plugin};
+use crate::boundary::{Moment, Subject, from_decide, let_ask};
 use crate::plugin_host::Budget;
 use crate::store::crypto::{format_digest, format_uid};
 use crate::store::{Acceptance, CallRecord, DecisionRecord, NewEvent, Stage, Uid};
@@ -115,9 +115,11 @@ impl Gateway {
             };
         }
         let plugins = record.work.clone();
+        let exposures = call.exposures.clone();
         let tally = Tally::of(&call.flows);
         match self.store.accept_decided(record, call.clone()).await? {
             Acceptance::New { work } => {
+                asked.consumer.exposures_written(&exposures);
                 self.tally(&tally);
                 self.stored(&asked.consumer, Arc::clone(&asked.event), plugins, work);
                 Ok(view)
@@ -155,8 +157,7 @@ impl Gateway {
             engaged: consumer.engaged() || event.event.engages,
         };
         let Some(declared) = live.connection.release.hooks.get(*hook) else { return Err(Refusal::Internal) };
-        let identity = self.identity(live, consumer, event);
-        let toward = toward_plugin(&live.connection, *hook, declared, &identity.view(event), subject, moment);
+        let (toward, exposures) = self.toward(live, *hook, declared, consumer, event, subject, moment);
         let mut flow =
             row.record(Stage::Call, Flow::Decide, toward.recipient, toward.verdicts, toward.facts, "ran");
         let input = match toward.input {
@@ -190,7 +191,10 @@ impl Gateway {
             Err(Failed { code, broken }) => {
                 self.note_failure(live, now_ms, &code, broken);
                 flow.outcome = code;
-                return self.no_answer(asked, flow, log);
+                // The plugin read what it was given, whatever came of it.
+                let (mut outcome, view) = self.no_answer(asked, flow, log)?;
+                outcome.record.exposures = exposures;
+                return Ok((outcome, view));
             }
         };
         live.breaker.succeeded();
@@ -214,9 +218,10 @@ impl Gateway {
                 }
             }
         };
-        let mut outcome = self.outcome(&row, flow, checked, consumer, event)?;
+        let mut outcome = self.outcome(&row, flow, checked, consumer, event.accepted_ms)?;
         outcome.record.log = log;
         outcome.record.decision = Some(decision_record(asked, &view)?);
+        outcome.record.exposures.extend(exposures);
         Ok((outcome, view))
     }
 
@@ -228,8 +233,7 @@ impl Gateway {
     ) -> Result<(CallOutcome, DecisionView), Refusal> {
         let view = DecisionView::none(flow.outcome.clone());
         let decision = Some(decision_record(asked, &view)?);
-        let record =
-            CallRecord { work: None, flows: vec![flow], deliveries: vec![], returns: vec![], decision, log };
+        let record = CallRecord { flows: vec![flow], decision, log, ..CallRecord::default() };
         Ok((CallOutcome { record, deliveries: vec![] }, view))
     }
 

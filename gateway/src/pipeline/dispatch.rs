@@ -15,11 +15,14 @@ use super::gateway::Gateway;
 use super::ledger::Row;
 use super::registry::LiveConnection;
 use crate::boundary::{
-    Checked, Crossing, EventView, Moment, Subject, Violation, from_share, let_ask, toward_plugin,
+    Checked, Crossing, EventView, Exposed, Hook, Moment, PlannedDelivery, Received, Subject, TowardPlugin,
+    Violation, from_share, let_ask, toward_plugin,
 };
 use crate::plugin_host::{Budget, Call, CallError};
 use crate::store::crypto::{format_digest, format_uid};
-use crate::store::{CallRecord, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, Uid, WorkRecord};
+use crate::store::{
+    CallRecord, Exposure, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, Uid, WorkRecord,
+};
 
 /// Pieces of work that one read of the store brings at most.
 const READ: u32 = 256;
@@ -181,9 +184,8 @@ impl Gateway {
             engaged: due.consumer.engaged(),
         };
         let Some(hook_data) = live.connection.release.hooks.get(hook) else { return Err(Refusal::Internal) };
-        let identity = self.identity(live, &due.consumer, &due.event);
-        let toward =
-            toward_plugin(&live.connection, hook, hook_data, &identity.view(&due.event), subject, moment);
+        let (toward, exposures) =
+            self.toward(live, hook, hook_data, &due.consumer, &due.event, subject, moment);
         let row = Row::of_call(self, &live.connection, &due.consumer, &due.event, moment);
         let mut flow =
             row.record(Stage::Call, Flow::Share, toward.recipient, toward.verdicts, toward.facts, "ran");
@@ -213,10 +215,48 @@ impl Gateway {
                     flow.outcome = Failed::of_call(error).code;
                     return self.defer(&due, now_ms + wait, 1, flow).await;
                 }
-                self.judge_share(live, &due, &row, flow, &toward.crossing, subject, moment, call)?
+                let mut outcome =
+                    self.judge_share(live, &due, &row, flow, &toward.crossing, subject, moment, call)?;
+                outcome.record.exposures.extend(exposures);
+                outcome
             }
         };
-        self.commit(outcome).await.map(drop)
+        let exposures = outcome.record.exposures.clone();
+        self.commit(outcome).await?;
+        due.consumer.exposures_written(&exposures);
+        Ok(())
+    }
+
+    /// Decides toward a plugin, on what its partner has received by now, and takes in what it is about to.
+    #[allow(clippy::too_many_arguments)] // one call's whole context, used once
+    pub(super) fn toward(
+        &self,
+        live: &LiveConnection,
+        hook_index: usize,
+        hook: &Hook,
+        consumer: &Consumer,
+        event: &StoredEvent,
+        subject: Subject<'_>,
+        moment: Moment,
+    ) -> (TowardPlugin, Vec<Exposure>) {
+        let identity = self.identity(live, consumer, event);
+        let connection = &live.connection;
+        let partner = &*connection.partner.name;
+        let received = consumer.received(&connection.plugin);
+        loop {
+            let exposed = consumer.exposed(partner);
+            let view = identity.view(event, received.as_deref(), &exposed);
+            let toward = toward_plugin(&self.book, connection, hook_index, hook, &view, subject, moment);
+            if toward.input.is_err() {
+                return (toward, Vec::new());
+            }
+            let crossing = &toward.crossing;
+            let labels = crossing.readable(hook).collect::<Vec<_>>();
+            // What a partner receives only grows, so this ends.
+            if let Some(new) = consumer.expose(partner, &exposed, labels.iter(), crossing.conditions()) {
+                return (toward, new);
+            }
+        }
     }
 
     /// Checks what a call gave back, and puts together what is to be committed.
@@ -247,7 +287,7 @@ impl Gateway {
             }
             Ok(checked) => {
                 live.breaker.succeeded();
-                let mut outcome = self.outcome(row, flow, checked, &due.consumer, &due.event)?;
+                let mut outcome = self.outcome(row, flow, checked, &due.consumer, due.event.accepted_ms)?;
                 outcome.record.work = Some(due.id);
                 outcome.record.log = log;
                 Ok(outcome)
@@ -262,17 +302,10 @@ impl Gateway {
         flow: FlowRecord,
         checked: Checked,
         consumer: &Arc<Consumer>,
-        event: &Arc<StoredEvent>,
+        accepted_ms: i64,
     ) -> Result<CallOutcome, Refusal> {
         let facts = Facts::from_bits(flow.facts);
-        let mut record = CallRecord {
-            work: None,
-            flows: vec![flow],
-            deliveries: vec![],
-            returns: vec![],
-            decision: None,
-            log: None,
-        };
+        let mut record = CallRecord { flows: vec![flow], ..CallRecord::default() };
         if !checked.verdicts.is_empty() {
             let outcome = if checked.returned.is_some() { "returned" } else { "withheld" };
             let mut back =
@@ -294,6 +327,7 @@ impl Gateway {
         }
         let mut deliveries = Vec::with_capacity(checked.deliveries.len());
         for (index, planned) in checked.deliveries.into_iter().enumerate() {
+            record.exposures.extend(expose_request(consumer, &planned));
             let id = self.delivery_id(row, index);
             let text = serde_json::to_vec(&planned).map_err(|_| Refusal::Internal)?;
             record.deliveries.push(NewDelivery {
@@ -311,7 +345,7 @@ impl Gateway {
                 brand: row.brand.to_owned(),
                 plugin: row.plugin.to_owned(),
                 event: row.event,
-                accepted_ms: event.accepted_ms,
+                accepted_ms,
                 attempt: 0,
                 consumer: Arc::clone(consumer),
                 planned: Arc::new(planned),
@@ -447,7 +481,23 @@ impl Gateway {
                 "event-id",
                 &[connection.brand.as_bytes(), connection.plugin.as_bytes(), &event.key],
             ),
-            consumer: short("pseudonym", &[&consumer.pseudonym, connection.partner.name.as_bytes()]),
+            consumer: self.handle_of(live, consumer),
+        }
+    }
+
+    /// The pseudonym by which a partner knows a consumer.
+    pub(super) fn handle_of(&self, live: &LiveConnection, consumer: &Consumer) -> String {
+        format_uid(&self.master.handle(&live.connection.partner.name, &consumer.pseudonym))
+    }
+}
+
+/// Takes in that the partner is about to receive what a request carries, whether or not it is sent in the end.
+fn expose_request(consumer: &Consumer, planned: &PlannedDelivery) -> Vec<Exposure> {
+    let labels = || planned.carried.iter().flat_map(|carried| carried.labels.iter());
+    loop {
+        let seen = consumer.exposed(&planned.partner);
+        if let Some(new) = consumer.expose(&planned.partner, &seen, labels(), &planned.conditions) {
+            return new;
         }
     }
 }
@@ -475,7 +525,12 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    pub(super) fn view<'a>(&'a self, stored: &'a StoredEvent) -> EventView<'a> {
+    pub(super) fn view<'a>(
+        &'a self,
+        stored: &'a StoredEvent,
+        received: Option<&'a Received>,
+        exposed: &'a Exposed,
+    ) -> EventView<'a> {
         EventView {
             id: &self.event,
             kind: &stored.event.kind,
@@ -483,6 +538,8 @@ impl Identity {
             consumer: &self.consumer,
             accepted_ms: stored.accepted_ms,
             data: &stored.data,
+            received,
+            exposed,
         }
     }
 }
@@ -515,14 +572,7 @@ impl CallOutcome {
     /// Only a row: nothing came of the call.
     fn only(work: i64, flow: FlowRecord) -> Self {
         Self {
-            record: CallRecord {
-                work: Some(work),
-                flows: vec![flow],
-                deliveries: vec![],
-                returns: vec![],
-                decision: None,
-                log: None,
-            },
+            record: CallRecord { work: Some(work), flows: vec![flow], ..CallRecord::default() },
             deliveries: vec![],
         }
     }

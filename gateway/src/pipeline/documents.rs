@@ -25,8 +25,20 @@ pub struct ConnectionDocument {
 pub struct Secrets {
     /// By the manifest's names.
     pub named: BTreeMap<String, String>,
-    /// Standard Webhooks key, `whsec_` and Base64.
+    /// Standard Webhooks key, `whsec_` and Base64: signs what goes to the partner.
     pub signing: String,
+    /// Keys that verify what comes from the partner, the newest first: others than the one above, so that what
+    /// the gateway sent can not be sent back to it.
+    pub inbound: Vec<InboundSecret>,
+}
+
+/// A key that verifies a partner's messages.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct InboundSecret {
+    /// `whsec_` and Base64.
+    pub secret: String,
+    /// Milliseconds since the Unix epoch until which it is taken; none: until it is rotated.
+    pub until_ms: Option<i64>,
 }
 
 impl std::fmt::Debug for Secrets {

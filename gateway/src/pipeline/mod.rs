@@ -16,6 +16,7 @@ mod error;
 mod event;
 mod flows;
 mod gateway;
+mod inbound;
 mod keys;
 mod ledger;
 mod model;

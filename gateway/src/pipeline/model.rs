@@ -40,6 +40,9 @@ pub struct PartnerInput {
     /// Whether the platform or a brand gets something of value for data shared with this partner.
     #[serde(default)]
     pub consideration: bool,
+    /// Ed25519 public keys that the partner signs messages with (Standard Webhooks `v1a`): `whpk_` and Base64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub webhook_keys: Vec<String>,
 }
 
 /// A partner with its contracts.
@@ -76,7 +79,8 @@ pub struct ContractInput {
 pub struct ConnectionInput {
     /// A release of the plugin: its version, or the SHA-256 of its component in hexadecimal.
     pub release: String,
-    /// For each hook, `share EVENT-TYPE` or `decide SLOT`, the declared fields that the brand agrees to.
+    /// For each hook, `share EVENT-TYPE`, `decide SLOT` or `receive`, the declared fields that the brand agrees to;
+    /// for each combination, `combine INTO`, all that it is of.
     #[serde(default)]
     pub grant: BTreeMap<String, BTreeSet<String>>,
     /// Valid against the plugin's settings schema.
@@ -89,6 +93,9 @@ pub struct ConnectionInput {
     /// Slots of this plugin that are promotional (clause choice.marketing).
     #[serde(default)]
     pub promotional: BTreeSet<String>,
+    /// Makes a new secret for the partner's messages; the one before is taken for another day.
+    #[serde(default)]
+    pub rotate_inbound_secret: bool,
 }
 
 fn empty_object() -> Value {
@@ -121,6 +128,10 @@ pub struct ConnectionView {
     /// Standard Webhooks secret for the partner to verify requests with. Shown once, when it is made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing_secret: Option<String>,
+    /// Standard Webhooks secret for the partner to sign its messages with, where the plugin takes any. Shown
+    /// once, when it is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inbound_secret: Option<String>,
 }
 
 /// A published release.
@@ -138,8 +149,10 @@ pub struct ReleaseView {
     pub size: u64,
     /// RFC 3339.
     pub published: String,
-    /// `share EVENT-TYPE` and `decide SLOT`, each with its declared fields.
+    /// `share EVENT-TYPE`, `decide SLOT` and `receive`, each with its declared fields.
     pub hooks: BTreeMap<String, Vec<DeclaredField>>,
+    /// `combine INTO`, each with what it is of.
+    pub combinations: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A declared field.
@@ -196,8 +209,8 @@ pub struct FlowView {
     pub id: String,
     /// RFC 3339.
     pub at: String,
-    /// `call` (toward a plugin), `delivery` (toward a partner's endpoint), `return` (toward the brand),
-    /// `aggregate` (a statistic) or `disclose` (an export to an authority).
+    /// `call` (toward a plugin), `delivery` (toward a partner's endpoint), `return` (toward the brand), `receive`
+    /// (from a partner), `aggregate` (a statistic) or `disclose` (an export to an authority).
     pub stage: String,
     pub flow: String,
     pub recipient: String,
@@ -259,7 +272,7 @@ pub struct FlowFilter {
     pub category: Option<String>,
     /// `share`, `decide`, `return`, …
     pub flow: Option<String>,
-    /// `call`, `delivery`, `return`, `aggregate` or `disclose`.
+    /// `call`, `delivery`, `return`, `receive`, `aggregate` or `disclose`.
     pub stage: Option<String>,
     /// `allow`, `transform` or `withhold`: rows with at least one such verdict.
     pub verdict: Option<String>,
@@ -315,6 +328,21 @@ pub struct ConsumerView {
     pub events: Vec<StoredEventView>,
     /// The newest returned fields, newest first.
     pub returned: Vec<ReturnView>,
+    /// What plugins received of the consumer from their partners, by plugin; what may not be used is left out.
+    pub received: BTreeMap<String, ReceivedView>,
+}
+
+/// What a plugin received of a consumer.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ReceivedView {
+    #[schema(value_type = Object)]
+    pub value: Value,
+    /// Each field with its labels.
+    #[schema(value_type = Object)]
+    pub labels: BTreeMap<String, LabelSet>,
+    /// What held when the data that it derives from was collected.
+    #[schema(value_type = Object)]
+    pub conditions: Conditions,
 }
 
 /// A stored event with the labels of its fields.

@@ -14,7 +14,9 @@ use super::gateway::Gateway;
 use super::model::{Preview, PreviewCounts, PreviewEndpoint, PreviewField, PreviewHook};
 use super::publish::declared_field;
 use super::registry::LiveRelease;
-use crate::boundary::{Connection, Grant, Hook, HookField, Subject, grant_key, toward_plugin};
+use crate::boundary::{
+    Connection, Exposed, Grant, Hook, HookField, Subject, combine_key, grant_key, toward_plugin,
+};
 
 /// Events that a preview looks at.
 const EVENTS: u32 = 100;
@@ -99,7 +101,24 @@ impl Gateway {
             endpoints,
             last_events,
         };
-        preview.sentences = sentences(&preview, &partner.record.display_name, partner.record.region.as_str());
+        let granted = connection.granted_combinations().map(combine_key).collect::<BTreeSet<_>>();
+        let combines = manifest.combine.iter().zip(&live.release.combinations);
+        let combines = combines
+            .map(|(declared, combination)| {
+                let key = combine_key(combination);
+                let of = declared.of.join(" and ");
+                let (into, why) = (&declared.into, &declared.why);
+                if granted.contains(&key) {
+                    format!("It combines {of} in {into} ({why}).")
+                } else {
+                    format!(
+                        "It would combine {of} in {into} ({why}); that is not granted, so they do not meet."
+                    )
+                }
+            })
+            .collect();
+        preview.sentences =
+            sentences(&preview, &partner.record.display_name, partner.record.region.as_str(), combines);
         Ok(preview)
     }
 
@@ -134,7 +153,9 @@ impl Gateway {
         let mut contract = None;
         for label in field.labels.iter() {
             let standing = partner.standing(purpose, label.category, now_ms);
-            if standing.recipient == Recipient::ThirdParty {
+            if flow == Flow::Receive {
+                recipient = Recipient::Brand;
+            } else if standing.recipient == Recipient::ThirdParty {
                 recipient = Recipient::ThirdParty;
             }
             contract = partner
@@ -142,9 +163,9 @@ impl Gateway {
                 .iter()
                 .find(|(_, contract)| contract.covers(purpose, label.category, now_ms))
                 .map(|(name, _)| name.clone());
-            let compiled = current.and_then(|version| {
-                self.book.compiled(version, flow, standing.recipient, purpose, label.category)
-            });
+            let to = if flow == Flow::Receive { Recipient::Brand } else { standing.recipient };
+            let compiled =
+                current.and_then(|version| self.book.compiled(version, flow, to, purpose, label.category));
             if let Some(compiled) = compiled {
                 allowed_by.extend(compiled.permitting_clauses().map(|clause| clause.as_str().to_owned()));
                 withheld_by.extend(compiled.forbidding_clauses().map(|clause| clause.as_str().to_owned()));
@@ -192,7 +213,9 @@ impl Gateway {
                 if hook.event() != stored.event.kind {
                     continue;
                 }
-                let toward = toward_plugin(connection, index, hook, &identity.view(&stored), subject, moment);
+                let (received, exposed) = (consumer.received(&connection.plugin), Exposed::default());
+                let view = identity.view(&stored, received.as_deref(), &exposed);
+                let toward = toward_plugin(&self.book, connection, index, hook, &view, subject, moment);
                 counts.calls += usize::from(toward.input.is_ok());
                 for verdict in &toward.verdicts {
                     let Some(field) =
@@ -214,12 +237,23 @@ impl Gateway {
 }
 
 /// The whole of it in plain words.
-fn sentences(preview: &Preview, partner: &str, region: &str) -> Vec<String> {
+fn sentences(preview: &Preview, partner: &str, region: &str, combines: Vec<String>) -> Vec<String> {
     let mut text = vec![format!(
         "{} of {partner} ({region}) would work for the purpose {}; what {partner} does with the data is governed by {}.",
         preview.plugin, preview.purpose, preview.privacy_policy
     )];
     for hook in &preview.hooks {
+        if hook.hook == "receive" {
+            let accepted = hook.fields.iter().filter(|field| field.granted);
+            let names = accepted.map(|field| field.declared.field.clone()).collect::<Vec<_>>();
+            if !names.is_empty() {
+                text.push(format!(
+                    "{partner} sends {} of a consumer, which is kept for that consumer at this brand alone.",
+                    names.join(", ")
+                ));
+            }
+            continue;
+        }
         let when = match hook.hook.split_once(' ') {
             Some(("decide", slot)) => format!("When the slot {slot} asks"),
             Some((_, event)) => format!("On each {event}"),
@@ -262,6 +296,9 @@ fn sentences(preview: &Preview, partner: &str, region: &str) -> Vec<String> {
             "It may ask for statistics over many consumers at once, which {partner} then has; they say nothing of one of them."
         ));
     }
-    text.push("It combines nothing with the partner's own data.".to_owned());
+    if combines.is_empty() {
+        text.push("It combines nothing with the partner's own data.".to_owned());
+    }
+    text.extend(combines);
     text
 }

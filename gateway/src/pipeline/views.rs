@@ -12,9 +12,9 @@ use super::event;
 use super::flows::page_size;
 use super::gateway::Gateway;
 use super::keys::may_choose;
-use super::model::{Caller, ConsumerView, DeadLetterView, Page, ReturnView, StoredEventView};
+use super::model::{Caller, ConsumerView, DeadLetterView, Page, ReceivedView, ReturnView, StoredEventView};
 use super::registry::rfc3339;
-use crate::boundary::{Integration, Question, Returned, Subject, base_facts};
+use crate::boundary::{Integration, Question, Received, Returned, Subject, base_facts};
 use crate::store::crypto::{format_uid, parse_uid};
 use crate::store::{DeliveryState, EventRecord, ReturnRecord};
 
@@ -103,6 +103,18 @@ impl Gateway {
                 .iter()
                 .filter_map(|record| self.return_view(&known, record).transpose())
                 .collect::<Result<_, _>>()?,
+            received: known
+                .all_received()
+                .into_iter()
+                .filter(|(plugin, received)| {
+                    let labels = received.labels.values();
+                    self.may_use(Flow::Receive, &known, plugin, &received.conditions, labels)
+                })
+                .map(|(plugin, received)| {
+                    let Received { value, labels, conditions } = (*received).clone();
+                    (plugin, ReceivedView { value, labels, conditions })
+                })
+                .collect(),
         })
     }
 
@@ -219,6 +231,17 @@ impl Gateway {
         conditions: &Conditions,
         labels: impl Iterator<Item = &'l LabelSet>,
     ) -> bool {
+        self.may_use(Flow::Return, consumer, plugin, conditions, labels)
+    }
+
+    fn may_use<'l>(
+        &self,
+        flow: Flow,
+        consumer: &Consumer,
+        plugin: &str,
+        conditions: &Conditions,
+        labels: impl Iterator<Item = &'l LabelSet>,
+    ) -> bool {
         let registry = self.registry.load();
         let releases = registry.releases_of(plugin);
         let Some(live) = releases.first() else { return false };
@@ -229,7 +252,7 @@ impl Gateway {
         let integration =
             Integration { plugin, purpose, partner, switched_on: true, promotional: false, by_sms: false };
         let facts = base_facts(subject, integration);
-        let question = Question { flow: Flow::Return, purpose, partner, to_brand: true };
+        let question = Question { flow, purpose, partner, to_brand: true };
         let now_ms = self.clock.now_ms();
         let moment = self.book.moment(now_ms, now_ms);
         let mut labels = labels.flat_map(LabelSet::iter);

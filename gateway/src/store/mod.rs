@@ -74,6 +74,10 @@ pub trait Store: Send + Sync {
     async fn consumer(&self, brand: &str, subject: &Digest) -> Result<Option<ConsumerRecord>, StoreError>;
     /// Finds the consumer by row.
     async fn consumer_by_id(&self, id: i64) -> Result<Option<ConsumerRecord>, StoreError>;
+    /// Finds the consumer by the ledger's name.
+    async fn consumer_by_pseudonym(&self, pseudonym: &Uid) -> Result<Option<ConsumerRecord>, StoreError>;
+    /// What partners received of the consumer, and what plugins received from them.
+    async fn kept(&self, consumer: i64) -> Result<Kept, StoreError>;
     /// What the consumer chose: a JSON document. Kept by the keyed digest of the subject, so that it
     /// survives the consumer's deletion.
     async fn choices(&self, brand: &str, subject: &Digest) -> Result<Option<String>, StoreError>;
@@ -124,7 +128,7 @@ pub trait Store: Send + Sync {
 
     /// Commits flows, outcome, outbox and decision, and marks the work done: in one transaction, before
     /// anything is released. `false`, and nothing written, where the work was done already or the
-    /// event's decision for that slot is recorded already.
+    /// event's decision for that slot is recorded already, or the message was taken already.
     async fn record_call(&self, call: CallRecord) -> Result<bool, StoreError>;
     /// The recorded answer for an event and a slot.
     async fn decision(&self, event_key: &Digest, slot: &str) -> Result<Option<DecisionRecord>, StoreError>;
@@ -157,6 +161,8 @@ pub trait Store: Send + Sync {
     /// Returned fields of one consumer, newest first.
     async fn consumer_returns(&self, consumer: i64, limit: u32) -> Result<Vec<ReturnRecord>, StoreError>;
 
+    /// Whether a partner's message was taken.
+    async fn knows_message(&self, key: &Digest) -> Result<bool, StoreError>;
     /// Writes rows of the ledger that no call made, and the change that they are part of.
     async fn record_flows(&self, flows: Vec<FlowRecord>, change: Option<Change>) -> Result<(), StoreError>;
 

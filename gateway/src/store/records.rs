@@ -155,6 +155,8 @@ pub enum Stage {
     Delivery,
     /// Toward the brand: what a plugin returned.
     Return,
+    /// From a partner: what its message brought of a consumer.
+    Receive,
     /// Toward whoever asked for a statistic: the answer, or that there is none.
     Aggregate,
     /// Toward an authority: an export.
@@ -163,7 +165,8 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage.
-    pub const ALL: [Self; 5] = [Self::Call, Self::Delivery, Self::Return, Self::Aggregate, Self::Disclose];
+    pub const ALL: [Self; 6] =
+        [Self::Call, Self::Delivery, Self::Return, Self::Receive, Self::Aggregate, Self::Disclose];
 }
 
 impl Stage {
@@ -173,6 +176,7 @@ impl Stage {
             Self::Call => "call",
             Self::Delivery => "delivery",
             Self::Return => "return",
+            Self::Receive => "receive",
             Self::Aggregate => "aggregate",
             Self::Disclose => "disclose",
         }
@@ -231,7 +235,7 @@ pub struct FlowResult {
 }
 
 /// What a call leaves behind, committed at once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct CallRecord {
     /// The work that it does; none for a decision.
     pub work: Option<i64>,
@@ -241,6 +245,47 @@ pub struct CallRecord {
     pub decision: Option<DecisionRecord>,
     /// Log and failure texts, encrypted under the consumer's key; place `log/<flow id>`.
     pub log: Option<NewLog>,
+    /// What the partner now has received of the consumer; what is known already is passed over.
+    pub exposures: Vec<Exposure>,
+    /// The partner's message that it handles; where that was handled already, nothing is written.
+    pub message: Option<NewMessage>,
+    /// What the plugin has received of the consumer from now on.
+    pub received: Option<NewReceived>,
+}
+
+/// One thing that a partner received of a consumer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposure {
+    pub consumer: i64,
+    pub partner: String,
+    /// A label, or a set of collection conditions as JSON.
+    pub what: String,
+}
+
+/// A partner's message that was taken.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// Keyed digest of (brand, plugin, `webhook-id`).
+    pub key: Digest,
+    pub at_ms: i64,
+}
+
+/// What a plugin has received of a consumer from its partner.
+#[derive(Clone, Debug)]
+pub struct NewReceived {
+    pub consumer: i64,
+    pub plugin: String,
+    /// JSON of the values with their labels and conditions, encrypted; place `received/<plugin>`.
+    pub payload: Vec<u8>,
+}
+
+/// What is kept of a consumer beside events.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// (partner, what).
+    pub exposures: Vec<(String, String)>,
+    /// (plugin, payload).
+    pub received: Vec<(String, Vec<u8>)>,
 }
 
 /// Log and failure texts of a call.

@@ -11,6 +11,7 @@ mod kill;
 mod leaks;
 mod lifecycle;
 mod partner_behaviour;
+mod received;
 mod routes;
 mod switches;
 mod worked_out;

@@ -116,6 +116,7 @@ async fn write_partner(operator: &Client, partner: &Partner) -> Result<(), CliEr
         region: partner.region.to_owned(),
         domains: vec![partner.domain.to_owned()],
         consideration: false,
+        webhook_keys: vec![],
     };
     operator.put(&path, &input).await?;
     if let Some(terms) = &partner.contract {
@@ -146,7 +147,14 @@ fn connection(plugin: &str, brand: &Brand, release: &Value) -> Result<Connection
         (json!({}), BTreeMap::new())
     };
     let id = release.get("release").and_then(Value::as_str).unwrap_or_default().to_owned();
-    Ok(ConnectionInput { release: id, grant, settings, secrets, promotional: BTreeSet::new() })
+    Ok(ConnectionInput {
+        release: id,
+        grant,
+        settings,
+        secrets,
+        promotional: BTreeSet::new(),
+        rotate_inbound_secret: false,
+    })
 }
 
 /// What the partner would have given the brand: 128 random bits.

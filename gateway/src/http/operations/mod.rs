@@ -31,5 +31,6 @@ pub(super) mod put_connection;
 pub(super) mod put_contract;
 pub(super) mod put_partner;
 pub(super) mod readyz;
+pub(super) mod receive_message;
 pub(super) mod request_disclosure;
 pub(super) mod resend_dead_letter;

@@ -108,9 +108,9 @@ pub(crate) fn call(consumer: &ConsumerRecord, event: &Uid, work: Option<i64>) ->
             payload: vec![6; 30],
             at_ms: NOW,
         }],
-        decision: None,
         log: Some(NewLog { flow: flow.id, consumer: consumer.id, text: vec![8; 20] }),
         flows: vec![flow],
+        ..CallRecord::default()
     }
 }
 

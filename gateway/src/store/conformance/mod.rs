@@ -36,6 +36,7 @@ pub(crate) async fn all<S: Store, K, F: Future<Output = (S, K)>>(open: impl Fn()
         work_put_off_is_due_later,
         a_call_is_recorded_once,
         a_decision_is_recorded_once,
+        what_partners_received_and_sent_is_kept,
         a_call_leaves_everything_or_nothing,
         an_operation_that_fails_harms_no_other,
         a_delivery_goes_from_attempt_to_attempt_to_its_end,
@@ -301,6 +302,35 @@ async fn a_call_leaves_everything_or_nothing(store: &dyn Store) {
     assert!(store.record_call(whole).await.unwrap());
 }
 
+async fn what_partners_received_and_sent_is_kept(store: &dyn Store) {
+    let (known, other) = (consumer(store, "north", 1).await, consumer(store, "north", 2).await);
+    let found = store.consumer_by_pseudonym(&known.pseudonym).await.unwrap();
+    assert_eq!(found.map(|found| found.id), Some(known.id));
+    assert!(store.consumer_by_pseudonym(&[0; 16]).await.unwrap().is_none());
+    let exposure =
+        |what: &str| Exposure { consumer: known.id, partner: "acme".into(), what: what.to_owned() };
+    let message = |key: u8, payload: u8| CallRecord {
+        exposures: vec![exposure("a"), exposure("a"), exposure("b")],
+        message: Some(NewMessage { key: [key; 32], at_ms: NOW }),
+        received: Some(NewReceived {
+            consumer: known.id,
+            plugin: "loyalty".into(),
+            payload: vec![payload; 9],
+        }),
+        ..CallRecord::default()
+    };
+    assert!(!store.knows_message(&[1; 32]).await.unwrap());
+    assert!(store.record_call(message(1, 1)).await.unwrap());
+    assert!(store.record_call(message(2, 2)).await.unwrap());
+    assert!(!store.record_call(message(1, 3)).await.unwrap(), "a message is taken once");
+    assert!(store.knows_message(&[1; 32]).await.unwrap());
+    let kept = store.kept(known.id).await.unwrap();
+    assert_eq!(kept.exposures, [("acme".to_owned(), "a".to_owned()), ("acme".into(), "b".into())]);
+    assert_eq!(kept.received, [("loyalty".to_owned(), vec![2; 9])]);
+    let nothing = store.kept(other.id).await.unwrap();
+    assert!(nothing.exposures.is_empty() && nothing.received.is_empty());
+}
+
 async fn an_operation_that_fails_harms_no_other(store: &dyn Store) {
     let consumer = consumer(store, "north", 1).await;
     let mut work = Vec::new();
@@ -466,14 +496,7 @@ async fn flows_are_found_by_each_filter(store: &dyn Store) {
         FlowRecord { flow: Flow::Decide, verdicts: vec![], ..base(&north, 4_000) },
     ];
     for row in &rows {
-        let call = CallRecord {
-            work: None,
-            flows: vec![row.clone()],
-            deliveries: vec![],
-            returns: vec![],
-            decision: None,
-            log: None,
-        };
+        let call = CallRecord { flows: vec![row.clone()], ..CallRecord::default() };
         assert!(store.record_call(call).await.unwrap());
     }
     let some = |text: &str| Some(text.to_owned());

@@ -7,7 +7,9 @@ use sqlx::error::BoxDynError;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, SqliteConnection};
 
-use super::super::{CallRecord, DecisionRecord, NewDelivery, NewLog, NewReturn};
+use super::super::{
+    CallRecord, DecisionRecord, Exposure, NewDelivery, NewLog, NewMessage, NewReceived, NewReturn,
+};
 use super::apply::State;
 use super::bulk::{Bulk, Script};
 use super::errors::Trouble;
@@ -25,6 +27,18 @@ static ADD_RETURNS: LazyLock<Bulk> = LazyLock::new(|| {
 });
 static ADD_LOGS: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::insert("call_logs", &["flow", "consumer", "text"], ""));
+
+static ADD_EXPOSURES: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = ["consumer", "partner", "what"];
+    Bulk::insert("exposures", &columns, "ON CONFLICT (consumer, partner, what) DO NOTHING")
+});
+static ADD_MESSAGES: LazyLock<Bulk> =
+    LazyLock::new(|| Bulk::insert("messages", &["key", "at_ms"], "ON CONFLICT (key) DO NOTHING"));
+static PUT_RECEIVED: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = ["consumer", "plugin", "payload"];
+    let tail = "ON CONFLICT (consumer, plugin) DO UPDATE SET payload = excluded.payload";
+    Bulk::insert("received", &columns, tail)
+});
 
 /// A call to be recorded.
 pub(super) struct Offered<'a> {
@@ -62,9 +76,14 @@ pub(super) fn record<'a>(
     let mut requests: Vec<&NewDelivery> = Vec::new();
     let mut returns: Vec<&NewReturn> = Vec::new();
     let mut logs: Vec<&NewLog> = Vec::new();
+    let mut exposures: Vec<&Exposure> = Vec::new();
+    let mut messages: Vec<&NewMessage> = Vec::new();
+    let mut received: Vec<&NewReceived> = Vec::new();
     for Offered { call, flows: shaped, first } in calls {
         let decision = call.decision.as_ref();
+        let taken = |message: &NewMessage| messages.iter().any(|known| known.key == message.key);
         let done = call.work.is_some_and(|work_row| work.contains(&work_row))
+            || call.message.as_ref().is_some_and(taken)
             || decision.is_some_and(|decision| decided.contains(&(decision.event, &decision.slot)));
         answers.push(!done);
         if done {
@@ -81,12 +100,29 @@ pub(super) fn record<'a>(
         requests.extend(&call.deliveries);
         returns.extend(&call.returns);
         logs.extend(&call.log);
+        exposures.extend(&call.exposures);
+        messages.extend(&call.message);
+        received.extend(&call.received);
     }
 
     let work: Vec<i64> = work.into_iter().collect();
     script.write_each(&DELETE_WORK, &work, |arguments, row| arguments.add(*row))?;
     script.write_each(&ADD_DECISIONS, &decisions, bind_decision)?;
     script.write(&ADD_FIRST_DECISIONS, &firsts, bind_decision)?;
+    script.write_each(&ADD_MESSAGES, &messages, |arguments, message| {
+        arguments.add(message.key.as_slice())?;
+        arguments.add(message.at_ms)
+    })?;
+    script.write(&ADD_EXPOSURES, &exposures, |arguments, exposure| {
+        arguments.add(exposure.consumer)?;
+        arguments.add(exposure.partner.as_str())?;
+        arguments.add(exposure.what.as_str())
+    })?;
+    script.write(&PUT_RECEIVED, &received, |arguments, received| {
+        arguments.add(received.consumer)?;
+        arguments.add(received.plugin.as_str())?;
+        arguments.add(received.payload.as_slice())
+    })?;
     deliveries::add(script, state, &requests)?;
     script.write(&ADD_RETURNS, &returns, |arguments, row| {
         arguments.add(row.flow.as_slice())?;

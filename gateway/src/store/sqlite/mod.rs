@@ -35,7 +35,7 @@ use self::writer::Writer;
 use super::{
     Acceptance, ApiKeyRecord, Approval, AttemptResult, CallRecord, Change, ConsumerRecord, DecisionRecord,
     DeliveryRecord, Digest, DisclosureRecord, Document, DocumentKind, EventRecord, FlowQuery, FlowRecord,
-    NewEvent, ReleaseMeta, ReleaseRecord, ReturnRecord, Store, StoreError, Uid, WorkRecord,
+    Kept, NewEvent, ReleaseMeta, ReleaseRecord, ReturnRecord, Store, StoreError, Uid, WorkRecord,
 };
 
 /// Operations that may wait for the writer; beyond it their callers wait to be let in.
@@ -181,6 +181,14 @@ impl Store for SqliteStore {
         reads::consumer_by_id(&self.readers, id).await
     }
 
+    async fn consumer_by_pseudonym(&self, pseudonym: &Uid) -> Result<Option<ConsumerRecord>, StoreError> {
+        reads::consumer_by_pseudonym(&self.readers, pseudonym).await
+    }
+
+    async fn kept(&self, consumer: i64) -> Result<Kept, StoreError> {
+        reads::kept(&self.readers, consumer).await
+    }
+
     async fn choices(&self, brand: &str, subject: &Digest) -> Result<Option<String>, StoreError> {
         reads::choices(&self.readers, brand, subject).await
     }
@@ -312,6 +320,10 @@ impl Store for SqliteStore {
 
     async fn consumer_returns(&self, consumer: i64, limit: u32) -> Result<Vec<ReturnRecord>, StoreError> {
         reads::consumer_returns(&self.readers, consumer, limit).await
+    }
+
+    async fn knows_message(&self, key: &Digest) -> Result<bool, StoreError> {
+        reads::knows_message(&self.readers, key).await
     }
 
     async fn record_flows(&self, flows: Vec<FlowRecord>, change: Option<Change>) -> Result<(), StoreError> {

@@ -240,6 +240,14 @@ pub(super) fn flow(row: &SqliteRow) -> Result<FlowRecord, StoreError> {
     })
 }
 
+/// A partner with what it received, or a plugin with what it received.
+pub(super) type KeptRow = (String, Option<String>, Option<Vec<u8>>);
+
+pub(super) fn kept(row: &SqliteRow) -> Result<KeptRow, StoreError> {
+    let mut columns = Columns::new(row, "exposure or received document");
+    Ok((columns.take()?, columns.take()?, columns.take()?))
+}
+
 fn stage(word: &str) -> Option<Stage> {
     Stage::ALL.into_iter().find(|stage| stage.as_str() == word)
 }
