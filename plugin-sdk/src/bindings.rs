@@ -68,4 +68,12 @@ pub mod asking {
 
 pub use asking::integration::plugin::exchange;
 pub use remembering::integration::plugin::memory;
+/// The interface `aggregates`; a plugin imports it by using it.
+pub mod aggregates {
+    wit_bindgen::generate!({
+        path: "../wit/0.1",
+        world: "imports-aggregates",
+    });
+}
+
 pub use share::integration::plugin::{log, types};

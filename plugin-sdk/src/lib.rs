@@ -89,6 +89,7 @@
 //! - **Nothing lasts from call to call** but what is put into [`memory`].
 //! - A panic ends that call and nothing else; its place is in the [`log`].
 
+pub mod aggregates;
 #[doc(hidden)]
 pub mod bindings;
 mod event;

@@ -28,6 +28,7 @@ pub struct Components {
     pub chat_button: Component,
     pub loyalty_offer: Component,
     pub transcript_quality: Component,
+    pub page_metrics: Component,
     pub hostile: Component,
 }
 
@@ -39,6 +40,7 @@ pub fn components() -> &'static Components {
         chat_button: component("chat-button"),
         loyalty_offer: component("loyalty-offer"),
         transcript_quality: component("transcript-quality"),
+        page_metrics: component("page-metrics"),
         hostile: component("hostile"),
     })
 }

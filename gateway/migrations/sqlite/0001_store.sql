@@ -201,6 +201,49 @@ CREATE TABLE delivery_states (
 CREATE INDEX delivery_states_due ON delivery_states (due_ms) WHERE state = 0;
 CREATE INDEX delivery_states_dead ON delivery_states (brand, uid) WHERE state >= 2;
 
+-- Aggregates ------------------------------------------------------------------------------------------------
+
+-- The answers of one day's events of one type: counted once, and kept as they are.
+CREATE TABLE aggregates (
+    brand TEXT NOT NULL,
+    event TEXT NOT NULL,
+    day TEXT NOT NULL,
+    counted_ms INTEGER NOT NULL,
+    answers BLOB NOT NULL,
+    PRIMARY KEY (brand, event, day)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER aggregates_update BEFORE UPDATE ON aggregates BEGIN SELECT RAISE(ABORT, 'a count is made once'); END;
+
+-- Questions asked: `day` is the day of asking.
+CREATE TABLE aggregate_questions (
+    asker TEXT NOT NULL,
+    brand TEXT NOT NULL,
+    day TEXT NOT NULL,
+    asked INTEGER NOT NULL,
+    PRIMARY KEY (asker, brand, day)
+) STRICT, WITHOUT ROWID;
+
+-- Disclosures -----------------------------------------------------------------------------------------------
+
+-- Who asked for an export to an authority, and who approved it. `subject`: the consumer's keyed digest. `body` and
+-- `approval_body`: reason, scope, authority, reference, persons, encrypted under the master key. They outlive the consumer.
+CREATE TABLE disclosures (
+    id BLOB PRIMARY KEY,
+    brand TEXT NOT NULL,
+    subject BLOB NOT NULL,
+    requested_ms INTEGER NOT NULL,
+    requester TEXT NOT NULL,
+    body BLOB NOT NULL,
+    approved_ms INTEGER,
+    approver TEXT,
+    approval_body BLOB,
+    CHECK (approver IS NULL OR approver <> requester)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER disclosures_update BEFORE UPDATE ON disclosures
+WHEN OLD.approved_ms IS NOT NULL OR NEW.body IS NOT OLD.body OR NEW.requester IS NOT OLD.requester OR NEW.subject IS NOT OLD.subject
+BEGIN SELECT RAISE(ABORT, 'a disclosure is approved once, as it was asked for'); END;
+CREATE TRIGGER disclosures_delete BEFORE DELETE ON disclosures BEGIN SELECT RAISE(ABORT, 'the record of disclosures is append-only'); END;
+
 -- The ledger ------------------------------------------------------------------------------------------------
 
 -- What flows have in common, verdicts above all: a small set of rows, by the SHA-256 of their content.

@@ -7,7 +7,7 @@ use crate::residual::Residual;
 use crate::{Category, Clause, Fact, Purpose, Reason, Verdict};
 
 /// The decision for one (flow, recipient, purpose, category), waiting for facts.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CompiledDecision {
     pub(crate) forbids: Box<[Residual]>,
     pub(crate) permits: Box<[Residual]>,

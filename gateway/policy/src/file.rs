@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::policy::{Effect, Exception, Flow, Reading, Recipient, Scope};
-use crate::{Category, Clause, Fact, Purpose};
+use crate::{Aggregation, Category, Clause, Fact, Purpose};
 
 /// Names written `@name`, for several keys each.
 #[derive(Clone, Copy)]
@@ -25,6 +25,8 @@ pub(crate) struct Policy {
     pub(crate) categories: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     pub(crate) purposes: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    pub(crate) aggregate: Aggregation,
     #[serde(default)]
     pub(crate) rule: Vec<Rule>,
 }

@@ -11,6 +11,7 @@
 //! otherwise, and [`Recorded`] decides what the ledger recorded again.
 
 mod again;
+mod aggregation;
 mod check;
 mod choices;
 mod clause;
@@ -26,6 +27,7 @@ mod taxonomy;
 mod verdict;
 
 pub use again::{Again, Recorded};
+pub use aggregation::Aggregation;
 pub use check::{Difference, Example, Failure, Finding, Flip, Kind, Properties, Report, Size, check, diff};
 pub use choices::{Choices, OptOuts, Permission, PermissionScope};
 pub use clause::Clause;

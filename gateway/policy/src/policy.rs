@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::{Category, Clause, Fact, Purpose, file};
+use crate::{Aggregation, Category, Clause, Fact, Purpose, file};
 
 /// One kind of decision at the boundary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, Deserialize)]
@@ -198,6 +198,7 @@ pub struct Exception {
 pub struct Policy {
     name: String,
     effective: String,
+    aggregation: Aggregation,
     readings: BTreeMap<String, Reading>,
     rules: Vec<Rule>,
 }
@@ -214,6 +215,9 @@ impl Policy {
         if !matches!(date.as_slice(), [y, m, d] if digits(y, 4) && digits(m, 2) && digits(d, 2)) {
             return Err(PolicyError::Head(format!("effective = {:?} is not YYYY-MM-DD", file.effective)));
         }
+        if let Some(fault) = file.aggregate.fault() {
+            return Err(PolicyError::Head(fault.into()));
+        }
         let groups = file::Groups { categories: &file.categories, purposes: &file.purposes };
         let mut rules = Vec::with_capacity(file.rule.len());
         for (index, rule) in file.rule.iter().enumerate() {
@@ -229,7 +233,13 @@ impl Policy {
                 rules.push(Rule { number, effect: rule.effect, scope, clause: rule.clause });
             }
         }
-        Ok(Self { name: file.name, effective: file.effective, readings: file.readings, rules })
+        Ok(Self {
+            name: file.name,
+            effective: file.effective,
+            aggregation: file.aggregate,
+            readings: file.readings,
+            rules,
+        })
     }
 
     /// The policy's name.
@@ -240,6 +250,11 @@ impl Policy {
     /// `YYYY-MM-DD`: the first day (UTC) on which it is in force.
     pub fn effective(&self) -> &str {
         &self.effective
+    }
+
+    /// How statistics over consumers are made.
+    pub fn aggregation(&self) -> &Aggregation {
+        &self.aggregation
     }
 
     /// The rules that apply under the file's readings.

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use gateway_policy::{
-    Category, CompiledDecision, Effect, Fact, Facts, Flow, Label, Origin, Partner, Policy, PolicyError,
-    PolicySet, Purpose, Reason, Recipient, Verdict,
+    Aggregation, Category, CompiledDecision, Effect, Fact, Facts, Flow, Label, Origin, Partner, Policy,
+    PolicyError, PolicySet, Purpose, Reason, Recipient, Verdict,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -71,6 +71,11 @@ impl PolicyBook {
     /// SHA-256 of the file of the version in force now; zeroes where none is.
     pub fn digest(&self, moment: Moment) -> [u8; 32] {
         moment.current.and_then(|index| self.digests.get(index)).copied().unwrap_or_default()
+    }
+
+    /// How aggregates are made, by the version in force now; none: there are none.
+    pub fn aggregation(&self, moment: Moment) -> Option<Aggregation> {
+        moment.current.and_then(|index| self.set.get(index)).map(|policy| *policy.aggregation())
     }
 
     /// How many versions there are.

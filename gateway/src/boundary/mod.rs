@@ -1,6 +1,7 @@
 //! The boundary: the only maker of `Permitted<T>`. It knows the policy, the manifest and the
 //! catalogue; it may not know wasmtime, sqlx, reqwest or axum.
 
+mod aggregate;
 mod book;
 mod combine;
 mod connection;
@@ -12,12 +13,14 @@ pub mod placing;
 mod prepared;
 mod received;
 mod subject;
+mod toward_authority;
 mod toward_partner;
 mod toward_plugin;
 mod toward_receive;
 mod transform;
 mod types;
 
+pub use aggregate::{AggregateQuestion, Aggregates, Countable, MayAsk, Told, let_ask, tell};
 pub use book::{Moment, PolicyBook, Question};
 pub use combine::{Combination, Path, refused_meetings};
 pub use connection::{
@@ -32,6 +35,7 @@ pub use memory::{Memory, MemoryAfter, Recalled, recall};
 pub use permitted::Permitted;
 pub use received::{Exposed, Received};
 pub use subject::{Integration, Subject, base_facts};
+pub use toward_authority::{TowardAuthority, toward_authority};
 pub use toward_partner::{Stays, TowardPartner, toward_partner};
 pub use toward_plugin::{Crossing, Decided, EventView, NotRun, TowardPlugin, toward_plugin, verdicts};
 pub use toward_receive::{MessageView, TowardReceive, toward_receive};

@@ -11,6 +11,11 @@ impl<T> Permitted<T> {
         Self(value)
     }
 
+    /// Adds to the value what is permitted too. Invariant: as for [`Permitted::grant`].
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut T)) {
+        change(&mut self.0);
+    }
+
     /// Looks at the value without moving it on.
     pub fn get(&self) -> &T {
         &self.0

@@ -395,6 +395,7 @@ fn input(
         sealed: of(Access::Sealed).map(|field| field.name.to_string()).collect(),
         settings: connection.settings_text.to_string(),
         memory: memory.map(Recalled::entries),
+        aggregates: None,
     }
 }
 

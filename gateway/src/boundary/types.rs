@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::aggregate::MayAsk;
+
 /// The argument of a hook: the record `event` of `wit/`.
 #[derive(Clone, Debug)]
 pub struct PluginInput {
@@ -22,6 +24,8 @@ pub struct PluginInput {
     /// What the plugin remembers, JSON text by key; none: it does not ask. Withheld and never remembered look
     /// the same: empty.
     pub memory: Option<BTreeMap<String, String>>,
+    /// The call may ask for aggregates.
+    pub aggregates: Option<MayAsk>,
 }
 
 /// The argument of the hook `receive`: the record `message` of `wit/`.

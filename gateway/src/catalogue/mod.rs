@@ -9,6 +9,7 @@ pub mod path;
 mod presence;
 mod problem;
 pub mod schema;
+mod statistics;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub use problem::{Problem, ProblemKind};
 pub(crate) use problem::{explain_invalid, nearest_and_count};
 pub use schema::FieldKind;
 use schema::{MAX_SCHEMA_BYTES, Schema, SchemaFault, SchemaKind};
+pub use statistics::{OTHER, Statistic};
 
 /// Characters of a type's name.
 const MAX_TYPE_CHARS: usize = 128;
@@ -63,6 +65,8 @@ pub struct Field {
     pub public: bool,
     /// What its values are.
     pub kind: FieldKind,
+    /// What it may do in a statistic over consumers (clause share.aggregate).
+    pub statistic: Option<Statistic>,
 }
 
 /// Where a plugin finds what its partner sent of the consumer; no event type has such a property.
@@ -245,6 +249,7 @@ impl EventType {
                     category: leaf.category?.to_string(),
                     public: leaf.public,
                     kind: leaf.kind,
+                    statistic: leaf.statistic.clone(),
                 })
             })
             .collect();

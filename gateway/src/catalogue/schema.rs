@@ -9,6 +9,7 @@ use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Map, Value};
 
 use super::path::{FieldPath, Segment, escape};
+use super::statistics::Statistic;
 
 /// Octets of a schema, written without spaces.
 pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
@@ -32,7 +33,7 @@ const EVENT_ROOT: [&str; 5] = ["$schema", "x-engages", "x-conversation", "x-plat
 const OBJECT: [&str; 5] =
     ["properties", "required", "additionalProperties", "minProperties", "maxProperties"];
 const ARRAY: [&str; 3] = ["items", "minItems", "maxItems"];
-const LEAF: [&str; 13] = [
+const LEAF: [&str; 15] = [
     "x-category",
     "enum",
     "const",
@@ -46,6 +47,8 @@ const LEAF: [&str; 13] = [
     "exclusiveMaximum",
     "multipleOf",
     "x-origin",
+    "x-measure",
+    "x-dimension",
 ];
 
 /// Whose schema it is: what its leaves must say about themselves.
@@ -83,6 +86,8 @@ pub struct Leaf {
     pub public: bool,
     /// What its values are.
     pub kind: FieldKind,
+    /// What it may do in a statistic; of an event only.
+    pub statistic: Option<Statistic>,
 }
 
 /// What the values of a leaf are, as far as its schema says.
@@ -465,13 +470,26 @@ impl Reader {
                 "list strings, numbers or booleans",
             );
         }
+        let statistic = self.statistic(schema, at, path);
         self.leaves.push(Leaf {
             path: FieldPath::from_segments(path),
             category,
             public,
             kind: FieldKind::of(schema),
+            statistic,
         });
         Shape::Leaf
+    }
+
+    fn statistic(&mut self, schema: &Map<String, Value>, at: &str, path: &[Segment]) -> Option<Statistic> {
+        let one_value = self.kind == SchemaKind::Event && !path.contains(&Segment::Each);
+        match Statistic::read(schema, one_value) {
+            Ok(statistic) => statistic,
+            Err((keyword, message, remedy)) => {
+                self.fault("schema-statistic", &format!("{at}/{keyword}"), message, remedy);
+                None
+            }
+        }
     }
 
     fn category(&mut self, key: &Value, at: &str) -> Option<Category> {

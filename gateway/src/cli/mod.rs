@@ -7,6 +7,7 @@ mod client;
 mod compile_component;
 mod contract;
 mod demo;
+mod disclose;
 mod error;
 mod flows;
 mod ingest;
@@ -56,6 +57,8 @@ enum Command {
     #[command(subcommand)]
     Contract(contract::Contract),
     #[command(subcommand)]
+    Disclose(disclose::Disclose),
+    #[command(subcommand)]
     Keys(keys::Keys),
     #[command(subcommand)]
     Plugin(plugin::Plugin),
@@ -102,6 +105,7 @@ async fn run_async(command: Command) -> Result<(), CliError> {
         Command::Brand(command) => command.run().await,
         Command::Partner(command) => command.run().await,
         Command::Contract(command) => command.run().await,
+        Command::Disclose(command) => command.run().await,
         Command::Keys(command) => command.run().await,
         Command::Plugin(command) => command.run().await,
         Command::Flows(command) => command.run().await,

@@ -153,7 +153,8 @@ fn permit(route: &RouteInfo, caller: &Caller, brand: Option<&str>) -> Result<(),
         ),
         // Under a brand's path a partner sees what is its own; the handler narrows to it.
         Role::Partner => (caller.partner.is_some(), true),
-        Role::Operator | Role::Auditor => (true, route.scope == Scope::None),
+        // A brand's path that admits them is open to them for every brand.
+        Role::Operator | Role::Auditor => (true, route.scope != Scope::Partner),
     };
     if holds && covers {
         Ok(())

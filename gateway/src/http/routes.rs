@@ -15,7 +15,7 @@ use crate::pipeline::Role;
 pub enum Scope {
     /// To nothing that the path names. What is answered may still depend on the key.
     None,
-    /// To the path's `{brand}`, for keys of the roles brand and source.
+    /// To the path's `{brand}`, for keys of the roles brand and source; other roles have no brand.
     Brand,
     /// To a partner; what is done is done for that one.
     Partner,
@@ -100,6 +100,11 @@ pub(super) fn all() -> Vec<Operation> {
         operations::link_consumers::operation(),
         operations::get_consumer::operation(),
         operations::list_returns::operation(),
+        operations::get_aggregate::operation(),
+        operations::request_disclosure::operation(),
+        operations::get_disclosure::operation(),
+        operations::approve_disclosure::operation(),
+        operations::export_disclosure::operation(),
         operations::publish_release::operation(),
         operations::receive_message::operation(),
         operations::list_dead_letters::operation(),

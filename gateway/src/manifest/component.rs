@@ -1,6 +1,7 @@
 //! A component's bytes: putting a manifest in, and looking at what a partner sent. It runs nothing
 //! and compiles nothing; every byte of a component is untrusted.
 
+use gateway_policy::{Aggregation, Purpose};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
@@ -239,6 +240,7 @@ fn read(component: &[u8]) -> (Option<Manifest>, Vec<Problem>) {
     if let Some(manifest) = &manifest {
         compare_hooks(manifest, &outline.exports, &mut problems);
         problems.extend(check_exchange(manifest, &outline.imports));
+        check_aggregates(manifest, &outline.imports, &mut problems);
     }
     (manifest, problems)
 }
@@ -247,7 +249,7 @@ fn check_import(name: &str) -> Option<Problem> {
     let at = format!("component, import `{name}`");
     let problem = |code, message: &str, remedy: &str| Some(Problem::new(code, at.clone(), message, remedy));
     match interface::edge(name) {
-        Edge::Ours("log" | "memory" | "exchange" | "types") => None,
+        Edge::Ours("log" | "memory" | "exchange" | "aggregates" | "types") => None,
         Edge::Wasi => problem(
             "wasi-import",
             "a plugin has no WASI: no clock, randomness, files or network of its own",
@@ -258,7 +260,7 @@ fn check_import(name: &str) -> Option<Problem> {
         }
         Edge::Ours(_) | Edge::Foreign => problem(
             "unknown-import",
-            "a plugin imports `log`, `memory`, `exchange` and `types` of `integration:plugin@0.1.0` only",
+            "a plugin imports `log`, `memory`, `exchange`, `aggregates` and `types` of `integration:plugin@0.1.0` only",
             "remove the import",
         ),
     }
@@ -325,6 +327,24 @@ fn check_exchange(manifest: &Manifest, imports: &[String]) -> Option<Problem> {
             "add `reply = \"CATEGORY\"` to the endpoint that is asked, or remove the import",
         )
     })
+}
+
+/// Aggregates are for some purposes only (clause share.aggregate).
+fn check_aggregates(manifest: &Manifest, imports: &[String], problems: &mut Vec<Problem>) {
+    let Some(name) = imports.iter().find(|name| interface::edge(name) == Edge::Ours("aggregates")) else {
+        return;
+    };
+    // A purpose that is none is a problem of its own.
+    let purpose = Purpose::parse(&manifest.plugin.purpose);
+    if purpose.is_ok_and(|purpose| !Aggregation::serves(purpose)) {
+        let served: Vec<_> = Aggregation::purposes().map(|purpose| format!("`{purpose}`")).collect();
+        problems.push(Problem::new(
+            "aggregates-not-for-purpose",
+            format!("component, import `{name}`"),
+            format!("aggregates are for purposes under {}", served.join(", ")),
+            "declare such a purpose, if it is the plugin's, or remove the import",
+        ));
+    }
 }
 
 fn read_manifest(outline: &Outline<'_>, problems: &mut Vec<Problem>) -> Option<Manifest> {

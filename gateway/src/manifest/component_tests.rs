@@ -179,6 +179,24 @@ fn imports_and_exports_outside_the_interface_are_named() {
 }
 
 #[test]
+fn aggregates_are_imported_for_their_purposes_only() {
+    let world = format!("{BOTH} include integration:plugin/imports-aggregates@0.1.0;");
+    for (purpose, expected) in [
+        ("analytics.reporting.content_performance", &[][..]),
+        ("train_ai_system", &[]),
+        ("essential.service.operations.improve", &[]),
+        ("essential.service.operations.support", &["aggregates-not-for-purpose"]),
+        ("marketing", &["aggregates-not-for-purpose"]),
+    ] {
+        let mut manifest = inlined(GOOD);
+        manifest.plugin.purpose = purpose.to_owned();
+        let bytes = embed(&component(&world), &manifest).expect("embeds");
+        let codes: Vec<_> = found(&bytes).into_iter().map(|(code, _)| code).collect();
+        assert_eq!(codes, expected, "{purpose}");
+    }
+}
+
+#[test]
 fn what_componentize_py_adds_is_accepted_by_name() {
     let world = format!("{BOTH} export exports: interface {{ run: func(); }}");
     let bytes = embed(&component(&world), &inlined(GOOD)).expect("embeds");

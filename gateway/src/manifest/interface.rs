@@ -265,7 +265,10 @@ mod tests {
     fn the_interface_parses() {
         let (_, known) = SERVED.as_ref().expect("parses");
         let names: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["types", "log", "exchange", "memory", "share", "decide", "receive", "rights"]);
+        assert_eq!(
+            names,
+            ["types", "log", "exchange", "memory", "aggregates", "share", "decide", "receive", "rights"]
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::gateway::Gateway;
 use super::ledger::Row;
 use super::model::{DecisionView, Provenance};
 use super::registry::LiveConnection;
-use crate::boundary::{Moment, Subject, from_decide};
+use crate::boundary::{Moment, Subject, from_decide, let_ask};
 use crate::plugin_host::Budget;
 use crate::store::crypto::{format_digest, format_uid};
 use crate::store::{Acceptance, CallRecord, DecisionRecord, NewEvent, Stage, Uid};
@@ -189,6 +189,7 @@ impl Gateway {
             flow.outcome = "not-run:breaker-open".into();
             return self.no_answer(asked, flow, None);
         }
+        let input = let_ask(input, &live.connection, || self.aggregates_for(live));
         flow.payload = Some(consumer.key.digest(input.get().fields.as_bytes()));
         let started = Instant::now();
         let budget = Budget::within(deadline.saturating_duration_since(started));

@@ -17,7 +17,7 @@ use super::ledger::Row;
 use super::memories::Turn;
 use super::registry::LiveConnection;
 use crate::boundary::{
-    Checked, Crossing, EventView, Exposed, Moment, Received, Subject, Violation, from_share,
+    Checked, Crossing, EventView, Exposed, Moment, Received, Subject, Violation, from_share, let_ask,
 };
 use crate::plugin_host::{Budget, Call, CallError};
 use crate::store::crypto::{format_digest, format_uid};
@@ -209,6 +209,7 @@ impl Gateway {
                     }
                     return self.commit(CallOutcome::only(due.id, flow)).await.map(drop);
                 }
+                let input = let_ask(input, &live.connection, || self.aggregates_for(live));
                 flow.payload = Some(due.consumer.key.digest(input.get().fields.as_bytes()));
                 let started = Instant::now();
                 let (session, exchanger) =

@@ -88,6 +88,8 @@ pub struct Gateway {
     pub(super) registry: ArcSwap<Registry>,
     /// Held by whoever changes the control plane: one change at a time, each against the newest state.
     pub(super) changing: tokio::sync::Mutex<()>,
+    /// Held by whoever counts an aggregate.
+    pub(super) counting: tokio::sync::Mutex<()>,
     pub(super) consumers: Consumers,
     pub(super) counters: Counters,
     pub(super) work: Queue<i64, DueWork>,
@@ -113,6 +115,7 @@ impl Gateway {
             outbound,
             registry: ArcSwap::default(),
             changing: tokio::sync::Mutex::default(),
+            counting: tokio::sync::Mutex::default(),
             consumers: Consumers::new(tuning.consumer_cache),
             counters: Counters::default(),
             work: Queue::new(),

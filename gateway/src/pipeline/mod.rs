@@ -2,12 +2,14 @@
 //! commits to the ledger before anything is released. It may not know axum, sqlx or wasmtime.
 
 mod accept;
+mod aggregates;
 mod breaker;
 mod consumers;
 mod control;
 mod counts;
 mod decide;
 mod deliver;
+mod disclosures;
 mod dispatch;
 mod documents;
 mod error;
@@ -32,7 +34,12 @@ mod views;
 
 /// The signature of a partner's message, as it came.
 pub use crate::outbound::Signed;
+pub use aggregates::{AggregateGroup, AggregateQuery, AggregateView};
 pub use counts::Counts;
+pub use disclosures::{
+    ApprovalInput, DisclosureExport, DisclosureInput, DisclosureReason, DisclosureStep, DisclosureView,
+    ExportedEvent,
+};
 pub use error::{Problem, Refusal};
 pub use gateway::{Gateway, Parts, StartError, Tuning};
 pub use grant::{FormedField, GrantEntry};

@@ -213,7 +213,8 @@ pub struct FlowView {
     /// RFC 3339.
     pub at: String,
     /// `call` (toward a plugin), `delivery` (toward a partner's endpoint), `exchange` (the same, during a call
-    /// that waits for the answer), `return` (toward the brand) or `receive` (from a partner).
+    /// that waits for the answer), `return` (toward the brand), `receive` (from a partner), `aggregate` (a
+    /// statistic) or `disclose` (an export to an authority).
     pub stage: String,
     pub flow: String,
     pub recipient: String,
@@ -223,8 +224,9 @@ pub struct FlowView {
     pub release: String,
     pub policy: String,
     pub purpose: String,
-    /// The consumer's pseudonym in this ledger.
+    /// The consumer's pseudonym in this ledger; zeros for an aggregate, which is over many.
     pub consumer: String,
+    /// The event; for an export, the disclosure.
     pub event: String,
     pub event_type: String,
     #[schema(value_type = Vec<Object>)]
@@ -232,6 +234,7 @@ pub struct FlowView {
     /// Facts that held.
     pub facts: Vec<String>,
     pub outcome: String,
+    /// Where it goes: the endpoint; for an aggregate the question; for an export the authority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -274,7 +277,7 @@ pub struct FlowFilter {
     pub category: Option<String>,
     /// `share`, `decide`, `return`, …
     pub flow: Option<String>,
-    /// `call`, `delivery`, `exchange`, `return` or `receive`.
+    /// `call`, `delivery`, `exchange`, `return`, `receive`, `aggregate` or `disclose`.
     pub stage: Option<String>,
     /// `allow`, `transform` or `withhold`: rows with at least one such verdict.
     pub verdict: Option<String>,

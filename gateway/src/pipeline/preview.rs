@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use gateway_policy::{Flow, Label, Recipient};
+use gateway_policy::{Aggregation, Flow, Label, Purpose, Recipient};
 
 use super::accept::StoredEvent;
 use super::control::find_release;
@@ -308,6 +308,11 @@ fn sentences(preview: &Preview, partner: &str, region: &str, combines: Vec<Strin
     }
     for endpoint in &preview.endpoints {
         text.push(format!("Requests go to {} ({} {}).", endpoint.name, endpoint.method, endpoint.url));
+    }
+    if Purpose::parse(&preview.purpose).is_ok_and(Aggregation::serves) {
+        text.push(format!(
+            "It may ask for statistics over many consumers at once, which {partner} then has; they say nothing of one of them."
+        ));
     }
     if combines.is_empty() {
         text.push("It combines nothing with the partner's own data.".to_owned());

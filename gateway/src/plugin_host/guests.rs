@@ -71,6 +71,18 @@ pub(super) fn share_with(body: &str, more: &str) -> Guest {
     )
 }
 
+/// The same in a world that imports more; `import` stands before everything else in the module.
+pub(super) fn share_importing(imports: &str, import: &str, body: &str, more: &str) -> Guest {
+    let world = format!(
+        "world it {{ include integration:plugin/share-plugin@0.1.0; include integration:plugin/{imports}@0.1.0; }}"
+    );
+    let module = format!(
+        r#"(module {import} {COMMON} {more} (memory (export "memory") 1)
+          (func (export "integration:plugin/share@0.1.0#on-event") {EVENT} (result i32) {body}))"#
+    );
+    of_world(&world, &module)
+}
+
 pub(super) fn share(body: &str) -> Guest {
     share_with(body, "")
 }

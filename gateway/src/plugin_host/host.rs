@@ -175,8 +175,9 @@ impl PluginHost {
         if let Err(refusal) = output::check_input(limits, &input, "") {
             return Call::refused(refusal);
         }
-        let (event, memory) = output::event(input);
+        let (event, memory, asking) = output::event(input);
         let run = async |store: &mut Store<InstanceState>| {
+            store.data_mut().asking = asking;
             let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
             plugin.integration_plugin_share().call_on_event(&mut *store, &event).await
         };
@@ -213,8 +214,9 @@ impl PluginHost {
         if let Err(refusal) = output::check_input(limits, &input, slot) {
             return Call::refused(refusal);
         }
-        let (event, memory) = output::event(input);
+        let (event, memory, asking) = output::event(input);
         let run = async |store: &mut Store<InstanceState>| {
+            store.data_mut().asking = asking;
             let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
             plugin.integration_plugin_decide().call_decide(&mut *store, slot, &event).await
         };

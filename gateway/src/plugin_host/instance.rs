@@ -8,6 +8,7 @@ use std::time::Instant;
 use wasmtime::component::{Linker, WasmStr};
 use wasmtime::{ResourceLimiter, StoreContextMut, Trap};
 
+use super::aggregates::{self, Asking};
 use super::bindings::Level;
 use super::call::{LogLevel, LogLine};
 use super::exchange::{self, Exchanger, Exchanges};
@@ -21,6 +22,7 @@ pub(super) struct InstanceState {
     pub(super) log: Log,
     pub(super) memory: Remembered,
     pub(super) exchanges: Exchanges,
+    pub(super) asking: Asking,
 }
 
 /// What a call has beside its argument.
@@ -52,6 +54,7 @@ impl InstanceState {
             },
             memory: Remembered::new(limits, beside.memory),
             exchanges: Exchanges::new(limits, beside.exchanger, deadline),
+            asking: Asking::new(None),
         }
     }
 }
@@ -117,13 +120,15 @@ pub(super) struct Log {
     pub(super) dropped: u32,
 }
 
-/// Gives guests what they may import: `log`, `memory`, `exchange`, and `types`, which holds no functions. Nothing else.
+/// Gives guests what they may import: `log`, `memory`, `exchange`, `aggregates`, and `types`, which holds no
+/// functions. Nothing else.
 pub(super) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     linker.instance("integration:plugin/types@0.1.0")?;
     // By hand and not through `bindgen!`, whose log would copy each message before it can be cut.
     linker.instance("integration:plugin/log@0.1.0")?.func_wrap("write", write)?;
     memory::link(linker)?;
-    exchange::link(linker)
+    exchange::link(linker)?;
+    aggregates::link(linker)
 }
 
 fn write(

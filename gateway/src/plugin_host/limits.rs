@@ -210,6 +210,15 @@ pub(super) const LOG_CALL_FUEL: u64 = 200;
 /// The same for one call of any other interface.
 pub(super) const HOST_CALL_FUEL: u64 = LOG_CALL_FUEL;
 
+/// Fixed fuel for one question about aggregates: a row of the ledger and more.
+pub(super) const AGGREGATE_CALL_FUEL: u64 = 10_000;
+
+/// Questions of one call: a report asks a few.
+pub(super) const AGGREGATE_CALLS: u32 = 16;
+
+/// Bytes of each part of a question; no name of the catalogue is longer.
+pub(super) const AGGREGATE_TEXT_BYTES: usize = 256;
+
 /// How much is kept of what the compiling process says when it fails.
 pub(super) const COMPILER_MESSAGE_BYTES: usize = 2 * KIB;
 

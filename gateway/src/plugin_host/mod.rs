@@ -13,6 +13,7 @@
 //! Invariant: nothing that a plugin wrote (failure texts, log lines, traps) is in a `Display` or
 //! `Debug` of this room's types: it can carry a consumer's values.
 
+mod aggregates;
 mod bindings;
 mod cache;
 mod call;

@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 
 use crate::boundary::{Part, PluginInput, PluginMessage, PluginOutcome, PluginRequest};
 
+use super::aggregates::Asking;
 use super::bindings;
 use super::error::CallError;
 use super::limits::Limits;
 
-/// A hook's argument and the memory beside it, from what the boundary permitted; moves, does not copy.
-pub(super) fn event(input: PluginInput) -> (bindings::Event, Option<BTreeMap<String, String>>) {
-    let PluginInput { id, kind, time, consumer, fields, sealed, settings, memory } = input;
-    (bindings::Event { id, kind, time, consumer, fields, sealed, settings }, memory)
+/// A hook's argument, the memory beside it and what its call may ask, from what the boundary permitted; moves, does
+/// not copy.
+pub(super) fn event(input: PluginInput) -> (bindings::Event, Option<BTreeMap<String, String>>, Asking) {
+    let PluginInput { id, kind, time, consumer, fields, sealed, settings, memory, aggregates } = input;
+    let event = bindings::Event { id, kind, time, consumer, fields, sealed, settings };
+    (event, memory, Asking::new(aggregates))
 }
 
 /// Refuses an input that is larger than a plugin is given. `slot` is what `decide` adds.

@@ -185,6 +185,54 @@ pub trait Store: Send + Sync {
 
     /// Whether a partner's message was taken.
     async fn knows_message(&self, key: &Digest) -> Result<bool, StoreError>;
+    /// Writes rows of the ledger that no call made, and the change that they are part of.
+    async fn record_flows(&self, flows: Vec<FlowRecord>, change: Option<Change>) -> Result<(), StoreError>;
+
+    // ---- aggregates ----
+
+    /// Events of one type whose ids are from the first on and below the second, in the order of ids.
+    async fn events_between(
+        &self,
+        brand: &str,
+        kind: &str,
+        from: Uid,
+        until: Uid,
+        limit: u32,
+    ) -> Result<Vec<EventRecord>, StoreError>;
+    /// The kept answers of one day's events of one type.
+    async fn aggregate(&self, brand: &str, event: &str, day: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Keeps answers where there are none; what is kept then, which is never replaced.
+    async fn keep_aggregate(
+        &self,
+        brand: &str,
+        event: &str,
+        day: &str,
+        now_ms: i64,
+        answers: Vec<u8>,
+    ) -> Result<Vec<u8>, StoreError>;
+    /// Counts a question of an asker on a day; `false`, and not counted, where that day's are used up.
+    async fn count_question(
+        &self,
+        asker: &str,
+        brand: &str,
+        day: &str,
+        limit: u32,
+    ) -> Result<bool, StoreError>;
+
+    // ---- disclosures ----
+
+    /// Stores a request for an export to an authority.
+    async fn put_disclosure(&self, disclosure: DisclosureRecord, change: Change) -> Result<(), StoreError>;
+    /// One request of a brand.
+    async fn disclosure(&self, brand: &str, id: &Uid) -> Result<Option<DisclosureRecord>, StoreError>;
+    /// Approves a request; `false` where there is none that is not approved.
+    async fn approve_disclosure(
+        &self,
+        brand: &str,
+        id: &Uid,
+        approval: Approval,
+        change: Change,
+    ) -> Result<bool, StoreError>;
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;

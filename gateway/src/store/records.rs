@@ -170,11 +170,23 @@ pub enum Stage {
     Receive,
     /// Toward a partner's endpoint, during a call that waits for the answer.
     Exchange,
+    /// Toward whoever asked for a statistic: the answer, or that there is none.
+    Aggregate,
+    /// Toward an authority: an export.
+    Disclose,
 }
 
 impl Stage {
     /// Every stage.
-    pub const ALL: [Self; 5] = [Self::Call, Self::Delivery, Self::Return, Self::Receive, Self::Exchange];
+    pub const ALL: [Self; 7] = [
+        Self::Call,
+        Self::Delivery,
+        Self::Return,
+        Self::Receive,
+        Self::Exchange,
+        Self::Aggregate,
+        Self::Disclose,
+    ];
 
     /// The key that the ledger and the API use.
     pub fn as_str(self) -> &'static str {
@@ -184,6 +196,8 @@ impl Stage {
             Self::Return => "return",
             Self::Receive => "receive",
             Self::Exchange => "exchange",
+            Self::Aggregate => "aggregate",
+            Self::Disclose => "disclose",
         }
     }
 }
@@ -214,6 +228,7 @@ pub struct FlowRecord {
     /// A stable code: `ran`, `not-run:required-withheld`, `refused:undeclared-field`, `failed:out-of-fuel`,
     /// `attempt`, `withheld`, `returned`, …
     pub outcome: String,
+    /// Where it goes: the endpoint; for an aggregate the question; for an export the authority.
     pub endpoint: Option<String>,
     pub delivery: Option<Uid>,
     pub attempt: u32,
@@ -440,6 +455,31 @@ pub struct DecisionRecord {
     pub event: Uid,
     /// The answer, encrypted; place `decision/<event uid>`.
     pub payload: Vec<u8>,
+}
+
+/// A request for an export to an authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DisclosureRecord {
+    pub id: Uid,
+    pub brand: String,
+    /// Keyed digest of (brand, subject).
+    pub subject: Digest,
+    pub requested_ms: i64,
+    /// The key that asked.
+    pub requester: String,
+    /// What was asked, encrypted under the master key; place `disclosure/<id>`.
+    pub body: Vec<u8>,
+    pub approval: Option<Approval>,
+}
+
+/// The second person's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    pub at_ms: i64,
+    /// The key that approved: not the one that asked.
+    pub approver: String,
+    /// Who approved, encrypted under the master key; place `disclosure/<id>/approval`.
+    pub body: Vec<u8>,
 }
 
 /// What to look for in the ledger. Empty: everything.

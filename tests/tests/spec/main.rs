@@ -1,9 +1,11 @@
 //! The specification, as tests: given, when, then, with real components and a real server.
 
+mod aggregates;
 mod arrows;
 mod bad_input;
 mod choices;
 mod demo;
+mod disclosures;
 mod forms;
 mod hostile;
 mod kill;

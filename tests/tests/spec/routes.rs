@@ -30,6 +30,11 @@ const ROUTES: &[(&str, &str, &[Role])] = &[
     ("POST", "/v1/brands/{brand}/consumers/{consumer}/links", &[Brand, Source]),
     ("GET", "/v1/brands/{brand}/consumers/{consumer}", &[Brand]),
     ("GET", "/v1/brands/{brand}/returns", &[Brand]),
+    ("GET", "/v1/brands/{brand}/aggregates", &[Auditor, Brand]),
+    ("POST", "/v1/brands/{brand}/disclosures", &[Operator]),
+    ("GET", "/v1/brands/{brand}/disclosures/{id}", &[Operator, Auditor]),
+    ("POST", "/v1/brands/{brand}/disclosures/{id}/approve", &[Operator]),
+    ("GET", "/v1/brands/{brand}/disclosures/{id}/export", &[Operator]),
     ("POST", "/v1/plugins", &[Partner]),
     // Nobody's key: the partner signs.
     ("POST", "/v1/inbound/{brand}/{plugin}", &[]),

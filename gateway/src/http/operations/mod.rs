@@ -2,13 +2,17 @@
 //! alone needs.
 
 pub(super) mod accept_events;
+pub(super) mod approve_disclosure;
 mod choices_schema;
 mod cloud_event;
 pub(super) mod decide;
 pub(super) mod delete_connection;
+pub(super) mod export_disclosure;
+pub(super) mod get_aggregate;
 pub(super) mod get_choices;
 pub(super) mod get_connection;
 pub(super) mod get_consumer;
+pub(super) mod get_disclosure;
 pub(super) mod get_flow;
 pub(super) mod healthz;
 pub(super) mod link_consumers;
@@ -29,4 +33,5 @@ pub(super) mod put_contract;
 pub(super) mod put_partner;
 pub(super) mod readyz;
 pub(super) mod receive_message;
+pub(super) mod request_disclosure;
 pub(super) mod resend_dead_letter;

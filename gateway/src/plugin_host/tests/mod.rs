@@ -1,5 +1,6 @@
 //! What the sandbox's tests share: a sandbox of their own, an input, a compiling process.
 
+mod aggregates;
 mod calling;
 mod loading;
 
@@ -23,6 +24,7 @@ fn input() -> PluginInput {
         sealed: vec!["/contact/email".to_owned()],
         settings: "{}".to_owned(),
         memory: None,
+        aggregates: None,
     }
 }
 

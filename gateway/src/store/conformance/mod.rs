@@ -1,12 +1,14 @@
 //! What every store must do, as functions over `&dyn Store`: each database runs the same cases, each on a
 //! new, empty store. It knows no database.
 
+mod counted;
 mod given;
 mod kept;
 mod ledger;
 
 use gateway_policy::{Access, Flow};
 
+use self::counted::*;
 pub(crate) use self::given::*;
 use self::ledger::the_ledger_is_read_by_shape_and_facts;
 use super::crypto::new_uid;
@@ -52,6 +54,11 @@ pub(crate) async fn all<S: Store, K, F: Future<Output = (S, K)>>(open: impl Fn()
         flows_are_found_by_each_filter,
         flows_page_by_cursor,
         the_ledger_is_read_by_shape_and_facts,
+        events_are_read_by_the_moment_of_acceptance,
+        an_aggregate_is_kept_as_it_was_counted_first,
+        questions_are_counted_by_asker_brand_and_day,
+        a_disclosure_is_approved_once_and_by_another_key,
+        rows_that_no_call_made_are_rows_like_others,
         a_closed_store_takes_nothing,
     ];
 }

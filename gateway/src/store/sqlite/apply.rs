@@ -10,7 +10,7 @@ use super::bulk::Script;
 use super::calls::Offered;
 use super::errors::Trouble;
 use super::operation::{Answer, Operation, Outcome};
-use super::{accept, calls, control, deliveries, ledger};
+use super::{accept, aggregates, calls, control, deliveries, disclosures, ledger};
 
 /// Row numbers reserved for this process: never used twice, also not after a crash or a deletion, so that
 /// a stale number of work that is done can never name other work.
@@ -216,6 +216,16 @@ impl State {
                 let resent = deliveries::resend(connection, brand, delivery, *now_ms, change).await?;
                 Ok(Ok(Answer::Whether(resent)))
             }
+            Operation::Flows { flows, change } => {
+                ledger::add(connection, script, self, &flows.iter().collect::<Vec<_>>()).await?;
+                if let Some(change) = change {
+                    script.run(connection).await?;
+                    control::record_change(connection, change, false).await?;
+                }
+                Ok(Ok(Answer::Done))
+            }
+            Operation::Disclosures { write, change } => disclosures::write(connection, write, change).await,
+            Operation::Aggregates(write) => aggregates::write(connection, write).await,
             other => control::write(connection, other).await,
         }
     }

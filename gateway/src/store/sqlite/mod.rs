@@ -2,6 +2,7 @@
 //! known outside but [`SqliteStore`].
 
 mod accept;
+mod aggregates;
 mod apply;
 mod bulk;
 mod calls;
@@ -9,6 +10,7 @@ mod checkpoint;
 mod connection;
 mod control;
 mod deliveries;
+mod disclosures;
 mod errors;
 mod flow_query;
 mod ledger;
@@ -31,10 +33,10 @@ use self::ledger::shaped;
 use self::operation::{Answer, Operation, Request, Shaped};
 use self::writer::Writer;
 use super::{
-    Acceptance, ApiKeyRecord, AttemptResult, CallRecord, Change, ConsumerRecord, DecisionRecord,
-    DeliveryRecord, Digest, Document, DocumentKind, EventRecord, FlowQuery, FlowRecord, FlowResult,
-    FlowShape, Kept, LedgerPage, LinkedChoices, NewEvent, ReleaseMeta, ReleaseRecord, ReturnRecord, Store,
-    StoreError, Uid, WorkRecord,
+    Acceptance, ApiKeyRecord, Approval, AttemptResult, CallRecord, Change, ConsumerRecord, DecisionRecord,
+    DeliveryRecord, Digest, DisclosureRecord, Document, DocumentKind, EventRecord, FlowQuery, FlowRecord,
+    FlowResult, FlowShape, Kept, LedgerPage, LinkedChoices, NewEvent, ReleaseMeta, ReleaseRecord,
+    ReturnRecord, Store, StoreError, Uid, WorkRecord,
 };
 
 /// Operations that may wait for the writer; beyond it their callers wait to be let in.
@@ -361,6 +363,71 @@ impl Store for SqliteStore {
 
     async fn knows_message(&self, key: &Digest) -> Result<bool, StoreError> {
         reads::knows_message(&self.readers, key).await
+    }
+
+    async fn record_flows(&self, flows: Vec<FlowRecord>, change: Option<Change>) -> Result<(), StoreError> {
+        self.write_done(Operation::Flows { flows: all_shaped(flows), change }).await
+    }
+
+    async fn events_between(
+        &self,
+        brand: &str,
+        kind: &str,
+        from: Uid,
+        until: Uid,
+        limit: u32,
+    ) -> Result<Vec<EventRecord>, StoreError> {
+        aggregates::events_between(&self.readers, brand, kind, &from, &until, limit).await
+    }
+
+    async fn aggregate(&self, brand: &str, event: &str, day: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        aggregates::kept(&self.readers, brand, event, day).await
+    }
+
+    async fn keep_aggregate(
+        &self,
+        brand: &str,
+        event: &str,
+        day: &str,
+        now_ms: i64,
+        answers: Vec<u8>,
+    ) -> Result<Vec<u8>, StoreError> {
+        let (of, kind, date) = (brand.to_owned(), event.to_owned(), day.to_owned());
+        let write = aggregates::Write::Keep { brand: of, event: kind, day: date, now_ms, answers };
+        self.write_done(Operation::Aggregates(write)).await?;
+        self.aggregate(brand, event, day).await?.ok_or(StoreError::Damaged("aggregate"))
+    }
+
+    async fn count_question(
+        &self,
+        asker: &str,
+        brand: &str,
+        day: &str,
+        limit: u32,
+    ) -> Result<bool, StoreError> {
+        let (asker, brand, day) = (asker.to_owned(), brand.to_owned(), day.to_owned());
+        let write = aggregates::Write::Count { asker, brand, day, limit };
+        self.write_whether(Operation::Aggregates(write)).await
+    }
+
+    async fn put_disclosure(&self, disclosure: DisclosureRecord, change: Change) -> Result<(), StoreError> {
+        let write = disclosures::Write::Put(disclosure);
+        self.write_whether(Operation::Disclosures { write, change }).await.map(drop)
+    }
+
+    async fn disclosure(&self, brand: &str, id: &Uid) -> Result<Option<DisclosureRecord>, StoreError> {
+        disclosures::one(&self.readers, brand, id).await
+    }
+
+    async fn approve_disclosure(
+        &self,
+        brand: &str,
+        id: &Uid,
+        approval: Approval,
+        change: Change,
+    ) -> Result<bool, StoreError> {
+        let write = disclosures::Write::Approve { brand: brand.to_owned(), id: *id, approval };
+        self.write_whether(Operation::Disclosures { write, change }).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -57,6 +57,16 @@ pub(super) enum Operation {
         now_ms: i64,
         change: Change,
     },
+    /// Rows of the ledger that no call made.
+    Flows {
+        flows: Vec<Shaped>,
+        change: Option<Change>,
+    },
+    Aggregates(super::aggregates::Write),
+    Disclosures {
+        write: super::disclosures::Write,
+        change: Change,
+    },
     PutDocument {
         document: Document,
         change: Change,
@@ -100,6 +110,9 @@ impl Operation {
             Self::Flow(_) => "flow",
             Self::FlowResult { .. } => "result of an exchange",
             Self::Defer { .. } => "work",
+            Self::Flows { .. } => "flow",
+            Self::Aggregates(_) => "aggregate",
+            Self::Disclosures { .. } => "disclosure",
             Self::PutDocument { .. } | Self::DeleteDocument { .. } => "document",
             Self::PutRelease { .. } => "release",
             Self::PutKey { .. } | Self::RevokeKey { .. } => "key",
@@ -114,6 +127,7 @@ impl Operation {
             Self::Decided { flows, .. } => 4 + flows.len(),
             Self::Call { call, flows } => 1 + flows.len() + call.deliveries.len() + call.returns.len(),
             Self::PutLinkedChoices(linked) => 1 + 2 * linked.choices.len(),
+            Self::Flows { flows, .. } => 1 + flows.len(),
             Self::PutRelease { release, .. } => 1 + release.component.len() / 4096,
             _ => 2,
         }

@@ -11,14 +11,14 @@ use super::super::{
 use super::{control, deliveries};
 
 /// One row, read column by column.
-struct Columns<'r> {
+pub(super) struct Columns<'r> {
     row: &'r SqliteRow,
     next: usize,
     what: &'static str,
 }
 
 impl<'r> Columns<'r> {
-    fn new(row: &'r SqliteRow, what: &'static str) -> Self {
+    pub(super) fn new(row: &'r SqliteRow, what: &'static str) -> Self {
         Self { row, next: 0, what }
     }
 
@@ -26,7 +26,7 @@ impl<'r> Columns<'r> {
         StoreError::Damaged(self.what)
     }
 
-    fn take<T: Decode<'r, Sqlite> + Type<Sqlite>>(&mut self) -> Result<T, StoreError> {
+    pub(super) fn take<T: Decode<'r, Sqlite> + Type<Sqlite>>(&mut self) -> Result<T, StoreError> {
         self.next += 1;
         self.row.try_get(self.next - 1).map_err(|error| {
             tracing::error!(%error, what = self.what, "a stored row is damaged");
@@ -34,7 +34,7 @@ impl<'r> Columns<'r> {
         })
     }
 
-    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
+    pub(super) fn bytes<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
         let bytes: &[u8] = self.take()?;
         bytes.try_into().map_err(|_| self.damaged())
     }
