@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -27,6 +28,13 @@ pub struct Secrets {
     pub named: BTreeMap<String, String>,
     /// Standard Webhooks key, `whsec_` and Base64.
     pub signing: String,
+}
+
+impl Secrets {
+    /// The secret of this name.
+    pub fn named(&self, name: &str) -> Option<SecretString> {
+        self.named.get(name).map(|value| SecretString::from(value.clone()))
+    }
 }
 
 impl std::fmt::Debug for Secrets {
