@@ -86,6 +86,7 @@ impl Gateway {
                 method: endpoint.method.clone(),
                 url: endpoint.url.clone(),
                 channel: endpoint.channel.map(|channel| format!("{channel:?}").to_lowercase()),
+                reply: endpoint.reply.clone(),
             })
             .collect();
         let mut preview = Preview {
@@ -257,6 +258,15 @@ fn sentences(preview: &Preview, partner: &str, region: &str) -> Vec<String> {
     for endpoint in &preview.endpoints {
         text.push(format!("Requests go to {} ({} {}).", endpoint.name, endpoint.method, endpoint.url));
     }
-    text.push("It combines nothing with the partner's own data.".to_owned());
+    let answers =
+        preview.endpoints.iter().filter_map(|endpoint| Some((&endpoint.name, endpoint.reply.as_ref()?)));
+    for (name, category) in answers.clone() {
+        text.push(format!(
+            "While it works, it may ask {name} and wait for what {partner} answers ({category})."
+        ));
+    }
+    if answers.count() == 0 {
+        text.push("It combines nothing with the partner's own data.".to_owned());
+    }
     text
 }

@@ -216,7 +216,7 @@ async fn an_opt_out_while_the_partner_answers_keeps_the_answer_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_partner_of_one_consumer_keeps_no_other_waiting() {
     // More than there are places for work under way.
-    const CHATS: usize = 80;
+    const CHATS: usize = 200;
     let world = World::new().await;
     let said = Box::new(answer(&json!({ "echo": "gold" })));
     world.gateway.partner.behave(Behaviour::Delay(Duration::from_millis(100), said));
@@ -230,7 +230,7 @@ async fn a_slow_partner_of_one_consumer_keeps_no_other_waiting() {
     })
     .await;
     let done = world.rows("busy", "call").await.len();
-    assert!(done < CHATS / 2, "{done} of {CHATS} were before it");
+    assert!(done < CHATS / 4, "{done} of {CHATS} were before it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
