@@ -29,6 +29,21 @@ pub mod decide {
     });
 }
 
+/// The `receive` hook.
+pub mod receive {
+    wit_bindgen::generate!({
+        path: "../wit/0.1",
+        world: "receive-plugin",
+        pub_export_macro: true,
+        export_macro_name: "export_receive",
+        default_bindings_module: "plugin_sdk::bindings::receive",
+        with: {
+            "integration:plugin/types@0.1.0": crate::bindings::share::integration::plugin::types,
+            "integration:plugin/log@0.1.0": crate::bindings::share::integration::plugin::log,
+        },
+    });
+}
+
 /// The import `memory`.
 pub mod remembering {
     wit_bindgen::generate!({

@@ -110,7 +110,7 @@ pub fn not_handled(kind: &str) -> Failure {
 }
 
 /// Serde's messages can repeat a value, so only the place is told.
-fn unreadable(what: &str, error: &serde_json::Error) -> Failure {
+pub(crate) fn unreadable(what: &str, error: &serde_json::Error) -> Failure {
     Failure::rejected(format!("{what} (line {}, column {})", error.line(), error.column()))
 }
 

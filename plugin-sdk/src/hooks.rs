@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::bindings::{decide, share, types};
+use crate::bindings::{decide, receive, share, types};
+use crate::event::unreadable;
 use crate::request::to_json;
 use crate::{Event, EventData, Outcome, log};
 
@@ -38,6 +39,57 @@ pub trait Decide {
     /// # Errors
     /// A [`Failure`]: the brand then uses the slot's ordinary default.
     fn decide(slot: &str, event: Event<Self::Event, Self::Settings>) -> Result<Self::Answer, Failure>;
+}
+
+/// Takes a message of the partner about a consumer: `[[receive]]` in the manifest.
+pub trait Receive {
+    /// The message, as the partner sends it: JSON of this shape.
+    type Message: DeserializeOwned;
+    /// As for [`Share`].
+    type Settings: DeserializeOwned;
+
+    /// One message. What it returns ([`Outcome::returning`]) is stored for that brand and consumer, and reaches
+    /// the plugin's other hooks under `partner`, where the manifest asks for it.
+    ///
+    /// # Errors
+    /// A [`Failure`]: nothing of the message is stored.
+    fn on_message(message: Message<Self::Message, Self::Settings>) -> Result<Outcome, Failure>;
+}
+
+/// A message about one consumer of one brand.
+#[derive(Clone, Debug)]
+pub struct Message<B, S> {
+    /// Keyed for this connection.
+    pub id: String,
+    /// When the gateway took it, RFC 3339.
+    pub time: String,
+    /// The pseudonym by which the message named its consumer.
+    pub consumer: Option<String>,
+    /// As the partner sent it.
+    pub body: B,
+    /// The connection's settings.
+    pub settings: S,
+}
+
+impl<B, S> Message<B, S> {
+    /// A message for a plugin's own tests.
+    pub fn sample(body: B, settings: S) -> Self {
+        let time = "2017-11-02T09:06:01Z".into();
+        Self { id: "msg-sample".into(), time, consumer: None, body, settings }
+    }
+}
+
+impl<B: DeserializeOwned, S: DeserializeOwned> Message<B, S> {
+    fn from_wire(message: receive::exports::integration::plugin::receive::Message) -> Result<Self, Failure> {
+        let receive::exports::integration::plugin::receive::Message { id, time, consumer, body, settings } =
+            message;
+        let body = serde_json::from_str(&body)
+            .map_err(|error| unreadable("the message is not of the shape that the plugin expects", &error))?;
+        let settings = serde_json::from_str(&settings).map_err(|error| {
+            unreadable("the settings are not of the type that the plugin expects", &error)
+        })?;
+        Ok(Self { id, time, consumer, body, settings })
+    }
 }
 
 /// Why a call did not work. Its text is for the partner's developers; as it may repeat what the
@@ -103,6 +155,22 @@ impl<P: Decide> decide::exports::integration::plugin::decide::Guest for DecideAd
     }
 }
 
+/// Serves the interface's `receive` with a plugin's [`Receive`].
+#[doc(hidden)]
+pub struct ReceiveAdapter<P>(PhantomData<P>);
+
+impl<P: Receive> receive::exports::integration::plugin::receive::Guest for ReceiveAdapter<P> {
+    fn on_message(
+        message: receive::exports::integration::plugin::receive::Message,
+    ) -> Result<types::Outcome, types::Failure> {
+        log::report_panics();
+        Message::from_wire(message)
+            .and_then(P::on_message)
+            .map(Outcome::into_wire)
+            .map_err(Failure::into_wire)
+    }
+}
+
 /// Says which hooks a plugin serves. Once per plugin, naming the hooks that its manifest declares:
 /// the gateway refuses a plugin that exports more or less.
 ///
@@ -137,11 +205,20 @@ macro_rules! __export_hook {
     $crate::bindings::decide::export_decide!(Adapter with_types_in $crate::bindings::decide);
         };
     };
+    ($plugin:ident: receive) => {
+        const _: () = {
+            #[allow(dead_code)]
+            type Adapter = $crate::__ReceiveAdapter<$plugin>;
+            const _: fn() = $crate::__serves_receive::<$plugin>;
+            #[cfg(target_arch = "wasm32")]
+    $crate::bindings::receive::export_receive!(Adapter with_types_in $crate::bindings::receive);
+        };
+    };
     ($plugin:ident: $hook:ident) => {
         compile_error!(concat!(
             "`",
             stringify!($hook),
-            "` is not a hook that this version serves; there are `share` and `decide`"
+            "` is not a hook that this version serves; there are `share`, `decide` and `receive`"
         ));
     };
 }
@@ -151,3 +228,6 @@ pub fn serves_share<P: Share>() {}
 
 #[doc(hidden)]
 pub fn serves_decide<P: Decide>() {}
+
+#[doc(hidden)]
+pub fn serves_receive<P: Receive>() {}

@@ -105,7 +105,7 @@ pub mod xml;
 
 pub use event::{Event, EventData, EventType, NoSettings};
 pub use field::{Field, Parts, Sealed};
-pub use hooks::{Decide, Failure, Share};
+pub use hooks::{Decide, Failure, Message, Receive, Share};
 pub use request::{Outcome, Request};
 pub use serde_json;
 
@@ -113,8 +113,8 @@ pub use serde_json;
 pub use event::not_handled as __not_handled;
 #[doc(hidden)]
 pub use hooks::{
-    DecideAdapter as __DecideAdapter, ShareAdapter as __ShareAdapter, serves_decide as __serves_decide,
-    serves_share as __serves_share,
+    DecideAdapter as __DecideAdapter, ReceiveAdapter as __ReceiveAdapter, ShareAdapter as __ShareAdapter,
+    serves_decide as __serves_decide, serves_receive as __serves_receive, serves_share as __serves_share,
 };
 
 /// The README's plugin, compiled with the documentation's examples.

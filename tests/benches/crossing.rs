@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use gateway::boundary::{
-    Connection, EventView, Grant, PolicyBook, Release, Subject, from_share, grant_key, toward_plugin,
-    verdicts,
+    Connection, EventView, Exposed, Grant, PolicyBook, Release, Subject, from_share, grant_key,
+    toward_plugin, verdicts,
 };
 use gateway::catalogue::Catalogue;
 use gateway::cli::plugin_build::{BuildOptions, build};
@@ -107,6 +107,7 @@ fn crossing(criterion: &mut Criterion) {
     let conditions = Conditions { region: Region::Us, in_conversation: true, ..Conditions::default() };
     let choices = Choices::default();
     let subject = Subject { conditions: &conditions, choices: Some(&choices), engaged: true };
+    let exposed = Exposed::default();
     let event = EventView {
         id: "0123456789abcdef0123456789abcdef",
         kind: "chat.ended",
@@ -114,6 +115,8 @@ fn crossing(criterion: &mut Criterion) {
         consumer: "fedcba9876543210fedcba9876543210",
         accepted_ms: 1_700_000_000_000,
         data: &data,
+        received: None,
+        exposed: &exposed,
         memory: None,
     };
 
@@ -131,14 +134,14 @@ fn crossing(criterion: &mut Criterion) {
     let hook = &connection.release.hooks[0];
     criterion.bench_function("crossing: adf-lead, 15 turns", |bencher| {
         bencher.to_async(&runtime).iter(|| async {
-            let toward = toward_plugin(&connection, 0, hook, &event, subject, moment);
+            let toward = toward_plugin(&book, &connection, 0, hook, &event, subject, moment);
             let call = host.share(&loaded, toward.input.ok().unwrap(), Budget::default(), None).await;
             let outcome = call.result.unwrap();
             black_box(from_share(&book, &connection, &toward.crossing, subject, moment, outcome).unwrap())
         });
     });
 
-    let projected = toward_plugin(&connection, 0, hook, &event, subject, moment);
+    let projected = toward_plugin(&book, &connection, 0, hook, &event, subject, moment);
     let fields = projected.input.ok().unwrap().release().fields;
     criterion.bench_function("native: adf-lead's logic on the same fields", |bencher| {
         bencher.iter_batched(

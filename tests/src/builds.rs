@@ -26,6 +26,7 @@ pub struct Component {
 pub struct Components {
     pub adf_lead: Component,
     pub chat_button: Component,
+    pub loyalty_offer: Component,
     pub transcript_quality: Component,
     pub hostile: Component,
 }
@@ -36,6 +37,7 @@ pub fn components() -> &'static Components {
     BUILT.get_or_init(|| Components {
         adf_lead: component("adf-lead"),
         chat_button: component("chat-button"),
+        loyalty_offer: component("loyalty-offer"),
         transcript_quality: component("transcript-quality"),
         hostile: component("hostile"),
     })

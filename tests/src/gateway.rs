@@ -25,7 +25,7 @@ use crate::partner::Partner;
 use crate::paths::scratch;
 
 /// Domains whose hosts lead to the tests' endpoint.
-pub const DOMAINS: [&str; 2] = ["acme.example", "mallory.example"];
+pub const DOMAINS: [&str; 3] = ["acme.example", "gold-club.example", "mallory.example"];
 
 /// The master key of every gateway of the tests.
 const MASTER: [u8; 32] = [7; 32];

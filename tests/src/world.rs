@@ -40,14 +40,19 @@ pub async fn publish(gateway: &impl Keyed, partner: &str, component: &Component)
     gateway.partner_key(partner).await.publish(&component.bytes).await.ok()
 }
 
-/// A grant of every field that a release declares.
+/// A grant of every field and every combination that a release declares.
 pub fn full_grant(release: &Value) -> BTreeMap<String, Vec<String>> {
     let hooks = release["hooks"].as_object().expect("a release has hooks");
-    let names = |fields: &Value| {
+    let fields = |fields: &Value| {
         let fields = fields.as_array().into_iter().flatten();
         fields.filter_map(|field| field["field"].as_str().map(str::to_owned)).collect()
     };
-    hooks.iter().map(|(hook, fields)| (hook.clone(), names(fields))).collect()
+    let combinations = release["combinations"].as_object().into_iter().flatten();
+    let combinations = combinations.map(|(key, of)| {
+        let of = of.as_array().into_iter().flatten().filter_map(|part| part.as_str().map(str::to_owned));
+        (key.clone(), of.collect())
+    });
+    hooks.iter().map(|(hook, of)| (hook.clone(), fields(of))).chain(combinations).collect()
 }
 
 /// The document that switches a release on with every declared field granted.

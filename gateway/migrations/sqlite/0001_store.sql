@@ -67,6 +67,30 @@ CREATE TABLE consumers (
     UNIQUE (subject, brand)
 ) STRICT;
 
+CREATE UNIQUE INDEX consumers_pseudonym ON consumers (pseudonym);
+
+-- What a partner already received of a consumer: a label or a set of collection conditions. Rows are only added.
+CREATE TABLE exposures (
+    consumer INTEGER NOT NULL REFERENCES consumers (id),
+    partner TEXT NOT NULL,
+    what TEXT NOT NULL,
+    PRIMARY KEY (consumer, partner, what)
+) STRICT, WITHOUT ROWID;
+
+-- What a plugin received of a consumer from its partner: one document, encrypted.
+CREATE TABLE received (
+    consumer INTEGER NOT NULL REFERENCES consumers (id),
+    plugin TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    PRIMARY KEY (consumer, plugin)
+) STRICT, WITHOUT ROWID;
+
+-- Partners' messages that were taken, by keyed digest of (brand, plugin, webhook-id).
+CREATE TABLE messages (
+    key BLOB PRIMARY KEY,
+    at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- By digest and not by consumer: a choice outlives the consumer's deletion.
 CREATE TABLE choices (
     subject BLOB NOT NULL,
@@ -74,6 +98,16 @@ CREATE TABLE choices (
     choices TEXT NOT NULL,
     PRIMARY KEY (subject, brand)
 ) STRICT;
+
+-- Consumers of a brand who are one person. By digest, as choices are: a link outlives a deletion too. `person` is
+-- the digest of one of them; each of them has a row in `choices`.
+CREATE TABLE links (
+    subject BLOB NOT NULL,
+    brand TEXT NOT NULL,
+    person BLOB NOT NULL,
+    PRIMARY KEY (subject, brand)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX links_person ON links (person, brand);
 
 -- Events and work -------------------------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Purpose;
+
 /// What a consumer chose at one brand. The default is: nothing refused, nothing permitted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,7 +77,54 @@ pub struct Permission {
     pub at: String,
 }
 
+impl OptOuts {
+    /// Refuses what either refuses.
+    fn join(&mut self, other: &Self) {
+        self.all_integrations |= other.all_integrations;
+        self.integrations.extend(other.integrations.iter().cloned());
+        self.marketing |= other.marketing;
+        self.sms |= other.sms;
+        self.sale |= other.sale;
+        self.cookies |= other.cookies;
+        self.location |= other.location;
+    }
+}
+
 impl Choices {
+    /// Refuses, beside its own, what `other` refuses or awaits. What it permits stays as it is.
+    pub fn join_refusals(&mut self, other: &Self) {
+        self.opt_out.join(&other.opt_out);
+        self.limit_pending |= other.limit_pending;
+        self.deletion_pending |= other.deletion_pending;
+    }
+
+    /// Ends each permission whose own thing is refused, the most restrictive choice being the one that counts: so
+    /// it does not come back when the refusal is reversed, and has to be given anew.
+    pub fn end_refused_permissions(&mut self) {
+        let out = &self.opt_out;
+        self.permissions.retain(|permission| match &permission.scope {
+            PermissionScope::Integration(name) => !out.all_integrations && !out.integrations.contains(name),
+            PermissionScope::Purpose(key) => {
+                let under = |above: &[&str]| {
+                    let purpose = Purpose::parse(key);
+                    purpose.is_ok_and(|purpose| {
+                        above
+                            .iter()
+                            .any(|above| Purpose::parse(above).is_ok_and(|above| purpose.is_under(above)))
+                    })
+                };
+                !(out.marketing && under(&["marketing"])
+                    || out.sms && key.ends_with(".sms")
+                    || out.sale && under(&["marketing", "sales", "third_party_sharing"]))
+            }
+        });
+    }
+
+    /// Keeps the permissions that `other` has too, whoever recorded them and in whatever words.
+    pub fn keep_permissions_of(&mut self, other: &Self) {
+        self.permissions.retain(|own| other.permissions.iter().any(|known| known.scope == own.scope));
+    }
+
     /// Whether `next` only tightens: refuses at least as much and permits no more. What a source may do.
     pub fn tightens_to(&self, next: &Self) -> bool {
         let kept = |was: bool, is: bool| !was || is;
@@ -96,6 +145,68 @@ impl Choices {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn permission(scope: PermissionScope) -> Permission {
+        Permission { scope, wording: "w".into(), actor: "a".into(), at: "t".into() }
+    }
+
+    #[test]
+    fn a_permission_ends_with_a_refusal_of_the_same_thing_and_no_other() {
+        let integration = |name: &str| PermissionScope::Integration(name.into());
+        let purpose = |key: &str| PermissionScope::Purpose(key.into());
+        let scopes = [
+            integration("adf-lead"),
+            integration("chat-button"),
+            purpose("marketing.communications.email"),
+            purpose("marketing.communications.sms"),
+            purpose("essential.service.notifications.sms"),
+            purpose("sales"),
+            purpose("analytics.reporting"),
+        ];
+        let out = OptOuts::default;
+        for (opt_out, ended) in [
+            (out(), &[][..]),
+            (OptOuts { all_integrations: true, ..out() }, &[0, 1]),
+            (OptOuts { integrations: ["adf-lead".into()].into(), ..out() }, &[0]),
+            (OptOuts { marketing: true, ..out() }, &[2, 3]),
+            (OptOuts { sms: true, ..out() }, &[3, 4]),
+            (OptOuts { sale: true, ..out() }, &[2, 3, 5]),
+            (OptOuts { cookies: true, location: true, ..out() }, &[]),
+        ] {
+            let permissions = scopes.iter().cloned().map(permission).collect();
+            let mut choices = Choices { opt_out, permissions, ..Choices::default() };
+            let before = choices.clone();
+            choices.end_refused_permissions();
+            let left =
+                scopes.iter().enumerate().filter(|(at, _)| !ended.contains(at)).map(|(_, scope)| scope);
+            assert!(choices.permissions.iter().map(|permission| &permission.scope).eq(left), "{choices:?}");
+            assert!(before.tightens_to(&choices));
+        }
+    }
+
+    #[test]
+    fn joined_refusals_are_what_either_refused_and_only_common_permissions_are_kept() {
+        let integration = |name: &str| permission(PermissionScope::Integration(name.into()));
+        let mut choices = Choices {
+            opt_out: OptOuts { marketing: true, integrations: ["a".into()].into(), ..OptOuts::default() },
+            permissions: vec![integration("a"), integration("b")],
+            ..Choices::default()
+        };
+        let before = choices.clone();
+        let other = Choices {
+            opt_out: OptOuts { sms: true, integrations: ["b".into()].into(), ..OptOuts::default() },
+            permissions: vec![Permission { wording: "other".into(), ..integration("b") }, integration("c")],
+            deletion_pending: true,
+            ..Choices::default()
+        };
+        choices.join_refusals(&other);
+        assert_eq!(choices.permissions, before.permissions);
+        choices.keep_permissions_of(&other);
+        assert_eq!(choices.permissions, [integration("b")]);
+        assert!(before.tightens_to(&choices));
+        assert!(choices.deletion_pending && choices.opt_out.sms && choices.opt_out.marketing);
+        assert_eq!(choices.opt_out.integrations, ["a".to_owned(), "b".to_owned()].into());
+    }
 
     #[test]
     fn a_source_may_refuse_more_and_permit_less_but_not_the_reverse() {

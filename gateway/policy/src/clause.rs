@@ -10,6 +10,16 @@ pub struct Clause(u8);
 
 /// (id, what it says in plain words). The order has no meaning.
 const CLAUSES: &[(&str, &str)] = &[
+    ("collect.transcripts", "Chat and messaging transcripts are collected on behalf of the brand."),
+    (
+        "collect.brand-requested",
+        "Browsing, purchases and online behaviour are collected where the brand asks.",
+    ),
+    ("collect.automatic", "Address, system, place and pages viewed are collected automatically."),
+    ("collect.personal", "Names, contact details, surveys, transcripts and recordings are collected."),
+    ("collect.mobile", "Location, device id and media are collected where the consumer allows it."),
+    ("collect.sources", "Every value has an origin: the consumer, public data, or a named partner."),
+    ("collect.consumer-decides", "It is up to the consumer what to provide."),
     ("use.brand-directed", "Data is used on behalf of the brand and as it directs."),
     ("use.deploy-content", "The brand may use data to decide whether to show a chat button or a banner."),
     ("use.own-sites", "Data given on the platform's own sites serves the purpose it was given for."),
@@ -35,6 +45,15 @@ const CLAUSES: &[(&str, &str)] = &[
         "share.content",
         "The contents of conversations go to third parties only with the consumer's permission.",
     ),
+    (
+        "share.legal",
+        "Data is disclosed to an authority only for a legal reason, asked by one person and approved by another.",
+    ),
+    ("share.legal.i", "Disclosed to comply with legal process."),
+    ("share.legal.ii", "Disclosed to mitigate liability in a lawsuit."),
+    ("share.legal.iii", "Disclosed to enforce the policy or an agreement."),
+    ("share.legal.iv", "Disclosed to investigate or prevent unauthorised transactions or illegal activity."),
+    ("share.legal.v", "Disclosed to protect rights or property."),
     ("share.brand", "Data may be shared with the brand and with the platform's service providers."),
     ("share.aggregate", "Aggregates that identify nobody may be shared."),
     (

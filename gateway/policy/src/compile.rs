@@ -2,42 +2,15 @@
 //! run time is a few integer operations.
 
 use crate::facts::Facts;
-use crate::policy::{Effect, Flow, Policy, Recipient, Rule};
+use crate::policy::{Effect, Flow, Policy, Recipient};
+use crate::residual::Residual;
 use crate::{Category, Clause, Fact, Purpose, Reason, Verdict};
-
-/// What is left of a rule once flow, recipient, purpose and category are fixed: it matches where the
-/// facts under `mask` are exactly `value`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Residual {
-    mask: u64,
-    value: u64,
-    clause: Clause,
-    rule: u16,
-}
-
-impl Residual {
-    fn of(rule: &Rule) -> Self {
-        let value = rule.when.iter().fold(0, |bits, fact| bits | fact.bit());
-        let mask = rule.unless.iter().fold(value, |bits, fact| bits | fact.bit());
-        Self { mask, value, clause: rule.clause, rule: u16::try_from(rule.number).unwrap_or(u16::MAX) }
-    }
-
-    fn matches(&self, facts: Facts) -> bool {
-        facts.set & self.mask == self.value && facts.unknown & self.mask == 0
-    }
-
-    /// Whether it would match, were the unknown facts as the rule wants them.
-    fn may_match(&self, facts: Facts) -> bool {
-        let known = self.mask & !facts.unknown;
-        facts.set & known == self.value & known
-    }
-}
 
 /// The decision for one (flow, recipient, purpose, category), waiting for facts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CompiledDecision {
-    forbids: Box<[Residual]>,
-    permits: Box<[Residual]>,
+    pub(crate) forbids: Box<[Residual]>,
+    pub(crate) permits: Box<[Residual]>,
 }
 
 /// A rule that an explanation speaks of.
@@ -49,7 +22,9 @@ pub struct Matched {
     pub effect: Effect,
     /// Its clause.
     pub clause: Clause,
-    /// Facts that are not as the rule needs them; empty: it matched.
+    /// The facts that it hangs on, each with the value that it needs.
+    pub needs: Vec<(Fact, bool)>,
+    /// Those of them that are not as it needs them; empty: it matched.
     pub lacking: Vec<Fact>,
 }
 
@@ -63,7 +38,8 @@ pub struct Explanation {
 }
 
 impl Policy {
-    /// Reduces the rules to those that speak of this flow, recipient, purpose and category.
+    /// Reduces the rules to those that speak of this flow, recipient, purpose and category. For
+    /// [`Flow::Combine`] that is the category meeting itself; see [`Policy::compile_combination`].
     pub fn compile(
         &self,
         flow: Flow,
@@ -71,23 +47,38 @@ impl Policy {
         purpose: Purpose,
         category: Category,
     ) -> CompiledDecision {
-        let relevant = |effect| {
-            self.rules()
-                .iter()
-                .filter(|rule| rule.effect == effect && speaks_of(rule, flow, recipient, purpose, category))
-                .map(Residual::of)
+        self.reduce(flow, recipient, purpose, (category, category))
+    }
+
+    /// Reduces the rules about `combine` to those that speak of two labels with these categories, in
+    /// whichever order (clause integrations.combine). [`Fact::SamePartner`] and [`Fact::OtherPartner`]
+    /// are to hold where they hold for either label, [`Fact::Public`] where it holds for both.
+    pub fn compile_combination(
+        &self,
+        recipient: Recipient,
+        purpose: Purpose,
+        a: Category,
+        b: Category,
+    ) -> CompiledDecision {
+        self.reduce(Flow::Combine, recipient, purpose, (a, b))
+    }
+
+    pub(crate) fn reduce(
+        &self,
+        flow: Flow,
+        recipient: Recipient,
+        purpose: Purpose,
+        pair: (Category, Category),
+    ) -> CompiledDecision {
+        let of = |effect| {
+            let rules = self.rules().iter().filter(|rule| rule.effect == effect);
+            rules
+                .filter(|rule| rule.scope.speaks_of(flow, recipient, purpose, pair))
+                .flat_map(|rule| Residual::of(rule, purpose, pair))
                 .collect()
         };
-        CompiledDecision { forbids: relevant(Effect::Forbid), permits: relevant(Effect::Permit) }
+        CompiledDecision { forbids: of(Effect::Forbid), permits: of(Effect::Permit) }
     }
-}
-
-fn speaks_of(rule: &Rule, flow: Flow, recipient: Recipient, purpose: Purpose, category: Category) -> bool {
-    rule.flow.contains(&flow)
-        && rule.recipient.contains(&recipient)
-        && (rule.category.is_empty() || rule.category.iter().any(|above| category.is_under(*above)))
-        && (rule.purpose.is_empty() || rule.purpose.iter().any(|above| purpose.is_under(*above)))
-        && !rule.except_purpose.iter().any(|above| purpose.is_under(*above))
 }
 
 impl CompiledDecision {
@@ -98,7 +89,7 @@ impl CompiledDecision {
             if rule.matches(facts) {
                 return Verdict::withhold(Reason::Clause(rule.clause));
             }
-            in_doubt |= facts.unknown & rule.mask != 0 && rule.may_match(facts);
+            in_doubt |= facts.unknown & rule.case.mask != 0 && rule.may_match(facts);
         }
         if in_doubt {
             return Verdict::withhold(Reason::MissingFact);
@@ -115,25 +106,26 @@ impl CompiledDecision {
             rule: usize::from(rule.rule),
             effect,
             clause: rule.clause,
-            lacking: Fact::ALL
-                .iter()
-                .copied()
-                .filter(|fact| {
-                    let bit = fact.bit();
-                    rule.mask & bit != 0 && (facts.unknown & bit != 0 || facts.set & bit != rule.value & bit)
-                })
-                .collect(),
+            needs: rule.case.facts(),
+            lacking: rule.lacking(facts),
         };
         let mut rules: Vec<Matched> = self.forbids.iter().map(|rule| matched(rule, Effect::Forbid)).collect();
         rules.extend(self.permits.iter().map(|rule| matched(rule, Effect::Permit)));
         rules.sort_by_key(|rule| rule.lacking.len());
+        // A rule with an exception may stand for several; the nearest speaks for it.
+        let mut seen = std::collections::HashSet::new();
+        rules.retain(|rule| seen.insert(rule.rule));
         Explanation { verdict: self.decide(facts), rules }
     }
 
     /// The facts that it hangs on; no other fact can change the verdict.
     pub fn hangs_on(&self) -> impl Iterator<Item = Fact> + '_ {
-        let mask = self.forbids.iter().chain(&self.permits).fold(0, |mask, rule| mask | rule.mask);
+        let mask = self.hangs_on_bits();
         Fact::ALL.iter().copied().filter(move |fact| mask & fact.bit() != 0)
+    }
+
+    pub(crate) fn hangs_on_bits(&self) -> u64 {
+        self.forbids.iter().chain(&self.permits).fold(0, |mask, rule| mask | rule.case.mask)
     }
 
     /// The clauses that could forbid under some facts; what a brand reads before it switches on.
@@ -236,6 +228,47 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_about_a_pair_asks_for_neither_order() {
+        let policy = Policy::parse(
+            r#"
+            name = "test"
+            effective = "2020-01-01"
+            [[rule]]
+            effect = "permit"
+            flow = ["combine"]
+            recipient = ["third-party"]
+            clause = "integrations.combine"
+            [[rule]]
+            effect = "forbid"
+            flow = ["combine"]
+            recipient = ["third-party"]
+            category = ["user.contact"]
+            with = ["user.behavior"]
+            clause = "cookies.third-party-analytics"
+            "#,
+        )
+        .unwrap();
+        let category = |key| Category::parse(key).unwrap();
+        for (a, b, expected) in [
+            ("user.contact.email", "user.behavior.purchase_history", Decision::Withhold),
+            ("user.behavior.purchase_history", "user.contact.email", Decision::Withhold),
+            ("user.contact.email", "user.name.first", Decision::Allow),
+            ("user.behavior", "user.behavior", Decision::Allow),
+            ("user.contact", "user.contact", Decision::Allow),
+        ] {
+            let decision = policy
+                .compile_combination(
+                    Recipient::ThirdParty,
+                    Purpose::parse("analytics").unwrap(),
+                    category(a),
+                    category(b),
+                )
+                .decide(Facts::none());
+            assert_eq!(decision.decision, expected, "{a} with {b}");
+        }
+    }
+
+    #[test]
     fn a_policy_that_says_what_it_may_not_is_refused_with_the_rule_and_the_remedy() {
         for (from, to, says) in [
             ("brand-directed", "brand-direct", "unknown fact \"brand-direct\"; known: opt-out.integration"),
@@ -245,6 +278,11 @@ mod tests {
             ("clause = \"share.content\"", "clause = \"share.contents\"", "unknown clause"),
             ("2020-01-01", "soon", "is not YYYY-MM-DD"),
             ("effect = \"permit\"", "effect = \"permit\"\npriority = 1", "unknown field"),
+            (
+                "clause = \"share.content\"",
+                "with = [\"user\"]\nclause = \"share.content\"",
+                "speaks of a pair",
+            ),
         ] {
             let error = Policy::parse(&RULES.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(error.contains(says), "{to}: {error}");

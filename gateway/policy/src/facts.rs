@@ -53,7 +53,7 @@ facts! {
     Engaged = "engaged",
     /// Given in a conversation, or derived from what was.
     InConversation = "in-conversation",
-    /// The label's origin is public.
+    /// The label's origin is public; of two labels that meet, both are.
     Public = "origin.public",
     /// The label's origin is the partner of this flow.
     SamePartner = "origin.same-partner",
@@ -81,6 +81,11 @@ facts! {
     SlotPromotional = "slot.promotional",
     /// The value was collected for other purposes than this one.
     OtherPurpose = "collected-for-another-purpose",
+    /// Of two labels that meet: they have the same origin, or a declared combination that the brand
+    /// granted covers the pair. Public data counts as of the same origin.
+    CombineGranted = "combine.granted",
+    /// A second person approved this export to an authority.
+    DisclosureApproved = "disclosure.approved",
 }
 
 impl Fact {

@@ -105,19 +105,30 @@ impl LabelSet {
         self.0.insert(label);
     }
 
+    /// Adds a label; whether it was not there.
+    pub fn insert_new(&mut self, label: &Label) -> bool {
+        !self.0.contains(label) && self.0.insert(label.clone())
+    }
+
     /// Adds all labels of another set: labels only ever accumulate.
     pub fn join(&mut self, other: &Self) {
         self.0.extend(other.0.iter().cloned());
     }
 
     /// The labels, sorted.
-    pub fn iter(&self) -> impl Iterator<Item = &Label> {
+    pub fn iter(&self) -> impl Iterator<Item = &Label> + Clone {
         self.0.iter()
     }
 
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl Extend<Label> for LabelSet {
+    fn extend<I: IntoIterator<Item = Label>>(&mut self, labels: I) {
+        self.0.extend(labels);
     }
 }
 

@@ -6,18 +6,27 @@
 //! 2. [`Policy::compile`] reduces the rules, once for each (flow, recipient, purpose, category), to masks.
 //! 3. [`CompiledDecision::decide`] holds the masks against the [`Facts`] of one moment: a few integer
 //!    operations, and a [`Verdict`] with its reason.
+//!
+//! [`check`](check()) proves what must hold of a policy, [`diff`](diff()) finds what another decides
+//! otherwise, and [`Recorded`] decides what the ledger recorded again.
 
+mod again;
+mod check;
 mod choices;
 mod clause;
 mod compile;
 mod conditions;
 mod facts;
+mod file;
 mod label;
 mod partner;
 mod policy;
+mod residual;
 mod taxonomy;
 mod verdict;
 
+pub use again::{Again, Recorded};
+pub use check::{Difference, Example, Failure, Finding, Flip, Kind, Properties, Report, Size, check, diff};
 pub use choices::{Choices, OptOuts, Permission, PermissionScope};
 pub use clause::Clause;
 pub use compile::{CompiledDecision, Explanation, Matched};
@@ -25,6 +34,6 @@ pub use conditions::{Conditions, CookieClass, Region};
 pub use facts::{Fact, Facts};
 pub use label::{Label, LabelSet, Origin};
 pub use partner::{Contract, Partner, Standing};
-pub use policy::{Effect, Flow, Policy, PolicyError, PolicySet, Recipient, Rule};
+pub use policy::{Effect, Exception, Flow, Policy, PolicyError, PolicySet, Reading, Recipient, Rule, Scope};
 pub use taxonomy::{Category, Purpose, UnknownKey};
 pub use verdict::{Access, Decision, FieldVerdict, Reason, Verdict};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::{Category, Clause, Fact, Purpose};
+use crate::{Category, Clause, Fact, Purpose, file};
 
 /// One kind of decision at the boundary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, Deserialize)]
@@ -123,76 +123,74 @@ pub enum PolicyError {
         /// What is wrong and what would be right.
         problem: String,
     },
+    /// A property that names something unknown.
+    #[error("property {property:?}: {problem}")]
+    Property {
+        /// Its name.
+        property: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
     /// A problem outside the rules.
     #[error("the policy: {0}")]
     Head(String),
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    name: String,
-    effective: String,
-    #[serde(default)]
-    readings: BTreeMap<String, Reading>,
-    #[serde(default)]
-    categories: BTreeMap<String, Vec<String>>,
-    #[serde(default)]
-    purposes: BTreeMap<String, Vec<String>>,
-    #[serde(default)]
-    rule: Vec<FileRule>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+/// How a clause is read where its text allows two readings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Reading {
+pub enum Reading {
+    /// The default.
     Strict,
+    /// Its rule is absent.
     Loose,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct FileRule {
-    effect: Effect,
-    flow: Vec<Flow>,
-    recipient: Vec<Recipient>,
-    #[serde(default)]
-    category: Vec<String>,
-    #[serde(default)]
-    purpose: Vec<String>,
-    #[serde(default)]
-    except_purpose: Vec<String>,
-    #[serde(default)]
-    when: Vec<String>,
-    #[serde(default)]
-    unless: Vec<String>,
-    clause: Clause,
-    reading: Option<String>,
-}
-
-/// One rule, its names resolved. An empty list of categories or purposes means any.
+/// One rule, its names resolved.
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// Counted from 1, in the order of the file.
     pub number: usize,
     /// What it does.
     pub effect: Effect,
-    /// Flows it speaks of.
+    /// Where.
+    pub scope: Scope,
+    /// The clause it keeps.
+    pub clause: Clause,
+}
+
+/// Where a rule speaks, or a property holds. An empty list of categories or purposes means any.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// Flows.
     pub flow: Vec<Flow>,
-    /// Recipients it speaks of.
+    /// Recipients.
     pub recipient: Vec<Recipient>,
     /// Categories, each with all below it.
     pub category: Vec<Category>,
+    /// With `combine` alone: what a pair's other category is under; the pair has no order.
+    pub with: Vec<Category>,
     /// Purposes, each with all below it.
     pub purpose: Vec<Purpose>,
-    /// Purposes that it does not touch, each with all below it.
-    pub except_purpose: Vec<Purpose>,
     /// Facts that must all be true.
     pub when: Vec<Fact>,
     /// Facts that must all be false.
     pub unless: Vec<Fact>,
-    /// The clause it keeps.
-    pub clause: Clause,
+    /// What is left out; each by itself is enough.
+    pub except: Vec<Exception>,
+}
+
+/// What a scope leaves out. An empty list of categories or purposes means any.
+#[derive(Clone, Debug)]
+pub struct Exception {
+    /// Categories, each with all below it. Of a pair, both must be among them.
+    pub category: Vec<Category>,
+    /// Purposes, each with all below it.
+    pub purpose: Vec<Purpose>,
+    /// Facts that must all be true.
+    pub when: Vec<Fact>,
+    /// Facts that must all be false.
+    pub unless: Vec<Fact>,
 }
 
 /// A policy: its rules in the order of the file, ready to be compiled.
@@ -200,6 +198,7 @@ pub struct Rule {
 pub struct Policy {
     name: String,
     effective: String,
+    readings: BTreeMap<String, Reading>,
     rules: Vec<Rule>,
 }
 
@@ -209,35 +208,28 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`] for the first thing that the file may not say.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
-        let file: File = toml::from_str(text)?;
+        let file: file::Policy = toml::from_str(text)?;
         let date: Vec<&str> = file.effective.split('-').collect();
         let digits = |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_digit());
         if !matches!(date.as_slice(), [y, m, d] if digits(y, 4) && digits(m, 2) && digits(d, 2)) {
             return Err(PolicyError::Head(format!("effective = {:?} is not YYYY-MM-DD", file.effective)));
         }
+        let groups = file::Groups { categories: &file.categories, purposes: &file.purposes };
         let mut rules = Vec::with_capacity(file.rule.len());
         for (index, rule) in file.rule.iter().enumerate() {
             let number = index + 1;
-            let strict = match &rule.reading {
-                None => true,
-                Some(name) => match file.readings.get(name) {
-                    Some(reading) => *reading == Reading::Strict,
-                    None => {
-                        return Err(PolicyError::Rule {
-                            rule: number,
-                            problem: format!("reading {name:?} is not among [readings]"),
-                        });
-                    }
-                },
-            };
-            let resolved = resolve(number, rule, &file)
-                .map_err(|problem| PolicyError::Rule { rule: number, problem })?;
+            let refused = |problem| PolicyError::Rule { rule: number, problem };
+            let reading = rule.reading.as_ref().map(|name| {
+                let known = file.readings.get(name).copied();
+                known.ok_or_else(|| refused(format!("reading {name:?} is not among [readings]")))
+            });
+            let scope = rule.scope().resolve(&groups).map_err(refused)?;
             // A rule that stands for the strict reading of a clause is absent under the loose one.
-            if strict {
-                rules.push(resolved);
+            if reading.transpose()? != Some(Reading::Loose) {
+                rules.push(Rule { number, effect: rule.effect, scope, clause: rule.clause });
             }
         }
-        Ok(Self { name: file.name, effective: file.effective, rules })
+        Ok(Self { name: file.name, effective: file.effective, readings: file.readings, rules })
     }
 
     /// The policy's name.
@@ -254,49 +246,11 @@ impl Policy {
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
-}
 
-fn resolve(number: usize, rule: &FileRule, file: &File) -> Result<Rule, String> {
-    Ok(Rule {
-        number,
-        effect: rule.effect,
-        flow: rule.flow.clone(),
-        recipient: rule.recipient.clone(),
-        category: expand(&rule.category, &file.categories, Category::parse)?,
-        purpose: expand(&rule.purpose, &file.purposes, Purpose::parse)?,
-        except_purpose: expand(&rule.except_purpose, &file.purposes, Purpose::parse)?,
-        when: facts(&rule.when)?,
-        unless: facts(&rule.unless)?,
-        clause: rule.clause,
-    })
-}
-
-/// Keys, and groups written `@name`.
-fn expand<T, E: std::fmt::Display>(
-    names: &[String],
-    groups: &BTreeMap<String, Vec<String>>,
-    parse: fn(&str) -> Result<T, E>,
-) -> Result<Vec<T>, String> {
-    let mut keys = Vec::new();
-    for name in names {
-        match name.strip_prefix('@') {
-            None => keys.push(parse(name).map_err(|error| error.to_string())?),
-            Some(group) => {
-                let members = groups.get(group).ok_or_else(|| format!("group @{group} is not defined"))?;
-                for member in members {
-                    keys.push(parse(member).map_err(|error| format!("group @{group}: {error}"))?);
-                }
-            }
-        }
+    /// How the file reads a clause that allows two readings; none: it has no such reading.
+    pub fn reading(&self, name: &str) -> Option<Reading> {
+        self.readings.get(name).copied()
     }
-    Ok(keys)
-}
-
-fn facts(keys: &[String]) -> Result<Vec<Fact>, String> {
-    let known = || Fact::ALL.iter().map(|fact| fact.as_str()).collect::<Vec<_>>().join(", ");
-    keys.iter()
-        .map(|key| Fact::parse(key).ok_or_else(|| format!("unknown fact {key:?}; known: {}", known())))
-        .collect()
 }
 
 /// Several versions of the policy, by effective date (clause policy.version).

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use gateway_policy::{
-    Category, CompiledDecision, Fact, Facts, Flow, Label, Origin, Partner, Policy, PolicyError, PolicySet,
-    Purpose, Reason, Recipient, Verdict,
+    Category, CompiledDecision, Effect, Fact, Facts, Flow, Label, Origin, Partner, Policy, PolicyError,
+    PolicySet, Purpose, Reason, Recipient, Verdict,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -21,12 +21,14 @@ pub struct Moment {
 }
 
 type Key = (usize, Flow, Recipient, Purpose, Category);
+type PairKey = (usize, Recipient, Purpose, Category, Category);
 
 /// All policies, and a memo of what they compile to. The memo is bounded by the vocabulary.
 pub struct PolicyBook {
     set: PolicySet,
     digests: Vec<[u8; 32]>,
     compiled: RwLock<HashMap<Key, Arc<CompiledDecision>>>,
+    pairs: RwLock<HashMap<PairKey, Arc<CompiledDecision>>>,
 }
 
 impl PolicyBook {
@@ -45,7 +47,8 @@ impl PolicyBook {
         // The same order as `PolicySet` gives its versions.
         parsed.sort_by(|(a, _), (b, _)| a.effective().cmp(b.effective()));
         let (policies, digests) = parsed.into_iter().unzip();
-        Ok(Self { set: PolicySet::new(policies)?, digests, compiled: RwLock::default() })
+        let set = PolicySet::new(policies)?;
+        Ok(Self { set, digests, compiled: RwLock::default(), pairs: RwLock::default() })
     }
 
     /// The policies shipped with the gateway.
@@ -95,6 +98,37 @@ impl PolicyBook {
         let shared = memo.values().find(|known| ***known == fresh).map(Arc::clone);
         let shared = shared.unwrap_or_else(|| Arc::new(fresh));
         Some(Arc::clone(memo.entry(key).or_insert(shared)))
+    }
+
+    /// The decision of one version about two labels that meet, compiled once.
+    pub(super) fn compiled_pair(
+        &self,
+        version: usize,
+        recipient: Recipient,
+        purpose: Purpose,
+        a: Category,
+        b: Category,
+    ) -> Option<Arc<CompiledDecision>> {
+        let key = (version, recipient, purpose, a.min(b), a.max(b));
+        if let Some(known) = self.pairs.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&key) {
+            return Some(Arc::clone(known));
+        }
+        let fresh = self.set.get(version)?.compile_combination(recipient, purpose, a, b);
+        let mut memo = self.pairs.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let shared = memo.values().find(|known| ***known == fresh).map(Arc::clone);
+        let shared = shared.unwrap_or_else(|| Arc::new(fresh));
+        Some(Arc::clone(memo.entry(key).or_insert(shared)))
+    }
+
+    /// Whether any version has a rule that keeps categories of one origin apart for this purpose.
+    pub(super) fn tells_pairs_apart(&self, purpose: Purpose) -> bool {
+        self.set.iter().flat_map(Policy::rules).any(|rule| {
+            let scope = &rule.scope;
+            scope.flow.contains(&Flow::Combine)
+                && rule.effect == Effect::Forbid
+                && !(scope.category.is_empty() && scope.with.is_empty())
+                && (scope.purpose.is_empty() || scope.purpose.iter().any(|above| purpose.is_under(*above)))
+        })
     }
 
     /// The verdict on one label: allowed by the version at acceptance and by the one in force now.
@@ -158,5 +192,52 @@ pub(super) fn origin_facts(base: Facts, origin: &Origin, partner: &Partner, onwa
         Origin::Public => facts.with(Fact::Public, true),
         Origin::Partner(name) if **name == *partner.name => facts.with(Fact::SamePartner, true),
         Origin::Partner(_) => facts.with(Fact::OtherPartner, true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Milliseconds of 1 March 2017 and of 1 January 2027.
+    const MARCH_2017: i64 = 1_488_326_400_000;
+    const JANUARY_2027: i64 = 1_798_761_600_000;
+
+    #[test]
+    fn the_stricter_of_the_version_at_acceptance_and_the_one_in_force_decides() {
+        let loose = PolicyBook::SHIPPED.replace("\"strict\"", "\"loose\"");
+        let later = |text: &str| text.replace("2017-03-01", "2027-01-01");
+        let partner = Partner {
+            name: "p".into(),
+            display_name: "P".into(),
+            region: gateway_policy::Region::Us,
+            domains: Vec::new(),
+            consideration: false,
+            contracts: Default::default(),
+        };
+        let question = Question {
+            flow: Flow::Share,
+            purpose: Purpose::parse("essential").unwrap(),
+            partner: &partner,
+            to_brand: false,
+        };
+        // Not engaged: the strict reading withholds, the loose one allows.
+        let facts = Facts::none().with(Fact::BrandDirected, true);
+        let label = Label::first_party(Category::parse("user.contact.email").unwrap());
+        let before = MARCH_2017 - 1;
+        for (texts, accepted, now, allowed) in [
+            ([loose.clone(), later(PolicyBook::SHIPPED)], MARCH_2017, MARCH_2017, true),
+            // Tightened meanwhile: what was accepted before is held to the new version too.
+            ([loose.clone(), later(PolicyBook::SHIPPED)], MARCH_2017, JANUARY_2027, false),
+            // Loosened meanwhile: the looser version does not reach back.
+            ([PolicyBook::SHIPPED.to_owned(), later(&loose)], MARCH_2017, JANUARY_2027, false),
+            ([PolicyBook::SHIPPED.to_owned(), later(&loose)], JANUARY_2027, JANUARY_2027, true),
+            // Before the first version there was no permission to collect.
+            ([loose.clone(), later(&loose)], before, JANUARY_2027, false),
+        ] {
+            let book = PolicyBook::new(&texts).unwrap();
+            let (_, verdict) = book.decide(&question, &label, facts, book.moment(accepted, now));
+            assert_eq!(verdict.allows(), allowed, "accepted {accepted}, decided {now}: {verdict:?}");
+        }
     }
 }

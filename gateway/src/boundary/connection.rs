@@ -7,10 +7,12 @@ use gateway_policy::{Access, Category, Flow, Label, Origin, Partner, Purpose};
 use serde_json::Value;
 
 use super::book::PolicyBook;
+use super::combine::Combination;
 use super::prepared::Prepared;
 use super::subject::Integration;
-use crate::catalogue::{Catalogue, FieldPath, Presence, Projection};
-use crate::manifest::{self, Endpoint, Manifest, ReceivedField, ReturnSchema};
+use super::transform::{PseudonymKey, Region, Transform};
+use crate::catalogue::{Catalogue, FieldKind, FieldPath, Presence, Projection};
+use crate::manifest::{self, Endpoint, Ingredient, Manifest, ReceivedField, ReturnSchema};
 
 /// A published release, with what can be worked out from its manifest alone.
 pub struct Release {
@@ -20,8 +22,12 @@ pub struct Release {
     pub manifest: Manifest,
     /// The manifest's purpose.
     pub purpose: Purpose,
-    /// Hooks, in the manifest's order.
+    /// Hooks, in the manifest's order; that for messages comes last.
     pub hooks: Vec<Hook>,
+    /// Combinations that it declares.
+    pub combinations: Vec<Combination>,
+    /// Where a message names its consumer.
+    pub handle: Option<FieldPath>,
 }
 
 /// What calls a hook.
@@ -36,17 +42,19 @@ pub enum Trigger {
         /// The event's type.
         event: Arc<str>,
     },
+    /// A message from the partner.
+    Message,
 }
 
 /// One hook of a release.
 pub struct Hook {
     /// What calls it.
     pub trigger: Trigger,
-    /// [`Flow::Share`] or [`Flow::Decide`].
+    /// [`Flow::Share`], [`Flow::Decide`] or [`Flow::Receive`].
     pub flow: Flow,
     /// Milliseconds that the brand waits; for decide.
     pub deadline_ms: Option<u32>,
-    /// Declared fields.
+    /// Declared fields; under [`Trigger::Message`] what a message may bring.
     pub fields: Vec<HookField>,
     /// What it may return; none: nothing.
     pub returns: Option<ReturnSchema>,
@@ -64,7 +72,9 @@ pub struct HookField {
     pub name: Arc<str>,
     /// None: the pseudonym.
     pub path: Option<FieldPath>,
-    /// Read or sealed.
+    /// Where the value comes from.
+    pub source: Source,
+    /// Read or sealed; return under [`Trigger::Message`].
     pub access: Access,
     /// Withheld or absent: no call.
     pub required: bool,
@@ -72,6 +82,19 @@ pub struct HookField {
     pub why: String,
     /// Of the field in the catalogue.
     pub labels: Arc<[Label]>,
+    /// What its values are; none: the pseudonym.
+    pub(super) kind: Option<FieldKind>,
+    /// What stands in for it as a region.
+    pub(super) region: Option<Region>,
+}
+
+/// Where the value of a declared field comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The event, or the gateway.
+    FirstParty,
+    /// What the plugin received from its partner: its labels are those that it was stored with.
+    Received,
 }
 
 /// A release whose manifest no longer fits this gateway.
@@ -92,6 +115,20 @@ impl Release {
         let wrong = |problem: String| ReleaseError { plugin: plugin.clone(), problem };
         let purpose = Purpose::parse(&manifest.plugin.purpose).map_err(|error| wrong(error.to_string()))?;
         let partner: Arc<str> = manifest.plugin.partner.as_str().into();
+        let message = match manifest.receive.first() {
+            None => None,
+            Some(hook) => Some(Hook::receive(hook.returns.as_ref(), &partner).map_err(wrong)?),
+        };
+        let handle = match manifest.receive.first() {
+            None => None,
+            Some(hook) => Some(FieldPath::parse(&hook.consumer).map_err(|error| wrong(error.to_string()))?),
+        };
+        let sources = Sources { catalogue, received: message.as_ref().map_or(&[], |hook| &hook.fields) };
+        let mut combinations = Vec::new();
+        for combine in &manifest.combine {
+            let of = combine.of.iter().map(|text| Ingredient::parse(text)).collect::<Result<_, _>>();
+            combinations.push(Combination { of: of.map_err(wrong)?, into: combine.into.clone() });
+        }
         let mut hooks = Vec::new();
         for hook in &manifest.share {
             hooks.push(
@@ -102,7 +139,7 @@ impl Release {
                     &hook.receives,
                     hook.returns.as_ref(),
                     &partner,
-                    catalogue,
+                    sources,
                 )
                 .map_err(wrong)?,
             );
@@ -115,13 +152,14 @@ impl Release {
                 &hook.receives,
                 Some(&hook.returns),
                 &partner,
-                catalogue,
+                sources,
             )
             .map_err(wrong)?;
             decide.deadline_ms = Some(hook.deadline_ms);
             hooks.push(decide);
         }
-        Ok(Self { digest, manifest, purpose, hooks })
+        hooks.extend(message);
+        Ok(Self { digest, manifest, purpose, hooks, combinations, handle })
     }
 
     /// The endpoint with this name.
@@ -138,17 +176,23 @@ impl Hook {
         receives: &[ReceivedField],
         returns: Option<&manifest::SchemaSource>,
         partner: &Arc<str>,
-        catalogue: &Catalogue,
+        sources: Sources<'_>,
     ) -> Result<Self, String> {
-        let kind = catalogue
+        let kind = sources
+            .catalogue
             .event_type(event)
             .ok_or_else(|| format!("event type {event} is not in the catalogue"))?;
         let mut fields = Vec::with_capacity(receives.len());
         for declared in receives {
-            let (path, label) = if declared.field == manifest::CONSUMER_FIELD {
+            let mut source = Source::FirstParty;
+            let (path, label, of) = if declared.field == manifest::CONSUMER_FIELD {
                 let category =
                     Category::parse("user.unique_id.pseudonymous").map_err(|error| error.to_string())?;
-                (None, Label::first_party(category))
+                (None, Label::first_party(category), None)
+            } else if let Some(received) = sources.received(&declared.field) {
+                source = Source::Received;
+                let path = FieldPath::parse(&declared.field).map_err(|error| error.to_string())?;
+                (Some(path), received?, None)
             } else {
                 let field = kind
                     .fields
@@ -157,11 +201,12 @@ impl Hook {
                     .ok_or_else(|| format!("field {} is not in event type {event}", declared.field))?;
                 let category = Category::parse(&field.category).map_err(|error| error.to_string())?;
                 let origin = if field.public { Origin::Public } else { Origin::FirstParty };
-                (Some(field.path.clone()), Label { category, origin })
+                (Some(field.path.clone()), Label { category, origin }, Some(field))
             };
             fields.push(HookField {
                 name: declared.field.as_str().into(),
                 path,
+                source,
                 access: match declared.access {
                     manifest::Access::Read => Access::Read,
                     manifest::Access::Sealed => Access::Sealed,
@@ -169,22 +214,11 @@ impl Hook {
                 required: declared.required,
                 why: declared.why.clone(),
                 labels: [label].into(),
+                kind: of.map(|field| field.kind),
+                region: of.and_then(|field| Region::beside(field, kind)),
             });
         }
-        let returns = match returns {
-            None => None,
-            Some(manifest::SchemaSource::Inline(schema)) => {
-                Some(ReturnSchema::compile(schema).map_err(|problem| problem.message)?)
-            }
-            Some(manifest::SchemaSource::Path(_)) => return Err("its schemas are not inlined".into()),
-        };
-        let mut return_labels = Vec::new();
-        for (_, category) in returns.iter().flat_map(|schema| schema.leaves()) {
-            return_labels.push(Label {
-                category: Category::parse(category).map_err(|error| error.to_string())?,
-                origin: Origin::Partner(Arc::clone(partner)),
-            });
-        }
+        let (returns, return_labels) = return_schema(returns, partner)?;
         let all_readable = Projection::new(
             fields
                 .iter()
@@ -197,23 +231,154 @@ impl Hook {
         Ok(Self { trigger, flow, deadline_ms: None, fields, returns, return_labels, all_readable, presence })
     }
 
-    /// The type of the events that it is about.
+    /// The hook for messages: each leaf of its schema is a field that a message may bring.
+    fn receive(returns: Option<&manifest::SchemaSource>, partner: &Arc<str>) -> Result<Self, String> {
+        let (returns, return_labels) = return_schema(returns, partner)?;
+        let leaves = returns.iter().flat_map(|schema| schema.leaves()).zip(&return_labels);
+        let fields: Vec<HookField> = leaves
+            .map(|((path, _), label)| HookField {
+                name: path.as_str().into(),
+                path: Some(path.clone()),
+                source: Source::Received,
+                access: Access::Return,
+                required: false,
+                why: String::new(),
+                labels: [label.clone()].into(),
+                kind: None,
+                region: None,
+            })
+            .collect();
+        Ok(Self {
+            trigger: Trigger::Message,
+            flow: Flow::Receive,
+            deadline_ms: None,
+            fields,
+            returns,
+            return_labels,
+            all_readable: Projection::new([]),
+            presence: Presence::new([]),
+        })
+    }
+
+    /// The type of the events that it is about; `message` for the hook that has none.
     pub fn event(&self) -> &str {
         match &self.trigger {
             Trigger::Event(event) | Trigger::Slot { event, .. } => event,
+            Trigger::Message => MESSAGE,
         }
+    }
+
+    /// Whether a field of it comes from what the plugin received.
+    pub(super) fn reads_received(&self) -> bool {
+        self.flow != Flow::Receive && self.fields.iter().any(|field| field.source == Source::Received)
     }
 }
 
-/// What a brand agreed to: for each hook, by [`grant_key`], the declared fields.
-pub type Grant = HashMap<String, HashSet<String>>;
+/// What the ledger calls a partner's message.
+pub const MESSAGE: &str = "message";
+
+/// Where declared fields are looked up.
+#[derive(Clone, Copy)]
+struct Sources<'a> {
+    catalogue: &'a Catalogue,
+    /// What messages may bring.
+    received: &'a [HookField],
+}
+
+impl Sources<'_> {
+    /// The label of a field under `/partner`; none: it is not there.
+    fn received(&self, declared: &str) -> Option<Result<Label, String>> {
+        let path = declared.strip_prefix(manifest::RECEIVED).filter(|path| path.starts_with('/'))?;
+        let field = self.received.iter().find(|field| *field.name == *path);
+        let label = field.and_then(|field| field.labels.first()).cloned();
+        Some(label.ok_or_else(|| format!("field {declared} is nothing that the `receive` hook returns")))
+    }
+}
+
+fn return_schema(
+    returns: Option<&manifest::SchemaSource>,
+    partner: &Arc<str>,
+) -> Result<(Option<ReturnSchema>, Vec<Label>), String> {
+    let returns = match returns {
+        None => None,
+        Some(manifest::SchemaSource::Inline(schema)) => {
+            Some(ReturnSchema::compile(schema).map_err(|problem| problem.message)?)
+        }
+        Some(manifest::SchemaSource::Path(_)) => return Err("its schemas are not inlined".into()),
+    };
+    let mut labels = Vec::new();
+    for (_, category) in returns.iter().flat_map(|schema| schema.leaves()) {
+        labels.push(Label {
+            category: Category::parse(category).map_err(|error| error.to_string())?,
+            origin: Origin::Partner(Arc::clone(partner)),
+        });
+    }
+    Ok((returns, labels))
+}
+
+/// What a brand agreed to: for each hook, by [`grant_key`], the declared fields, and the form of those that do
+/// not go as they are.
+#[derive(Clone, Debug, Default)]
+pub struct Grant {
+    fields: HashMap<String, HashSet<String>>,
+    forms: HashMap<String, HashMap<String, Transform>>,
+    pseudonyms: Option<PseudonymKey>,
+}
+
+impl Grant {
+    /// With the key of the pseudonyms that this brand has for this partner; without one there are none.
+    pub fn with_pseudonyms(key: PseudonymKey) -> Self {
+        Self { pseudonyms: Some(key), ..Self::default() }
+    }
+
+    /// Grants a field of a hook, in this form where there is one. Of two grants of one field the one with a
+    /// form stands.
+    pub fn add(&mut self, hook: &str, field: &str, form: Option<Transform>) {
+        self.fields.entry(hook.to_owned()).or_default().insert(field.to_owned());
+        if let Some(form) = form {
+            self.forms.entry(hook.to_owned()).or_default().entry(field.to_owned()).or_insert(form);
+        }
+    }
+
+    /// The granted fields of a hook.
+    pub fn get(&self, hook: &str) -> Option<&HashSet<String>> {
+        self.fields.get(hook)
+    }
+
+    /// The form in which a granted field goes; none: as it is.
+    pub fn form(&self, hook: &str, field: &str) -> Option<Transform> {
+        self.forms.get(hook)?.get(field).copied()
+    }
+}
+
+/// Everything as it is.
+impl FromIterator<(String, HashSet<String>)> for Grant {
+    fn from_iter<I: IntoIterator<Item = (String, HashSet<String>)>>(fields: I) -> Self {
+        Self { fields: fields.into_iter().collect(), ..Self::default() }
+    }
+}
 
 /// The key of a hook in a grant: `share chat.ended`, `decide chat-button`.
 pub fn grant_key(trigger: &Trigger) -> String {
     match trigger {
         Trigger::Event(event) => format!("share {event}"),
         Trigger::Slot { slot, .. } => format!("decide {slot}"),
+        Trigger::Message => "receive".to_owned(),
     }
+}
+
+/// How a field goes under a grant.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
+    /// None: as it is.
+    pub(super) transform: Option<Transform>,
+    /// Of what leaves: the field's own, or those that a named declassification gives it.
+    pub(super) labels: Arc<[Label]>,
+}
+
+/// The key of a combination in a grant: `combine /offer`.
+pub fn combine_key(combination: &Combination) -> String {
+    format!("combine {}", combination.into)
 }
 
 /// A plugin switched on by a brand. An edit makes a new one; a decision reads the newest.
@@ -228,14 +393,27 @@ pub struct Connection {
     pub partner: Arc<Partner>,
     /// For each hook of the release, for each of its fields: whether it is granted.
     pub(super) granted: Vec<Vec<bool>>,
+    /// For each hook of the release, for each of its fields: how it goes.
+    forms: Vec<Arc<[Form]>>,
+    /// Of this brand and the partner.
+    pub(super) pseudonyms: Option<PseudonymKey>,
     /// For each hook of the release, its fields made ready for decisions.
     pub(super) prepared: Vec<Prepared>,
+    /// Combinations that the brand granted, each with all that it is of.
+    pub(super) combinations: Vec<Combination>,
     /// Slots that the brand marks promotional.
     pub promotional: HashSet<String>,
     /// Valid against the plugin's settings schema.
     pub settings: Value,
     /// The same as JSON text.
     pub settings_text: Arc<str>,
+}
+
+impl Form {
+    fn of(field: &HookField, transform: Option<Transform>) -> Self {
+        let labels = transform.map_or_else(|| Arc::clone(&field.labels), |form| form.labels(field));
+        Self { transform, labels }
+    }
 }
 
 impl Connection {
@@ -257,16 +435,37 @@ impl Connection {
                 hook.fields.iter().map(|field| fields.is_some_and(|set| set.contains(&*field.name))).collect()
             })
             .collect();
-        let prepared = release
+        let forms: Vec<Arc<[Form]>> = release
             .hooks
             .iter()
             .map(|hook| {
-                let labels = hook.fields.iter().map(|field| &*field.labels);
+                let key = grant_key(&hook.trigger);
+                hook.fields.iter().map(|field| Form::of(field, grant.form(&key, &field.name))).collect()
+            })
+            .collect();
+        let prepared = release
+            .hooks
+            .iter()
+            .zip(&forms)
+            .map(|(hook, forms)| {
+                let labels = forms.iter().map(|form| &*form.labels);
                 Prepared::new(book, hook.flow, release.purpose, &partner, labels)
             })
             .collect();
+        let combinations = release
+            .combinations
+            .iter()
+            .filter(|combination| {
+                let granted = grant.get(&combine_key(combination));
+                granted.is_some_and(|set| combination.of.iter().all(|part| set.contains(&part.text)))
+            })
+            .cloned()
+            .collect();
         Self {
+            combinations,
             prepared,
+            forms,
+            pseudonyms: grant.pseudonyms.clone(),
             brand,
             plugin: release.manifest.plugin.name.as_str().into(),
             release,
@@ -289,6 +488,16 @@ impl Connection {
             .hooks
             .iter()
             .position(|hook| matches!(&hook.trigger, Trigger::Slot { slot: s, .. } if **s == *slot))
+    }
+
+    /// Combinations that the brand granted.
+    pub fn granted_combinations(&self) -> impl Iterator<Item = &Combination> {
+        self.combinations.iter()
+    }
+
+    /// The hook for the partner's messages, by index into the release's hooks.
+    pub fn receive_hook(&self) -> Option<usize> {
+        self.release.hooks.iter().position(|hook| hook.trigger == Trigger::Message)
     }
 
     /// Whether the brand marks the hook's slot promotional.
@@ -320,24 +529,44 @@ impl Connection {
         labels.into_iter().all(|label| {
             matches!(label.origin, Origin::Partner(_))
                 || self.release.hooks.iter().enumerate().any(|(index, hook)| {
-                    hook.fields
-                        .iter()
-                        .enumerate()
-                        .any(|(at, field)| field.labels.contains(label) && self.grants(index, at))
+                    (0..hook.fields.len())
+                        .any(|at| self.labels(index, at).contains(label) && self.grants(index, at))
                 })
         })
     }
 
-    /// Whether the brand grants, for this flow and event type, a field of this name.
-    pub fn grants_named(&self, flow: Flow, event: &str, name: &str) -> bool {
+    /// How the fields of a hook go.
+    pub(super) fn forms(&self, hook: usize) -> Arc<[Form]> {
+        self.forms.get(hook).map_or_else(|| Arc::new([]), Arc::clone)
+    }
+
+    fn form(&self, hook: usize, field: usize) -> Option<&Form> {
+        self.forms.get(hook)?.get(field)
+    }
+
+    /// The labels of what leaves of a field of a hook.
+    pub(super) fn labels(&self, hook: usize, field: usize) -> &[Label] {
+        self.form(hook, field).map(|form| &*form.labels).unwrap_or_default()
+    }
+
+    /// The form in which a field of a hook goes, and the labels of what leaves; none: as it is.
+    pub fn transform(&self, hook: usize, field: usize) -> Option<(Transform, &[Label])> {
+        let form = self.form(hook, field)?;
+        Some((form.transform?, &form.labels))
+    }
+
+    /// Whether the brand grants, for this flow and event type, a field of this name in the form in which it
+    /// was planned: as it is now, or coarser than that.
+    pub fn grants_named(&self, flow: Flow, event: &str, name: &str, planned: Option<Transform>) -> bool {
         self.release.hooks.iter().enumerate().any(|(index, hook)| {
             hook.flow == flow
                 && hook.event() == event
-                && hook
-                    .fields
-                    .iter()
-                    .enumerate()
-                    .any(|(at, field)| *field.name == *name && self.grants(index, at))
+                && hook.fields.iter().enumerate().any(|(at, field)| {
+                    let now = || self.form(index, at).map(|form| form.transform);
+                    *field.name == *name
+                        && self.grants(index, at)
+                        && now().is_some_and(|now| now.is_none() || now == planned)
+                })
         })
     }
 }

@@ -7,12 +7,15 @@
 
 use std::sync::Arc;
 
-use gateway_policy::{Access, Category, Conditions, Label, LabelSet, Origin};
+use gateway_policy::{Access, Category, Label, LabelSet, Origin};
 
+use super::book::{Moment, PolicyBook};
+use super::combine::Meeting;
 use super::connection::Connection;
-use super::from_plugin::{Carried, PlannedDelivery, Violation, given, plan};
+use super::from_plugin::{Carried, PlannedDelivery, Violation, given, pairs, plan, taint};
 use super::permitted::Permitted;
 use super::placing;
+use super::subject::Subject;
 use super::toward_plugin::Crossing;
 use super::types::{PluginReply, PluginRequest};
 use crate::manifest::Endpoint;
@@ -26,6 +29,14 @@ pub struct PlannedExchange {
     pub delivery: PlannedDelivery,
     /// What kind of data the reply is.
     reply: Category,
+}
+
+impl PlannedExchange {
+    /// The label of the reply itself, beside those of its request.
+    fn own_label(&self) -> Label {
+        let origin = Origin::Partner(Arc::from(self.delivery.partner.as_str()));
+        Label { category: self.reply, origin }
+    }
 }
 
 /// Why a reply does not enter the call.
@@ -47,14 +58,16 @@ impl NotAReply {
     }
 }
 
-/// Plans a request of a running call. `event` is what held when the event was collected.
+/// Plans a request of a running call.
 ///
 /// # Errors
 /// [`Violation`]: it cannot be made, or not be waited for.
 pub fn plan_exchange(
+    book: &PolicyBook,
     connection: &Connection,
     crossing: &mut Crossing,
-    event: &Conditions,
+    subject: Subject<'_>,
+    moment: Moment,
     request: PluginRequest,
 ) -> Result<PlannedExchange, Violation> {
     let release = &connection.release;
@@ -63,9 +76,23 @@ pub fn plan_exchange(
         .endpoint(&request.endpoint)
         .ok_or(Violation::UndeclaredEndpoint { declared: release.manifest.endpoint.len() })?;
     let reply = category(endpoint)?;
-    let conditions = crossing.conditions(event).into_owned();
-    match plan(connection, hook, crossing, &conditions, request) {
-        Ok(delivery) => Ok(PlannedExchange { delivery, reply }),
+    let conditions = crossing.conditions.clone();
+    let pairs = pairs(book, connection, hook, crossing, subject, moment);
+    match plan(&pairs, connection, hook, crossing, request) {
+        Ok(delivery) => {
+            let exchange = PlannedExchange { delivery, reply };
+            // What the call has read meets the reply, so that must be granted before there is one.
+            let coming = [exchange.own_label()];
+            let read: Vec<Label> =
+                taint(hook, crossing).flat_map(|carried| carried.labels.to_vec()).collect();
+            if pairs.matter(read.iter().chain(&coming)) {
+                let meeting = pairs.strictest(read.iter(), coming.iter(), Meeting::Instance);
+                if meeting.is_some_and(|verdict| !verdict.allows()) {
+                    return Err(Violation::Combination);
+                }
+            }
+            Ok(exchange)
+        }
         Err(violation) => {
             // Whether a request can be put together depends on the values that it would hold.
             let sealed: LabelSet = given(hook, crossing, Access::Sealed)
@@ -89,6 +116,7 @@ fn answer(endpoint: &Endpoint, labels: &LabelSet) -> Carried {
         field: endpoint.name.as_str().into(),
         access: Access::Reply,
         labels: labels.iter().cloned().collect(),
+        form: None,
     }
 }
 
@@ -99,8 +127,7 @@ impl Crossing {
         let delivery = &exchange.delivery;
         let mut labels: LabelSet =
             delivery.carried.iter().flat_map(|carried| carried.labels.iter().cloned()).collect();
-        let origin = Origin::Partner(Arc::from(delivery.partner.as_str()));
-        labels.insert(Label { category: exchange.reply, origin });
+        labels.insert(exchange.own_label());
         let answer = answer(&delivery.endpoint, &labels);
         // The same question again joins nothing new.
         if !self.joined.iter().any(|known| known.field == answer.field && known.labels == answer.labels) {

@@ -1,20 +1,21 @@
 //! From a plugin: output is as untrusted as input. One undeclared field refuses the whole outcome,
 //! and nothing of it is kept.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gateway_policy::{Access, Conditions, FieldVerdict, Flow, Label, LabelSet, Purpose, Verdict};
+use gateway_policy::{Access, Conditions, FieldVerdict, Flow, Label, LabelSet, Purpose, Reason, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::book::{Moment, PolicyBook, Question};
-use super::connection::{Connection, Hook};
+use super::combine::{Meeting, Pairs};
+use super::connection::{Connection, Form, Hook, HookField};
 use super::permitted::Permitted;
 use super::placing::{self, FieldValue, Placement, PlacingError};
 use super::subject::{Subject, base_facts};
 use super::toward_plugin::Crossing;
+use super::transform::Transform;
 use super::types::{PluginOutcome, PluginRequest};
 use crate::catalogue::FieldPath;
 use crate::manifest::Endpoint;
@@ -47,6 +48,9 @@ pub enum Violation {
         /// How many.
         count: usize,
     },
+    /// A request would bring together what may not meet.
+    #[error("a request would bring together fields that no granted combination lets meet there")]
+    Combination,
     /// More requests than a call may make.
     #[error("the plugin asked for {used} requests; {MAX_DELIVERIES} are allowed")]
     TooManyDeliveries {
@@ -85,6 +89,7 @@ impl Violation {
             Self::TooLarge { .. } => "refused:returns-too-large".into(),
             Self::NothingDeclared => "refused:returns-undeclared".into(),
             Self::Undeclared { .. } => "refused:undeclared-field".into(),
+            Self::Combination => "refused:combination".into(),
             Self::TooManyDeliveries { .. } => "refused:too-many-deliveries".into(),
             Self::UndeclaredEndpoint { .. } => "refused:undeclared-endpoint".into(),
             Self::NoReplyDeclared { .. } => "refused:no-reply-declared".into(),
@@ -95,7 +100,11 @@ impl Violation {
     }
 }
 
-/// A label that a request carries, and the declared field it comes from.
+/// What stands before the name of something that is no declared field: a message, a reply, memory. A brand
+/// grants no such thing; it grants the fields that made it.
+pub const NO_FIELD: char = '@';
+
+/// Labels that a request carries, and the declared field that they come from, or a name after [`NO_FIELD`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Carried {
     /// As declared.
@@ -104,6 +113,9 @@ pub struct Carried {
     pub access: Access,
     /// Its labels.
     pub labels: Arc<[Label]>,
+    /// The form in which it was given or placed; none: as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Transform>,
 }
 
 /// A request for the outbox, with all that later decisions about it need. It holds values: it is
@@ -185,14 +197,12 @@ pub fn from_share(
     let Some(hook) = connection.release.hooks.get(crossing.hook) else {
         return Err(Violation::NothingDeclared);
     };
-    let conditions = crossing.conditions(subject.conditions);
-    let subject = Subject { conditions: &conditions, ..subject };
+    let pairs = pairs(book, connection, hook, crossing, subject, moment);
     let mut deliveries = Vec::with_capacity(used);
     for request in outcome.deliveries {
-        deliveries.push(plan(connection, hook, crossing, subject.conditions, request)?);
+        deliveries.push(plan(&pairs, connection, hook, crossing, request)?);
     }
-    let (returned, verdicts) =
-        check_returns(book, connection, hook, crossing, subject, moment, &outcome.returns)?;
+    let (returned, verdicts) = check_returns(&pairs, connection, hook, crossing, &outcome.returns)?;
     Ok(Checked { deliveries, returned, verdicts })
 }
 
@@ -211,14 +221,33 @@ pub fn from_decide(
     let Some(hook) = connection.release.hooks.get(crossing.hook) else {
         return Err(Violation::NothingDeclared);
     };
-    let conditions = crossing.conditions(subject.conditions);
-    let subject = Subject { conditions: &conditions, ..subject };
-    let (returned, verdicts) = check_returns(book, connection, hook, crossing, subject, moment, answer)?;
+    let pairs = pairs(book, connection, hook, crossing, subject, moment);
+    let (returned, verdicts) = check_returns(&pairs, connection, hook, crossing, answer)?;
     Ok(Checked { deliveries: Vec::new(), returned, verdicts })
 }
 
+/// What the checks of a call's outputs decide by: the facts under the strictest of what held for its inputs.
+pub(super) fn pairs<'a>(
+    book: &'a PolicyBook,
+    connection: &'a Connection,
+    hook: &Hook,
+    crossing: &Crossing,
+    subject: Subject<'_>,
+    moment: Moment,
+) -> Pairs<'a> {
+    let subject = Subject { conditions: &crossing.conditions, ..subject };
+    Pairs {
+        book,
+        partner: &connection.partner,
+        purpose: connection.release.purpose,
+        granted: &connection.combinations,
+        facts: base_facts(subject, connection.integration(hook)),
+        moment,
+    }
+}
+
 /// Labels of everything readable in the call, and of all that joined it: they join every output of that call.
-fn taint<'h>(hook: &'h Hook, crossing: &'h Crossing) -> impl Iterator<Item = Carried> + 'h {
+pub(super) fn taint<'h>(hook: &'h Hook, crossing: &'h Crossing) -> impl Iterator<Item = Carried> + 'h {
     given(hook, crossing, Access::Read).chain(crossing.joined.iter().cloned())
 }
 
@@ -232,25 +261,10 @@ pub(super) fn labels_of_call(hook: &Hook, crossing: &Crossing) -> Vec<Carried> {
 }
 
 impl Crossing {
-    /// What held when anything of the call was collected: `event`'s conditions and those that joined.
-    pub(super) fn conditions<'c>(&self, event: &'c Conditions) -> Cow<'c, Conditions> {
-        match &self.joined_conditions {
-            None => Cow::Borrowed(event),
-            Some(joined) => {
-                let mut strictest = event.clone();
-                strictest.join(joined);
-                Cow::Owned(strictest)
-            }
-        }
-    }
-
     /// Adds labels that came into the call while it ran, with what held when they were collected.
     pub(super) fn join(&mut self, carried: Carried, conditions: &Conditions) {
         self.joined.push(carried);
-        match &mut self.joined_conditions {
-            None => self.joined_conditions = Some(conditions.clone()),
-            Some(joined) => joined.join(conditions),
-        }
+        self.conditions.join(conditions);
     }
 
     /// The labels that everything which comes out of the call carries: its log and failure texts too.
@@ -270,19 +284,26 @@ pub(super) fn given<'h>(
     hook.fields
         .iter()
         .zip(&crossing.allowed)
-        .filter(move |(field, allowed)| **allowed && field.access == access)
-        .map(move |(field, _)| Carried {
-            field: Arc::clone(&field.name),
-            access,
-            labels: Arc::clone(&field.labels),
-        })
+        .zip(&crossing.labels)
+        .zip(&*crossing.forms)
+        .filter(move |(((field, allowed), _), _)| **allowed && field.access == access)
+        .map(move |(((field, _), labels), form)| carried(field, labels, form))
+}
+
+fn carried(field: &HookField, labels: &Arc<[Label]>, form: &Form) -> Carried {
+    Carried {
+        field: Arc::clone(&field.name),
+        access: field.access,
+        labels: Arc::clone(labels),
+        form: form.transform,
+    }
 }
 
 pub(super) fn plan(
+    pairs: &Pairs<'_>,
     connection: &Connection,
     hook: &Hook,
     crossing: &Crossing,
-    conditions: &Conditions,
     request: PluginRequest,
 ) -> Result<PlannedDelivery, Violation> {
     let release = &connection.release;
@@ -309,7 +330,7 @@ pub(super) fn plan(
             values: &values,
         },
     )?;
-    let mut carried: Vec<Carried> = taint(hook, crossing).collect();
+    let mut carries: Vec<Carried> = taint(hook, crossing).collect();
     let mut kept = BTreeMap::new();
     for name in assembled.placed {
         let found = match values(&name) {
@@ -317,19 +338,26 @@ pub(super) fn plan(
             Some(FieldValue::Many(values)) => values.into_iter().cloned().collect(),
             None => Vec::new(),
         };
-        let field = hook.fields.iter().find(|field| *field.name == *name);
-        if let Some(field) = field.filter(|field| field.access == Access::Sealed && !found.is_empty()) {
-            carried.push(Carried {
-                field: Arc::clone(&field.name),
-                access: Access::Sealed,
-                labels: Arc::clone(&field.labels),
-            });
+        let known = hook.fields.iter().zip(&crossing.labels).zip(&*crossing.forms);
+        let placed = known.into_iter().find(|((field, _), _)| *field.name == *name);
+        if let Some(((field, labels), form)) =
+            placed.filter(|((field, _), _)| field.access == Access::Sealed && !found.is_empty())
+        {
+            carries.push(carried(field, labels, form));
         }
         kept.insert(name, found);
     }
     // A plugin that read nothing still knew which sealed fields were there: the request carries their labels.
-    if carried.is_empty() {
-        carried.extend(given(hook, crossing, Access::Sealed));
+    if carries.is_empty() {
+        carries.extend(given(hook, crossing, Access::Sealed));
+    }
+    let labels = || carries.iter().flat_map(|carried| carried.labels.iter());
+    if pairs.matter(labels()) {
+        let values: Vec<&[Label]> = carries.iter().map(|carried| &*carried.labels).collect();
+        let meeting = pairs.strictest_between(&values, Meeting::Request(&endpoint.name));
+        if meeting.is_some_and(|verdict| !verdict.allows()) {
+            return Err(Violation::Combination);
+        }
     }
     Ok(PlannedDelivery {
         flow: hook.flow,
@@ -342,8 +370,8 @@ pub(super) fn plan(
         endpoint: endpoint.clone(),
         request,
         values: kept,
-        carried,
-        conditions: conditions.clone(),
+        carried: carries,
+        conditions: crossing.conditions.clone(),
     })
 }
 
@@ -355,12 +383,10 @@ fn selected<'v>(path: &FieldPath, data: &'v Value, allowed: bool) -> FieldValue<
 type CheckedReturns = (Option<Permitted<Returned>>, Vec<FieldVerdict>);
 
 fn check_returns(
-    book: &PolicyBook,
+    pairs: &Pairs<'_>,
     connection: &Connection,
     hook: &Hook,
     crossing: &Crossing,
-    subject: Subject<'_>,
-    moment: Moment,
     text: &str,
 ) -> Result<CheckedReturns, Violation> {
     if text.len() > MAX_RETURNS_BYTES {
@@ -375,30 +401,27 @@ fn check_returns(
     let Some(schema) = &hook.returns else {
         return if object.is_empty() { Ok((None, Vec::new())) } else { Err(Violation::NothingDeclared) };
     };
-    // A share hook may have nothing to say this time; a decision is checked as it stands.
-    if object.is_empty() && hook.flow == Flow::Share {
+    // A share hook or a message may have nothing to say this time; a decision is checked as it stands.
+    if object.is_empty() && hook.flow != Flow::Decide {
         return Ok((None, Vec::new()));
     }
     schema.validate(&value).map_err(|violation| Violation::Undeclared {
         nearest: violation.nearest_declared_path,
         count: violation.count,
     })?;
+    let Pairs { book, facts, moment, .. } = *pairs;
     let question = Question {
-        flow: Flow::Return,
+        flow: if hook.flow == Flow::Receive { Flow::Receive } else { Flow::Return },
         purpose: connection.release.purpose,
         partner: &connection.partner,
         to_brand: true,
     };
-    let facts = base_facts(subject, connection.integration(hook));
-    let mut joined = LabelSet::default();
-    let mut verdict_of_taint: Option<Verdict> = None;
-    for carried in taint(hook, crossing) {
-        for label in carried.labels.iter() {
-            joined.insert(label.clone());
-            let (_, one) = book.decide(&question, label, facts, moment);
-            verdict_of_taint = Some(verdict_of_taint.map_or(one, |so_far| so_far.strictest(one)));
-        }
-    }
+    let read: Vec<Carried> = taint(hook, crossing).collect();
+    let values: Vec<&[Label]> = read.iter().map(|carried| &*carried.labels).collect();
+    let joined: LabelSet = values.iter().flat_map(|labels| labels.iter().cloned()).collect();
+    let decide = |label: &Label| book.decide(&question, label, facts, moment).1;
+    let verdict_of_taint = joined.iter().map(decide).reduce(Verdict::strictest);
+    let matter = hook.flow != Flow::Receive && pairs.matter(joined.iter());
     let mut verdicts = Vec::new();
     let mut fields = Vec::new();
     let mut paths = Vec::new();
@@ -408,11 +431,15 @@ fn check_returns(
         }
         let mut labels = joined.clone();
         labels.insert(own.clone());
-        let (_, mut verdict) = book.decide(&question, own, facts, moment);
-        if let Some(taint) = verdict_of_taint {
-            verdict = verdict.strictest(taint);
-        }
         let name: Arc<str> = path.as_str().into();
+        let mut verdict = decide(own);
+        let meeting = matter.then(|| pairs.strictest_between(&values, Meeting::Field(&name)));
+        for other in verdict_of_taint.into_iter().chain(meeting.flatten()) {
+            verdict = verdict.strictest(other);
+        }
+        if hook.flow == Flow::Receive && !connection.grants_named(Flow::Receive, hook.event(), &name, None) {
+            verdict = Verdict::withhold(Reason::NotGranted);
+        }
         verdicts.push(FieldVerdict {
             field: Arc::clone(&name),
             access: Access::Return,
@@ -429,6 +456,6 @@ fn check_returns(
     }
     let value =
         if fields.len() == verdicts.len() { value } else { crate::catalogue::project(&paths, &value) };
-    let returned = Returned { value, fields, conditions: subject.conditions.clone() };
+    let returned = Returned { value, fields, conditions: crossing.conditions.clone() };
     Ok((Some(Permitted::grant(returned)), verdicts))
 }

@@ -55,6 +55,7 @@ pub(super) enum Standing {
 }
 
 /// What was decided about a memory for one call.
+#[derive(Clone)]
 pub struct Recalled {
     standing: Standing,
     /// None where there is no memory to decide about.
@@ -131,6 +132,24 @@ impl Recalled {
         self.verdict.clone()
     }
 
+    /// The same, withheld: it may not meet what else enters the call.
+    pub(super) fn kept_out(&self, by: Verdict) -> Self {
+        let verdict = self.verdict.clone().map(|(recipient, field)| {
+            (recipient, FieldVerdict { verdict: field.verdict.strictest(by), ..field })
+        });
+        Self { standing: Standing::Withheld, verdict }
+    }
+
+    /// Labels of what would enter the call.
+    pub(super) fn labels(&self) -> impl Iterator<Item = &Label> + Clone {
+        match &self.standing {
+            Standing::Given(memory) => Some(&memory.labels),
+            Standing::Missing | Standing::Exceeds | Standing::Withheld => None,
+        }
+        .into_iter()
+        .flat_map(LabelSet::iter)
+    }
+
     pub(super) fn standing(&self) -> Standing {
         self.standing.clone()
     }
@@ -152,19 +171,19 @@ impl Crossing {
         if let Some(Standing::Given(memory)) = self.memory.clone()
             && !self.joined.iter().any(|carried| carried.access == Access::Memory)
         {
-            let carried = Carried { field: NAME.into(), access: Access::Memory, labels: all(&memory.labels) };
+            let carried = Carried {
+                field: NAME.into(),
+                access: Access::Memory,
+                labels: all(&memory.labels),
+                form: None,
+            };
             self.join(carried, &memory.conditions);
         }
     }
 
     /// What becomes of the memory after a call that used it so: all that the call saw and all that was
     /// remembered label what it wrote. `used` is none where nothing of the call is kept.
-    pub fn memory_after(
-        &self,
-        connection: &Connection,
-        event: &Conditions,
-        used: Option<MemoryUse>,
-    ) -> MemoryAfter {
+    pub fn memory_after(&self, connection: &Connection, used: Option<MemoryUse>) -> MemoryAfter {
         let Some(standing) = &self.memory else { return MemoryAfter::Unchanged };
         let written = used.and_then(|used| used.written);
         match (standing, written, connection.release.hooks.get(self.hook)) {
@@ -175,7 +194,7 @@ impl Crossing {
                     .iter()
                     .flat_map(|carried| carried.labels.iter().cloned())
                     .collect(),
-                conditions: self.conditions(event).into_owned(),
+                conditions: self.conditions.clone(),
             }),
             (Standing::Exceeds, ..) => MemoryAfter::Forgotten,
             (Standing::Missing | Standing::Given(_), ..) => MemoryAfter::Unchanged,

@@ -2,6 +2,7 @@
 //! catalogue; it may not know wasmtime, sqlx, reqwest or axum.
 
 mod book;
+mod combine;
 mod connection;
 mod exchange;
 mod from_plugin;
@@ -9,20 +10,32 @@ mod memory;
 mod permitted;
 pub mod placing;
 mod prepared;
+mod received;
 mod subject;
 mod toward_partner;
 mod toward_plugin;
+mod toward_receive;
+mod transform;
 mod types;
 
 pub use book::{Moment, PolicyBook, Question};
-pub use connection::{Connection, Grant, Hook, HookField, Release, ReleaseError, Trigger, grant_key};
+pub use combine::{Combination, Path, refused_meetings};
+pub use connection::{
+    Connection, Grant, Hook, HookField, MESSAGE, Release, ReleaseError, Source, Trigger, combine_key,
+    grant_key,
+};
 pub use exchange::{NotAReply, PlannedExchange, plan_exchange, reply};
 pub use from_plugin::{
     Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share,
 };
 pub use memory::{Memory, MemoryAfter, Recalled, recall};
 pub use permitted::Permitted;
+pub use received::{Exposed, Received};
 pub use subject::{Integration, Subject, base_facts};
 pub use toward_partner::{Stays, TowardPartner, toward_partner};
 pub use toward_plugin::{Crossing, Decided, EventView, NotRun, TowardPlugin, toward_plugin, verdicts};
-pub use types::{MemoryUse, OutboundRequest, Part, PluginInput, PluginOutcome, PluginReply, PluginRequest};
+pub use toward_receive::{MessageView, TowardReceive, toward_receive};
+pub use transform::{PseudonymKey, Transform};
+pub use types::{
+    MemoryUse, OutboundRequest, Part, PluginInput, PluginMessage, PluginOutcome, PluginReply, PluginRequest,
+};

@@ -1,11 +1,11 @@
 //! Toward a partner: each try is a new decision. If one label of a request is now withheld, the whole
 //! request stays; it is never trimmed.
 
-use gateway_policy::{Access, Facts, FieldVerdict, Partner, Reason, Recipient, Verdict};
+use gateway_policy::{Access, Decision, Facts, FieldVerdict, Partner, Reason, Recipient, Verdict};
 
 use super::book::{Moment, PolicyBook, Question};
 use super::connection::Connection;
-use super::from_plugin::PlannedDelivery;
+use super::from_plugin::{NO_FIELD, PlannedDelivery};
 use super::permitted::Permitted;
 use super::placing::{self, FieldValue, Placement, PlacingError};
 use super::subject::{Integration, Subject, base_facts};
@@ -75,13 +75,17 @@ pub fn toward_partner(
         }
         // No label at all would be a value without an origin (clause collect.sources).
         let mut verdict = verdict.unwrap_or(Verdict::withhold(Reason::Undeclared));
-        let granted = connection.is_none_or(|connection| match carried.access {
-            // No field of the event: what it derives from must be granted still.
-            Access::Memory | Access::Reply => connection.grants_labels(carried.labels.iter()),
-            _ => connection.grants_named(planned.flow, &planned.event_type, &carried.field),
-        });
+        let granted = carried.field.starts_with(NO_FIELD)
+            || connection.is_none_or(|connection| match carried.access {
+                // No field of the event: what it derives from must be granted still.
+                Access::Memory | Access::Reply => connection.grants_labels(carried.labels.iter()),
+                _ => connection.grants_named(planned.flow, &planned.event_type, &carried.field, carried.form),
+            });
         if !granted {
             verdict = Verdict::withhold(Reason::NotGranted);
+        }
+        if carried.form.is_some() && verdict.allows() {
+            verdict.decision = Decision::Transform;
         }
         all_allowed &= verdict.allows();
         verdicts.push(FieldVerdict {

@@ -3,18 +3,22 @@
 
 use std::sync::Arc;
 
-use gateway_policy::{Access, Conditions, Facts, FieldVerdict, Reason, Recipient, Verdict};
+use gateway_policy::{Access, Conditions, Decision, Facts, FieldVerdict, Label, Reason, Recipient, Verdict};
 use serde_json::Value;
 
-use super::book::Moment;
-use super::connection::{Connection, Hook};
-use super::from_plugin::Carried;
+use super::book::{Moment, PolicyBook, Question};
+use super::combine::{Meeting, Pairs};
+use super::connection::{Connection, Form, Hook, Source};
+use super::from_plugin::{Carried, taint};
 use super::memory::{Recalled, Standing};
 use super::permitted::Permitted;
 use super::prepared::stricter;
+use super::received::{Exposed, Received, is_of};
 use super::subject::{Subject, base_facts};
+use super::transform::{Rewrite, rewrite};
 use super::types::PluginInput;
 use crate::catalogue::Projection;
+use crate::manifest;
 
 /// An event, as a connection's plugin would see it were everything allowed.
 pub struct EventView<'a> {
@@ -30,6 +34,10 @@ pub struct EventView<'a> {
     pub accepted_ms: i64,
     /// CloudEvents `data`.
     pub data: &'a Arc<Value>,
+    /// What the plugin received of the consumer from its partner.
+    pub received: Option<&'a Received>,
+    /// What the partner already received of the consumer.
+    pub exposed: &'a Exposed,
     /// What became of the plugin's memory of the consumer; none: the plugin does not ask for it.
     pub memory: Option<&'a Recalled>,
 }
@@ -76,15 +84,20 @@ pub struct Crossing {
     pub(super) hook: usize,
     /// For each field of the hook: whether it is present and allowed.
     pub(super) allowed: Vec<bool>,
+    /// For each field of the hook: the labels of what leaves.
+    pub(super) labels: Vec<Arc<[Label]>>,
+    /// For each field of the hook: how it goes.
+    pub(super) forms: Arc<[Form]>,
+    /// What else was readable in the call, or came into it while it ran: a message, memory, replies.
+    pub(super) joined: Vec<Carried>,
+    /// What held when all of that was collected.
+    pub(super) conditions: Conditions,
+    /// The event's data, with what goes in another form in that form.
     pub(super) data: Arc<Value>,
     pub(super) consumer: String,
     pub(super) accepted_ms: i64,
     /// What the memory may do in this call; none: the plugin does not ask for it.
     pub(super) memory: Option<Standing>,
-    /// Labels that joined during the call (memory, replies), beside those of the readable fields.
-    pub(super) joined: Vec<Carried>,
-    /// What held when that was collected; none: nothing joined.
-    pub(super) joined_conditions: Option<Conditions>,
 }
 
 /// The verdicts on a hook's fields.
@@ -122,6 +135,7 @@ pub fn verdicts(
 
 /// Decides for every declared field of `hook` and makes the argument of the call.
 pub fn toward_plugin(
+    book: &PolicyBook,
     connection: &Connection,
     hook_index: usize,
     hook: &Hook,
@@ -129,12 +143,35 @@ pub fn toward_plugin(
     subject: Subject<'_>,
     moment: Moment,
 ) -> TowardPlugin {
-    let Decided { facts, fields: decided } = verdicts(connection, hook_index, event.data, subject, moment);
+    let received = event.received.filter(|_| hook.reads_received());
+    let data =
+        received.map_or_else(|| Arc::clone(event.data), |received| with_received(event.data, received));
+    let Decided { facts, fields: mut decided } = verdicts(connection, hook_index, &data, subject, moment);
+    let forms = connection.forms(hook_index);
+    let data = in_forms(connection, hook, &data, &forms, &mut decided);
+    let mut labels: Vec<_> = forms.iter().map(|form| Arc::clone(&form.labels)).collect();
+    let mut conditions = subject.conditions.clone();
+    if let Some(received) = received {
+        let joined =
+            judge_received(book, connection, hook, received, subject, moment, &mut decided, &mut labels);
+        conditions = joined.unwrap_or(conditions);
+    }
+    let pairs = Pairs {
+        book,
+        partner: &connection.partner,
+        purpose: connection.release.purpose,
+        granted: &connection.combinations,
+        facts: base_facts(Subject { conditions: &conditions, ..subject }, connection.integration(hook)),
+        moment,
+    };
+    keep_apart(&pairs, hook, &labels, event.exposed, &mut decided);
+    let memory = event.memory.map(|memory| keep_out(&pairs, hook, &labels, &decided, memory));
+
     let mut verdicts = Vec::with_capacity(hook.fields.len());
     let mut allowed = Vec::with_capacity(hook.fields.len());
     let mut not_run = None;
     let mut recipient = Recipient::ServiceProvider;
-    for (field, decided) in hook.fields.iter().zip(decided) {
+    for ((field, decided), labels) in hook.fields.iter().zip(decided).zip(&labels) {
         let Some((stands, verdict)) = decided else {
             allowed.push(false);
             if field.required {
@@ -150,11 +187,11 @@ pub fn toward_plugin(
         verdicts.push(FieldVerdict {
             field: Arc::clone(&field.name),
             access: field.access,
-            labels: Arc::clone(&field.labels),
+            labels: Arc::clone(labels),
             verdict,
         });
     }
-    if let Some((stands, verdict)) = event.memory.and_then(Recalled::verdict) {
+    if let Some((stands, verdict)) = memory.as_ref().and_then(Recalled::verdict) {
         recipient = stricter(recipient, stands);
         verdicts.push(verdict);
     }
@@ -163,22 +200,177 @@ pub fn toward_plugin(
     }
     let input = match not_run {
         Some(reason) => Err(reason),
-        None => Ok(Permitted::grant(input(connection, hook, event, &allowed))),
+        None => Ok(Permitted::grant(input(connection, hook, event, memory.as_ref(), &data, &allowed))),
     };
     let crossing = Crossing {
         hook: hook_index,
         allowed,
-        data: Arc::clone(event.data),
+        labels,
+        forms,
+        joined: Vec::new(),
+        conditions,
+        data,
         consumer: event.consumer.to_owned(),
         accepted_ms: event.accepted_ms,
-        memory: event.memory.map(Recalled::standing),
-        joined: Vec::new(),
-        joined_conditions: None,
+        memory: memory.as_ref().map(Recalled::standing),
     };
     TowardPlugin { verdicts, facts, recipient, input, crossing }
 }
 
-fn input(connection: &Connection, hook: &Hook, event: &EventView<'_>, allowed: &[bool]) -> PluginInput {
+/// The event's data with what goes in another form in that form, and its verdict as that. Where there is none
+/// of a value in the form that was granted, the field is withheld: the brand grants nothing else of it.
+fn in_forms(
+    connection: &Connection,
+    hook: &Hook,
+    data: &Arc<Value>,
+    forms: &[Form],
+    decided: &mut [Option<(Recipient, Verdict)>],
+) -> Arc<Value> {
+    let mut verdicts = Vec::new();
+    let mut rewrites = Vec::new();
+    for ((field, form), decided) in hook.fields.iter().zip(forms).zip(decided) {
+        if let (Some(path), Some(transform), Some((_, verdict))) = (&field.path, form.transform, decided)
+            && verdict.allows()
+        {
+            rewrites.push(Rewrite { path, transform, region: field.region.as_ref() });
+            verdicts.push(verdict);
+        }
+    }
+    if rewrites.is_empty() {
+        return Arc::clone(data);
+    }
+    let (data, left) = rewrite(data, &rewrites, connection.pseudonyms.as_ref());
+    for (verdict, left) in verdicts.into_iter().zip(left) {
+        if left {
+            verdict.decision = Decision::Transform;
+        } else {
+            *verdict = Verdict::withhold(Reason::NotGranted);
+        }
+    }
+    Arc::new(data)
+}
+
+/// The event's data with what was received under `partner`, a name that no event type has.
+fn with_received(data: &Value, received: &Received) -> Arc<Value> {
+    let mut data = data.clone();
+    if let Value::Object(object) = &mut data {
+        object.insert(manifest::RECEIVED.trim_start_matches('/').to_owned(), received.value.clone());
+    }
+    Arc::new(data)
+}
+
+/// Decides about the fields that were received by the labels that they were stored with, under the stricter of
+/// what held for them and what holds for the event. What then holds for the call, where any of them may go.
+#[allow(clippy::too_many_arguments)] // one call's whole context, used once
+fn judge_received(
+    book: &PolicyBook,
+    connection: &Connection,
+    hook: &Hook,
+    received: &Received,
+    subject: Subject<'_>,
+    moment: Moment,
+    decided: &mut [Option<(Recipient, Verdict)>],
+    labels: &mut [Arc<[Label]>],
+) -> Option<Conditions> {
+    let mut conditions = subject.conditions.clone();
+    conditions.join(&received.conditions);
+    let facts = base_facts(Subject { conditions: &conditions, ..subject }, connection.integration(hook));
+    let question = Question {
+        flow: hook.flow,
+        purpose: connection.release.purpose,
+        partner: &connection.partner,
+        to_brand: false,
+    };
+    let mut any = false;
+    for ((field, decided), labels) in hook.fields.iter().zip(decided).zip(labels) {
+        let (Source::Received, Some((stands, verdict))) = (field.source, decided.as_mut()) else { continue };
+        let stored = field.name.strip_prefix(manifest::RECEIVED).and_then(|path| received.labels.get(path));
+        let Some(stored) = stored.filter(|stored| !stored.is_empty()) else {
+            // A value whose labels are lost has no origin (clause collect.sources).
+            *verdict = verdict.strictest(Verdict::withhold(Reason::Undeclared));
+            continue;
+        };
+        let mut all = stored.clone();
+        all.extend(field.labels.iter().cloned());
+        for label in all.iter() {
+            let (to, one) = book.decide(&question, label, facts, moment);
+            *stands = stricter(*stands, to);
+            *verdict = verdict.strictest(one);
+        }
+        any |= verdict.allows();
+        *labels = all.iter().cloned().collect();
+    }
+    any.then_some(conditions)
+}
+
+/// Withholds what may not meet what stands before it, or what the partner already received: what came from the
+/// partner gives way to what is first-party, and a later field to an earlier one.
+fn keep_apart(
+    pairs: &Pairs<'_>,
+    hook: &Hook,
+    labels: &[Arc<[Label]>],
+    exposed: &Exposed,
+    decided: &mut [Option<(Recipient, Verdict)>],
+) {
+    let allowed =
+        |decided: &Option<(Recipient, Verdict)>| decided.is_some_and(|(_, verdict)| verdict.allows());
+    let present = labels.iter().zip(&*decided).filter(|(_, decided)| allowed(decided));
+    let of_fields = present.flat_map(|(labels, _)| labels.iter());
+    if !pairs.matter(of_fields.chain(exposed.labels.iter())) {
+        return;
+    }
+    let mut met: Vec<&Label> = Vec::new();
+    for source in [Source::FirstParty, Source::Received] {
+        for ((field, labels), decided) in hook.fields.iter().zip(labels).zip(&mut *decided) {
+            // A sealed field meets nothing until it is placed.
+            if field.source != source || field.access != Access::Read || !allowed(decided) {
+                continue;
+            }
+            let before = pairs.strictest(labels.iter(), met.iter().copied(), Meeting::Instance);
+            // A partner knows what it sent: only what it got from elsewhere can meet what it got before.
+            let foreign = labels.iter().filter(|label| !is_of(label, &pairs.partner.name));
+            let earlier = pairs.strictest(foreign, exposed.labels.iter(), Meeting::Instance);
+            if let Some((_, verdict)) = decided {
+                for meeting in before.into_iter().chain(earlier) {
+                    *verdict = verdict.strictest(meeting);
+                }
+                if verdict.allows() {
+                    met.extend(labels.iter());
+                }
+            }
+        }
+    }
+}
+
+/// A memory that may not meet what the call reads stays out of it.
+fn keep_out(
+    pairs: &Pairs<'_>,
+    hook: &Hook,
+    labels: &[Arc<[Label]>],
+    decided: &[Option<(Recipient, Verdict)>],
+    memory: &Recalled,
+) -> Recalled {
+    let read = hook.fields.iter().zip(labels).zip(decided).filter(|((field, _), decided)| {
+        field.access == Access::Read && decided.is_some_and(|(_, verdict)| verdict.allows())
+    });
+    let read: Vec<&Label> = read.flat_map(|((_, labels), _)| labels.iter()).collect();
+    if !pairs.matter(read.iter().copied().chain(memory.labels())) {
+        return memory.clone();
+    }
+    match pairs.strictest(read.iter().copied(), memory.labels(), Meeting::Instance) {
+        Some(verdict) if !verdict.allows() => memory.kept_out(verdict),
+        _ => memory.clone(),
+    }
+}
+
+fn input(
+    connection: &Connection,
+    hook: &Hook,
+    event: &EventView<'_>,
+    memory: Option<&Recalled>,
+    data: &Value,
+    allowed: &[bool],
+) -> PluginInput {
     let of = |access: Access| {
         hook.fields
             .iter()
@@ -190,9 +382,9 @@ fn input(connection: &Connection, hook: &Hook, event: &EventView<'_>, allowed: &
         hook.fields.iter().filter(|field| field.access == Access::Read && field.path.is_some()).count();
     let granted = of(Access::Read).filter(|field| field.path.is_some()).count();
     let fields = if readable == granted {
-        to_json(&hook.all_readable, event.data)
+        to_json(&hook.all_readable, data)
     } else {
-        to_json(&Projection::new(of(Access::Read).filter_map(|field| field.path.as_ref())), event.data)
+        to_json(&Projection::new(of(Access::Read).filter_map(|field| field.path.as_ref())), data)
     };
     PluginInput {
         id: event.id.to_owned(),
@@ -202,7 +394,7 @@ fn input(connection: &Connection, hook: &Hook, event: &EventView<'_>, allowed: &
         fields,
         sealed: of(Access::Sealed).map(|field| field.name.to_string()).collect(),
         settings: connection.settings_text.to_string(),
-        memory: event.memory.map(Recalled::entries),
+        memory: memory.map(Recalled::entries),
     }
 }
 
@@ -215,5 +407,15 @@ impl Crossing {
     /// The hook that was called.
     pub fn hook(&self) -> usize {
         self.hook
+    }
+
+    /// Labels of everything readable in the call: what the partner receives by it.
+    pub fn readable<'h>(&'h self, hook: &'h Hook) -> impl Iterator<Item = Label> + 'h {
+        taint(hook, self).flat_map(|carried| carried.labels.to_vec())
+    }
+
+    /// What held when what was readable in the call was collected.
+    pub fn conditions(&self) -> &Conditions {
+        &self.conditions
     }
 }

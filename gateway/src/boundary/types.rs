@@ -24,6 +24,21 @@ pub struct PluginInput {
     pub memory: Option<BTreeMap<String, String>>,
 }
 
+/// The argument of the hook `receive`: the record `message` of `wit/`.
+#[derive(Clone, Debug)]
+pub struct PluginMessage {
+    /// Keyed per connection.
+    pub id: String,
+    /// RFC 3339.
+    pub time: String,
+    /// The pseudonym by which the message named its consumer.
+    pub consumer: Option<String>,
+    /// As the partner sent it, JSON.
+    pub body: String,
+    /// JSON object.
+    pub settings: String,
+}
+
 /// A piece of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -21,6 +21,7 @@ pub use path::{FieldPath, FieldPathError, Projection, Segment, project};
 pub use presence::Presence;
 pub use problem::{Problem, ProblemKind};
 pub(crate) use problem::{explain_invalid, nearest_and_count};
+pub use schema::FieldKind;
 use schema::{MAX_SCHEMA_BYTES, Schema, SchemaFault, SchemaKind};
 
 /// Characters of a type's name.
@@ -60,7 +61,12 @@ pub struct Field {
     pub category: String,
     /// Its origin is `public` (clause choice.public), not `first-party`.
     pub public: bool,
+    /// What its values are.
+    pub kind: FieldKind,
 }
+
+/// Where a plugin finds what its partner sent of the consumer; no event type has such a property.
+pub const RESERVED: &str = "/partner";
 
 /// Why the catalogue cannot be used. Schemas are the operator's own documents, so they are quoted.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +106,15 @@ pub enum CatalogueError {
     #[error("{file}: this event type exists already; give the new one another name", file = file.display())]
     Duplicate {
         /// The later one.
+        file: PathBuf,
+    },
+    /// It has a property that is not its own to have.
+    #[error(
+        "{file}: has the property `partner`, under which plugins find what their partner sent; give it another name",
+        file = file.display()
+    )]
+    Reserved {
+        /// Which.
         file: PathBuf,
     },
     /// The schema breaks rules of the catalogue.
@@ -229,6 +244,7 @@ impl EventType {
                     path: leaf.path.clone(),
                     category: leaf.category?.to_string(),
                     public: leaf.public,
+                    kind: leaf.kind,
                 })
             })
             .collect();
@@ -266,6 +282,13 @@ fn insert(
         .map_err(|error| CatalogueError::NotJson { file: file(), reason: error.to_string() })?;
     let event_type =
         EventType::read(name, &document).map_err(|faults| CatalogueError::Schema { file: file(), faults })?;
+    let taken = event_type.fields.iter().any(|field| {
+        let path = field.path.as_str().strip_prefix(RESERVED);
+        path.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
+    if taken {
+        return Err(CatalogueError::Reserved { file: file() });
+    }
     match types.insert(name.to_owned(), event_type) {
         None => Ok(()),
         Some(_) => Err(CatalogueError::Duplicate { file: file() }),

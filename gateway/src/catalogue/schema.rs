@@ -81,6 +81,37 @@ pub struct Leaf {
     pub category: Option<Category>,
     /// `"x-origin": "public"`.
     pub public: bool,
+    /// What its values are.
+    pub kind: FieldKind,
+}
+
+/// What the values of a leaf are, as far as its schema says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldKind {
+    /// Strings.
+    Text,
+    /// Strings in the form of RFC 3339.
+    Time,
+    /// Numbers.
+    Number,
+    /// Anything else, or several kinds.
+    Other,
+}
+
+impl FieldKind {
+    /// Whether they are strings.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Text | Self::Time)
+    }
+
+    fn of(schema: &Map<String, Value>) -> Self {
+        match schema.get("type").and_then(Value::as_str) {
+            Some("string") if schema.get("format").is_some_and(|format| format == "date-time") => Self::Time,
+            Some("string") => Self::Text,
+            Some("number" | "integer") => Self::Number,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// A schema that keeps the rules, compiled once.
@@ -434,7 +465,12 @@ impl Reader {
                 "list strings, numbers or booleans",
             );
         }
-        self.leaves.push(Leaf { path: FieldPath::from_segments(path), category, public });
+        self.leaves.push(Leaf {
+            path: FieldPath::from_segments(path),
+            category,
+            public,
+            kind: FieldKind::of(schema),
+        });
         Shape::Leaf
     }
 

@@ -63,7 +63,7 @@ fn own_addresses(config: &Config) -> Vec<IpAddr> {
 
 /// The texts of all policies in force: the shipped one and those of the folder. One of the folder with
 /// the shipped one's date takes its place, so that an operator can change a reading.
-fn policies(dir: Option<&Path>) -> Result<Vec<String>, CliError> {
+pub(super) fn policies(dir: Option<&Path>) -> Result<Vec<String>, CliError> {
     let shipped = Policy::parse(PolicyBook::SHIPPED).map_err(CliError::start("the policy"))?;
     let mut texts = Vec::new();
     let mut replaced = false;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use url::{Host, Url};
 
 /// Where the API listens by default.
-const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 /// Publishing compiles a component, which takes up to half a minute and more on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(180);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -82,7 +82,6 @@ fn run(command: Command) -> Result<(), CliError> {
     match command {
         // A process of its own with limits on its memory: no runtime, no threads of ours.
         Command::CompileComponent(command) => command.run(),
-        Command::Policy(command) => command.run(),
         command => {
             // An error means that a provider is installed already, which serves as well.
             let _ = rustls::crypto::ring::default_provider().install_default();
@@ -106,7 +105,7 @@ async fn run_async(command: Command) -> Result<(), CliError> {
         Command::Keys(command) => command.run().await,
         Command::Plugin(command) => command.run().await,
         Command::Flows(command) => command.run().await,
-        Command::Policy(command) => command.run(),
+        Command::Policy(command) => command.run().await,
         Command::CompileComponent(command) => command.run(),
     }
 }

@@ -31,6 +31,9 @@ pub(super) struct Put {
     /// The platform or a brand gets something of value for data shared with this partner
     #[arg(long)]
     consideration: bool,
+    /// An Ed25519 key that the partner signs messages with, `whpk_…`; repeat for more
+    #[arg(long = "webhook-key")]
+    webhook_keys: Vec<String>,
     #[command(flatten)]
     client: ClientArgs,
     #[command(flatten)]
@@ -45,6 +48,7 @@ impl Partner {
             region: put.region,
             domains: put.domains,
             consideration: put.consideration,
+            webhook_keys: put.webhook_keys,
         };
         let client = put.client.connect()?;
         let answer = client.put(&format!("/v1/partners/{}", segment(&put.name)), &input).await?;

@@ -125,7 +125,7 @@ mod tests {
 
     use super::super::routes::Scope;
     use super::*;
-    use crate::pipeline::{BrandInput, ConnectionInput, ContractInput, PartnerInput, Role};
+    use crate::pipeline::{BrandInput, ConnectionInput, ContractInput, LinkInput, PartnerInput, Role};
 
     /// The methods and paths that a document describes.
     fn described(document: &Value) -> BTreeSet<(String, String)> {
@@ -173,9 +173,11 @@ mod tests {
             ("GET", "/v1/plugins/{plugin}/releases", &[Brand, Partner], Scope::None),
             ("GET", "/v1/brands/{brand}/consumers/{consumer}/choices", &[Brand, Source], Scope::Brand),
             ("PUT", "/v1/brands/{brand}/consumers/{consumer}/choices", &[Brand, Source], Scope::Brand),
+            ("POST", "/v1/brands/{brand}/consumers/{consumer}/links", &[Brand, Source], Scope::Brand),
             ("GET", "/v1/brands/{brand}/consumers/{consumer}", &[Brand], Scope::Brand),
             ("GET", "/v1/brands/{brand}/returns", &[Brand], Scope::Brand),
             ("POST", "/v1/plugins", &[Partner], Scope::Partner),
+            ("POST", "/v1/inbound/{brand}/{plugin}", &[], Scope::None),
             ("GET", "/v1/brands/{brand}/dead-letters", &[Brand], Scope::Brand),
             ("POST", "/v1/brands/{brand}/dead-letters/{id}/resend", &[Brand], Scope::Brand),
             ("GET", "/v1/flows", &[Auditor, Brand], Scope::None),
@@ -269,6 +271,7 @@ mod tests {
                     "/v1/partners/{partner}/contracts/{contract}" => reads::<ContractInput>(example),
                     "/v1/brands/{brand}/connections/{plugin}" => reads::<ConnectionInput>(example),
                     "/v1/brands/{brand}/consumers/{consumer}/choices" => reads::<Choices>(example),
+                    "/v1/brands/{brand}/consumers/{consumer}/links" => reads::<LinkInput>(example),
                     _ if media_type.contains("batch") => {
                         reads::<Vec<serde_json::Map<String, Value>>>(example)
                     }

@@ -31,6 +31,8 @@ pub enum Code {
     InvalidQuery,
     /// No API key, or not a valid one.
     Unauthenticated,
+    /// A partner's message without a valid signature.
+    Unsigned,
     /// The key's role or scope does not allow it.
     Forbidden,
     /// There is no such thing.
@@ -55,10 +57,11 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Malformed,
         Self::InvalidQuery,
         Self::Unauthenticated,
+        Self::Unsigned,
         Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -77,6 +80,7 @@ impl Code {
             Self::Malformed => "/problems/malformed",
             Self::InvalidQuery => "/problems/invalid-query",
             Self::Unauthenticated => "/problems/unauthenticated",
+            Self::Unsigned => "/problems/unsigned",
             Self::Forbidden => "/problems/forbidden",
             Self::NotFound => "/problems/not-found",
             Self::MethodNotAllowed => "/problems/method-not-allowed",
@@ -94,7 +98,7 @@ impl Code {
     pub fn status(self) -> StatusCode {
         match self {
             Self::Malformed | Self::InvalidQuery => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Unauthenticated | Self::Unsigned => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -114,6 +118,7 @@ impl Code {
             Self::Malformed => "The request does not parse",
             Self::InvalidQuery => "A query parameter is not valid",
             Self::Unauthenticated => "An API key is needed",
+            Self::Unsigned => "The message is not verifiably the partner's",
             Self::Forbidden => "The API key does not allow this",
             Self::NotFound => "There is no such thing",
             Self::MethodNotAllowed => "The method is not allowed here",
@@ -227,6 +232,7 @@ impl From<Refusal> for ProblemDetails {
             }
             Refusal::Conflict { .. } => Code::Conflict,
             Refusal::Forbidden { .. } => Code::Forbidden,
+            Refusal::Unsigned => Code::Unsigned,
             Refusal::TooLarge { .. } => Code::TooLarge,
             Refusal::Unavailable => Code::Unavailable,
             Refusal::Internal => return Self::internal(),

@@ -7,7 +7,10 @@ use gateway_policy::Purpose;
 
 use super::problem::Problem;
 use super::schemas::not_inlined;
-use super::{Access, CONSUMER_FIELD, Manifest, PluginSection, ReceivedField, SchemaSource, endpoints};
+use super::{
+    Access, CONSUMER_FIELD, Manifest, PluginSection, RECEIVED, ReceivedField, SchemaSource, combine,
+    endpoints,
+};
 use crate::catalogue::schema::{Schema, SchemaKind};
 use crate::catalogue::{Catalogue, FieldPath};
 
@@ -29,22 +32,24 @@ pub fn check(manifest: &Manifest, catalogue: &Catalogue) -> Vec<Problem> {
     check_plugin(&manifest.plugin, &mut problems);
     check_counts(manifest, &mut problems);
     check_unserved(manifest, &mut problems);
-    if manifest.share.is_empty() && manifest.decide.is_empty() {
+    if manifest.share.is_empty() && manifest.decide.is_empty() && manifest.receive.is_empty() {
         problems.push(Problem::new(
             "no-hook",
             "plugin.toml",
             "the plugin declares nothing that it does",
-            "add a `[[share]]` or `[[decide]]` table",
+            "add a `[[share]]`, `[[decide]]` or `[[receive]]` table",
         ));
     }
 
+    let received = combine::check_receive(manifest, &mut problems);
+    combine::check_combine(manifest, &mut problems);
     let mut events = BTreeSet::new();
     for (index, hook) in manifest.share.iter().enumerate() {
         let at = format!("share[{index}]");
         if !events.insert(&hook.event) {
             problems.push(duplicate("duplicate-hook", &format!("{at}.event"), "event type"));
         }
-        let fields = Fields { at: &at, catalogue, event: &hook.event, decide: false };
+        let fields = Fields { at: &at, catalogue, event: &hook.event, received: &received, decide: false };
         fields.check(&hook.receives, &mut problems);
         check_schema(hook.returns.as_ref(), &format!("{at}.returns"), SchemaKind::Returns, &mut problems);
         if manifest.endpoint.is_empty() {
@@ -66,7 +71,7 @@ pub fn check(manifest: &Manifest, catalogue: &Catalogue) -> Vec<Problem> {
                 "choose one within these bounds",
             ));
         }
-        let fields = Fields { at: &at, catalogue, event: &hook.event, decide: true };
+        let fields = Fields { at: &at, catalogue, event: &hook.event, received: &received, decide: true };
         fields.check(&hook.receives, &mut problems);
         check_schema(Some(&hook.returns), &format!("{at}.returns"), SchemaKind::Returns, &mut problems);
     }
@@ -125,6 +130,8 @@ fn check_counts(manifest: &Manifest, problems: &mut Vec<Problem>) {
     for (at, count) in [
         ("share", manifest.share.len()),
         ("decide", manifest.decide.len()),
+        ("receive", manifest.receive.len()),
+        ("combine", manifest.combine.len()),
         ("endpoint", manifest.endpoint.len()),
         ("settings.secrets", settings.map_or(0, |settings| settings.secrets.len())),
     ] {
@@ -136,14 +143,8 @@ fn check_counts(manifest: &Manifest, problems: &mut Vec<Problem>) {
 }
 
 fn check_unserved(manifest: &Manifest, problems: &mut Vec<Problem>) {
-    for (name, count) in [
-        ("receive", manifest.receive.len()),
-        ("rights", manifest.rights.len()),
-        ("combine", manifest.combine.len()),
-    ] {
-        for index in 0..count {
-            problems.push(Problem::not_served(format!("{name}[{index}]"), &format!("`{name}`")));
-        }
+    for index in 0..manifest.rights.len() {
+        problems.push(Problem::not_served(format!("rights[{index}]"), "`rights`"));
     }
 }
 
@@ -152,6 +153,8 @@ struct Fields<'c> {
     at: &'c str,
     catalogue: &'c Catalogue,
     event: &'c str,
+    /// What a message may bring.
+    received: &'c [String],
     decide: bool,
 }
 
@@ -186,7 +189,17 @@ impl Fields<'_> {
             if !seen.insert(&declared.field) {
                 problems.push(duplicate("duplicate-field", &field, "field"));
             }
-            if declared.field != CONSUMER_FIELD {
+            let received = declared.field.strip_prefix(RECEIVED).filter(|path| path.starts_with('/'));
+            if let Some(path) = received {
+                if !self.received.iter().any(|known| known == path) {
+                    problems.push(Problem::new(
+                        "unknown-field",
+                        field,
+                        format!("the `receive` hook returns no field `{path}`"),
+                        "name a leaf of its schema, with `/partner` before it",
+                    ));
+                }
+            } else if declared.field != CONSUMER_FIELD {
                 match (FieldPath::parse(&declared.field), event_type) {
                     (Err(error), _) => problems.push(Problem::new(
                         "bad-path",
@@ -252,7 +265,7 @@ fn check_secrets(manifest: &Manifest, settings: Option<&Schema>, problems: &mut 
 }
 
 /// Compiles a schema for its faults; gives it back where it has none.
-fn check_schema(
+pub(super) fn check_schema(
     source: Option<&SchemaSource>,
     at: &str,
     kind: SchemaKind,
@@ -293,7 +306,7 @@ pub(super) fn check_name(name: &str, at: &str, problems: &mut Vec<Problem>) {
 }
 
 /// One line that a person can read. Control and direction characters could disguise what it says.
-fn check_text(text: &str, at: &str, problems: &mut Vec<Problem>) {
+pub(super) fn check_text(text: &str, at: &str, problems: &mut Vec<Problem>) {
     let disguise = |c: char| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

@@ -267,8 +267,8 @@ fn check_import(name: &str) -> Option<Problem> {
 fn check_export(name: &str) -> Option<Problem> {
     let at = format!("component, export `{name}`");
     match interface::edge(name) {
-        Edge::Ours("share" | "decide") => None,
-        Edge::Ours("receive" | "rights") => Some(Problem::not_served(at, &format!("the hook `{name}`"))),
+        Edge::Ours("share" | "decide" | "receive") => None,
+        Edge::Ours("rights") => Some(Problem::not_served(at, &format!("the hook `{name}`"))),
         Edge::Foreign if name == PYTHON_EXPORT => None,
         Edge::OtherVersion => Some(Problem::new(
             "unknown-export",

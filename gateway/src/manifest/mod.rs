@@ -1,6 +1,7 @@
 //! `plugin.toml`: what a plugin declares. This room reads and checks it; it runs nothing and opens no socket.
 
 mod check;
+mod combine;
 mod component;
 mod endpoints;
 mod interface;
@@ -13,6 +14,7 @@ pub mod url_template;
 use serde::{Deserialize, Serialize};
 
 pub use check::{SERVED_API, check};
+pub use combine::Ingredient;
 pub use component::{
     EmbedError, FEATURES, Inspected, MAX_COMPONENT_BYTES, MAX_MANIFEST_BYTES, SECTION, embed, inspect, review,
 };
@@ -24,6 +26,10 @@ pub use schemas::{ReturnSchema, SchemaViolation, validate_settings};
 /// The name under `receives` that asks for the partner's pseudonym of the consumer, which is no field
 /// of the event (category user.unique_id.pseudonymous).
 pub const CONSUMER_FIELD: &str = "consumer";
+
+/// Where a declared field stands that the plugin received from its partner: a pointer under this one names a
+/// leaf of what the `receive` hook returns.
+pub const RECEIVED: &str = crate::catalogue::RESERVED;
 
 /// The manifest of one release (design: "The manifest"). Unknown keys are refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -127,10 +133,11 @@ fn default_deadline_ms() -> u32 {
     100
 }
 
-/// `[[receive]]`; not served yet.
+/// `[[receive]]`: at most one. A partner's message becomes the fields of `returns`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ReceiveHook {
+    /// JSON Pointer to the consumer's pseudonym in the message: the one that the plugin got as `consumer`.
     pub consumer: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub returns: Option<SchemaSource>,
@@ -143,12 +150,15 @@ pub struct RightsHook {
     pub kinds: Vec<String>,
 }
 
-/// `[[combine]]`: first-party fields may meet the partner's; not served yet.
+/// `[[combine]]`: first-party fields may meet the partner's.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Combine {
+    /// `first-party:CATEGORY` and `partner:CATEGORY`, each with all below it.
     pub of: Vec<String>,
+    /// A returned field, or the name of an endpoint.
     pub into: String,
+    /// In the partner's words; shown to the brand.
     pub why: String,
 }
 

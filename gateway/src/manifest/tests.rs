@@ -185,15 +185,27 @@ fn each_rule_names_its_problem() {
         (
             "[[endpoint]]",
             "[[receive]]\nconsumer = \"/member/ref\"\n[[endpoint]]",
-            "not-served-yet",
-            "receive[0]",
+            "missing-key",
+            "receive[0].returns",
         ),
         ("[[endpoint]]", "[[rights]]\nkinds = [\"delete\"]\n[[endpoint]]", "not-served-yet", "rights[0]"),
         (
             "[[endpoint]]",
-            "[[combine]]\nof = [\"first-party:user.behavior\"]\ninto = \"/offer\"\nwhy = \"x\"\n[[endpoint]]",
-            "not-served-yet",
-            "combine[0]",
+            "[[combine]]\nof = [\"first-party:user.behavior\"]\ninto = \"leads\"\nwhy = \"x\"\n[[endpoint]]",
+            "combines-nothing",
+            "combine[0].of",
+        ),
+        (
+            "[[endpoint]]",
+            "[[combine]]\nof = [\"first-party:user.behavior\", \"partner:user.account\"]\ninto = \"/nowhere\"\nwhy = \"x\"\n[[endpoint]]",
+            "unknown-into",
+            "combine[0].into",
+        ),
+        (
+            "[[endpoint]]",
+            "[[combine]]\nof = [\"first-party:user.behavior\", \"partner:user.account\", \"elsewhere:user\"]\ninto = \"leads\"\nwhy = \"x\"\n[[endpoint]]",
+            "bad-label",
+            "combine[0].of[2]",
         ),
         (
             r#"{ bearer = "api-key" }"#,

@@ -19,7 +19,7 @@ pub use addresses::{Addresses, NotPublic};
 pub use credentials::{Credentials, ResolvedAuth};
 pub use reply::{Disposition, Refusal, Reply, SendError, classify, outcome_code};
 pub use retry::RetrySchedule;
-pub use signature::{KeyError, SigningKey};
+pub use signature::{KeyError, PublicKey, Signed, SigningKey, verify};
 pub use token::TokenSource;
 
 use crate::boundary::{OutboundRequest, Permitted};

@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
-use gateway_policy::Choices;
+use gateway_policy::{Choices, Conditions, Label};
 use moka::sync::Cache;
 
 use super::error::Refusal;
+use super::links::{Exposures, Person};
 use super::memories::Memories;
+use crate::boundary::{Exposed, Received};
 use crate::store::crypto::{ConsumerKey, MasterKey, new_pseudonym};
-use crate::store::{Change, ConsumerRecord, Digest, Store, Uid};
+use crate::store::{Change, ConsumerRecord, Digest, Exposure, Store, Uid};
 
 /// A consumer of a brand, with what a decision needs to know.
 pub struct Consumer {
@@ -27,24 +29,93 @@ pub struct Consumer {
     /// The consumer's data key.
     pub key: ConsumerKey,
     engaged: AtomicBool,
-    choices: ArcSwap<Choices>,
+    /// Shared with those linked with the consumer.
+    pub(super) person: ArcSwap<Person>,
+    pub(super) choices: ArcSwap<Choices>,
     pub(super) memories: Memories,
+    /// What plugins received of the consumer, by plugin.
+    received: Mutex<HashMap<String, Arc<Received>>>,
+    /// Held while a message is merged into what stands.
+    pub(super) receiving: tokio::sync::Mutex<()>,
 }
 
 impl Consumer {
-    /// Whether the consumer has engaged with the brand.
+    /// Whether the consumer has engaged with the brand, or one linked with it.
     pub fn engaged(&self) -> bool {
-        self.engaged.load(Ordering::Acquire)
+        self.engaged.load(Ordering::SeqCst) || self.person.load().engaged()
     }
 
     /// Called once an event that engages is stored.
     pub fn set_engaged(&self) {
-        self.engaged.store(true, Ordering::Release);
+        // In this order: whoever links meanwhile sets the person first and then looks here, so that one of both
+        // sees the other.
+        self.engaged.store(true, Ordering::SeqCst);
+        self.person.load().set_engaged();
     }
 
     /// What the consumer chose, as it stands now.
     pub fn choices(&self) -> Arc<Choices> {
         self.choices.load_full()
+    }
+
+    /// Reads or writes what partners received of the person; a person that is given up meanwhile is not used.
+    fn exposures<R>(&self, act: impl FnOnce(&mut Exposures) -> R) -> R {
+        loop {
+            let person = self.person.load_full();
+            let mut exposures = person.exposures();
+            if Arc::ptr_eq(&person, &self.person.load_full()) {
+                return act(&mut exposures);
+            }
+        }
+    }
+
+    /// What a partner already received of the consumer, or of one linked with it.
+    pub fn exposed(&self, partner: &str) -> Arc<Exposed> {
+        self.exposures(|exposures| exposures.of(partner))
+    }
+
+    /// Takes in that a partner is about to receive these labels. Not so where it received something since `seen`:
+    /// then the decision was made on too little.
+    pub fn expose<'l>(
+        &self,
+        partner: &str,
+        seen: &Arc<Exposed>,
+        labels: impl Iterator<Item = &'l Label>,
+        conditions: &Conditions,
+    ) -> bool {
+        self.exposures(|exposures| exposures.add(self.id, partner, seen, labels, conditions))
+    }
+
+    /// What a partner received that no committed row says yet: to be committed with the next one.
+    pub fn unwritten(&self, partner: &str) -> Vec<Exposure> {
+        self.exposures(|exposures| exposures.unwritten(partner))
+    }
+
+    /// These are committed.
+    pub fn exposures_written(&self, written: &[Exposure]) {
+        if !written.is_empty() {
+            self.exposures(|exposures| exposures.written(written));
+        }
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Received>>> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a plugin received of the consumer.
+    pub fn received(&self, plugin: &str) -> Option<Arc<Received>> {
+        self.known().get(plugin).cloned()
+    }
+
+    /// By plugin.
+    pub fn all_received(&self) -> Vec<(String, Arc<Received>)> {
+        let known = self.known();
+        known.iter().map(|(plugin, received)| (plugin.clone(), Arc::clone(received))).collect()
+    }
+
+    /// Called once it is committed.
+    pub fn set_received(&self, plugin: &str, received: Received) {
+        self.known().insert(plugin.to_owned(), Arc::new(received));
     }
 }
 
@@ -54,12 +125,14 @@ pub struct Consumers {
     by_id: Cache<i64, Arc<Consumer>>,
     /// Every value that anything still holds, also once the memo has let it go: there is one for each
     /// consumer, so that a choice is seen by work that has waited for long.
-    held: Mutex<HashMap<Digest, Weak<Consumer>>>,
+    pub(super) held: Mutex<HashMap<Digest, Weak<Consumer>>>,
+    /// The persons as whom those consumers are linked.
+    pub(super) persons: Mutex<HashMap<Digest, Weak<Person>>>,
     /// Whether a number, by its keyed digest, opted out of SMS.
     pub(super) numbers: Cache<Digest, bool>,
     /// Read while a consumer is brought into the memo, written while choices change: what was read before
     /// a change can not be put into the memo after it.
-    changing: tokio::sync::RwLock<()>,
+    pub(super) changing: tokio::sync::RwLock<()>,
 }
 
 /// The place of a consumer's wrapped key: associated data of its encryption.
@@ -79,6 +152,7 @@ impl Consumers {
             by_subject: Cache::new(capacity),
             by_id: Cache::new(capacity),
             held: Mutex::default(),
+            persons: Mutex::default(),
             numbers: Cache::new(capacity),
             changing: tokio::sync::RwLock::default(),
         }
@@ -129,6 +203,22 @@ impl Consumers {
         }
     }
 
+    /// The consumer with this name in the ledger.
+    pub async fn by_pseudonym(
+        &self,
+        store: &dyn Store,
+        master: &MasterKey,
+        pseudonym: &Uid,
+    ) -> Result<Option<Arc<Consumer>>, Refusal> {
+        match store.consumer_by_pseudonym(pseudonym).await? {
+            None => Ok(None),
+            Some(record) => match self.by_id.get(&record.id) {
+                Some(known) => Ok(Some(known)),
+                None => self.admit(store, master, record).await.map(Some),
+            },
+        }
+    }
+
     /// The consumer of a stored row.
     pub async fn by_id(
         &self,
@@ -155,7 +245,15 @@ impl Consumers {
                 Refusal::Internal
             })?;
         let _unchanged = self.changing.read().await;
-        let choices = read_choices(store, &record.brand, &record.subject).await?;
+        let (choices, person) = match store.choices_and_person(&record.brand, &record.subject).await? {
+            None => (Choices::default(), None),
+            Some((text, person)) => (read(&text)?, person),
+        };
+        let (exposures, received) = read_kept(store, record.id, &key).await?;
+        let person = match person {
+            None => Arc::new(Person::alone(exposures)),
+            Some(id) => self.person_of(store, &record.brand, id).await?,
+        };
         let fresh = Arc::new(Consumer {
             id: record.id,
             brand: record.brand,
@@ -163,8 +261,11 @@ impl Consumers {
             pseudonym: record.pseudonym,
             key,
             engaged: AtomicBool::new(record.engaged),
+            person: ArcSwap::new(person),
             choices: ArcSwap::from_pointee(choices),
             memories: Memories::default(),
+            received: Mutex::new(received),
+            receiving: tokio::sync::Mutex::default(),
         });
         let shared = self.one_of_it(fresh);
         self.by_subject.insert(shared.subject, Arc::clone(&shared));
@@ -185,22 +286,77 @@ impl Consumers {
         fresh
     }
 
-    /// Replaces what the consumer chose by what `next` makes of it; durable and in effect when this returns.
-    /// One change at a time: each is made of what stands.
+    /// Replaces what the consumer chose by what `next` makes of it, and what those linked with it chose by what
+    /// `linked` makes of theirs and of that; durable and in effect when this returns. One change at a time: each
+    /// is made of what stands.
     pub async fn change_choices(
         &self,
         store: &dyn Store,
         consumer: &Consumer,
         change: Change,
-        next: impl FnOnce(&Choices) -> Result<Choices, Refusal>,
+        next: impl FnOnce(&Choices) -> Result<Choices, Refusal> + Send,
+        linked: impl Fn(&Choices, &Choices) -> Choices + Send,
     ) -> Result<Choices, Refusal> {
         let _alone = self.changing.write().await;
-        let choices = next(&consumer.choices())?;
-        let text = serde_json::to_string(&choices).map_err(|_| Refusal::Internal)?;
-        store.put_choices(&consumer.brand, &consumer.subject, &text, change).await?;
-        consumer.choices.store(Arc::new(choices.clone()));
+        let mut choices = next(&consumer.choices())?;
+        choices.end_refused_permissions();
+        let person = consumer.person.load_full();
+        let Some(id) = person.id else {
+            store.put_choices(&consumer.brand, &consumer.subject, &write(&choices)?, change).await?;
+            consumer.choices.store(Arc::new(choices.clone()));
+            return Ok(choices);
+        };
+        let mut all = self.chosen_by(store, &consumer.brand, id).await?;
+        for (subject, of_one) in &mut all {
+            *of_one = if *subject == consumer.subject { choices.clone() } else { linked(of_one, &choices) };
+            of_one.end_refused_permissions();
+        }
+        self.put_linked(store, &consumer.brand, &person, all, change).await?;
         Ok(choices)
     }
+}
+
+pub(super) fn write(choices: &Choices) -> Result<String, Refusal> {
+    serde_json::to_string(choices).map_err(|_| Refusal::Internal)
+}
+
+fn read(text: &str) -> Result<Choices, Refusal> {
+    serde_json::from_str(text).map_err(|_| {
+        tracing::error!("a consumer's choices are damaged; nothing of theirs flows");
+        Refusal::Internal
+    })
+}
+
+/// The place of what a plugin received of a consumer: associated data of its encryption.
+pub(super) fn received_place(plugin: &str) -> String {
+    format!("received/{plugin}")
+}
+
+fn damaged() -> Refusal {
+    tracing::error!("what is kept of a consumer is damaged; nothing of theirs flows");
+    Refusal::Internal
+}
+
+type AllReceived = HashMap<String, Arc<Received>>;
+
+async fn read_kept(
+    store: &dyn Store,
+    consumer: i64,
+    key: &ConsumerKey,
+) -> Result<(Exposures, AllReceived), Refusal> {
+    let kept = store.kept(consumer).await?;
+    let mut all = AllReceived::new();
+    for (plugin, payload) in kept.received {
+        let text = key.open(&received_place(&plugin), &payload).map_err(|_| damaged())?;
+        let received: Received = serde_json::from_slice(&text).map_err(|_| damaged())?;
+        all.insert(plugin, Arc::new(received));
+    }
+    Ok((Exposures::read(kept.exposures).ok_or_else(damaged)?, all))
+}
+
+/// What partners received of a consumer, by its row.
+pub(super) async fn read_exposures(store: &dyn Store, consumer: i64) -> Result<Exposures, Refusal> {
+    Exposures::read(store.kept(consumer).await?.exposures).ok_or_else(damaged)
 }
 
 pub(super) async fn read_choices(
@@ -208,11 +364,5 @@ pub(super) async fn read_choices(
     brand: &str,
     subject: &Digest,
 ) -> Result<Choices, Refusal> {
-    match store.choices(brand, subject).await? {
-        None => Ok(Choices::default()),
-        Some(text) => serde_json::from_str(&text).map_err(|_| {
-            tracing::error!("a consumer's choices are damaged; nothing of theirs flows");
-            Refusal::Internal
-        }),
-    }
+    store.choices(brand, subject).await?.map_or_else(|| Ok(Choices::default()), |text| read(&text))
 }

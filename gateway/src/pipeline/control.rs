@@ -1,21 +1,24 @@
 //! The control plane: brands, partners, contracts, and the switch. Each change is checked against the
 //! newest state, recorded, and in effect when its call returns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gateway_policy::{Category, Purpose};
 
-use super::documents::{ConnectionDocument, Secrets};
+use super::documents::{ConnectionDocument, InboundSecret, Secrets};
 use super::error::{Problem, Refusal};
 use super::gateway::Gateway;
+use super::grant::{GrantEntry, granted};
 use super::model::{
     BrandInput, BrandView, ConnectionInput, ConnectionView, ContractInput, PartnerInput, PartnerView,
 };
 use super::registry::{LiveConnection, LiveRelease, Registry, parse_rfc3339_ms, rfc3339, secrets_place};
-use crate::boundary::{Trigger, grant_key};
+use crate::boundary::{Connection, Trigger, combine_key, grant_key, refused_meetings};
 use crate::manifest;
+use crate::outbound::PublicKey;
 use crate::store::crypto::{format_digest, parse_digest};
 use crate::store::{Document, DocumentKind};
 
@@ -107,6 +110,11 @@ impl Gateway {
                 });
             }
         }
+        for (index, key) in input.webhook_keys.iter().enumerate() {
+            if let Err(detail) = PublicKey::from_text(key) {
+                wrong.push(Problem { pointer: format!("/webhook_keys/{index}"), detail });
+            }
+        }
         problems(format!("partner {name}"), wrong)?;
         let _alone = self.changing.lock().await;
         self.put(DocumentKind::Partner, "", name, to_json(&input)?, None, actor).await?;
@@ -173,9 +181,11 @@ impl Gateway {
             return Err(Refusal::NotFound { what: format!("partner {}", live.meta.partner) });
         }
         let before = registry.connection(brand, plugin);
-        let (secrets, is_new) = merged_secrets(before.map(|live| &live.secrets), &input)?;
+        let before_secrets = before.map(|live| &live.secrets);
+        let (secrets, is_new) = merged_secrets(before_secrets, &input, self.clock.now_ms())?;
         problems(format!("connection {plugin}"), check_connection(live, &input, &secrets))?;
         self.check_slots(&registry, brand, plugin, live)?;
+        self.check_meetings(&registry, brand, plugin, live, &input)?;
         // Compiled now, not at the first call: a release that cannot be loaded is not switched on.
         if self.load_release(&live.meta.digest).await.is_none() {
             return Err(Refusal::Unavailable);
@@ -193,8 +203,54 @@ impl Gateway {
         let sealed = self.master.seal(&secrets_place(brand, plugin), &text).map_err(|_| Refusal::Internal)?;
         self.put(DocumentKind::Connection, brand, plugin, to_json(&document)?, Some(sealed), actor).await?;
         let mut view = self.connection(brand, plugin)?;
+        let takes_messages = live.release.handle.is_some();
+        let newest = secrets.inbound.into_iter().next().map(|inbound| inbound.secret);
+        view.inbound_secret = newest.filter(|_| takes_messages && (is_new || input.rotate_inbound_secret));
         view.signing_secret = is_new.then_some(secrets.signing);
         Ok(view)
+    }
+
+    /// Clause integrations.combine: what could meet only against the policy, over all that the partner gets from
+    /// this brand, is not switched on.
+    fn check_meetings(
+        &self,
+        registry: &Registry,
+        brand: &str,
+        plugin: &str,
+        live: &LiveRelease,
+        input: &ConnectionInput,
+    ) -> Result<(), Refusal> {
+        let Some(partner) = registry.partners.get(&live.meta.partner) else { return Err(Refusal::Internal) };
+        let grant = granted(&input.grant, &self.master, brand, &live.meta.partner);
+        let connection = Connection::new(
+            &self.book,
+            brand.into(),
+            Arc::clone(&live.release),
+            Arc::clone(&partner.record),
+            &grant,
+            input.promotional.iter().cloned().collect(),
+            input.settings.clone(),
+        );
+        let others: Vec<&Connection> = registry
+            .connections
+            .get(brand)
+            .into_iter()
+            .flatten()
+            .filter(|(name, other)| *name != plugin && other.connection.partner.name == live.meta.partner)
+            .map(|(_, other)| &other.connection)
+            .collect();
+        let now_ms = self.clock.now_ms();
+        let paths = refused_meetings(&self.book, &connection, &others, self.book.moment(now_ms, now_ms));
+        let known = live.release.combinations.iter().map(combine_key).collect::<Vec<_>>().join("`, `");
+        let remedy = if known.is_empty() {
+            "leave one of them out".to_owned()
+        } else {
+            format!("leave one of them out, or grant the combination (`{known}`)")
+        };
+        let wrong = paths
+            .iter()
+            .map(|path| Problem { pointer: "/grant".into(), detail: format!("{path}; {remedy}") });
+        problems(format!("connection {plugin}"), wrong.collect())
     }
 
     fn check_slots(
@@ -265,6 +321,7 @@ impl Gateway {
             endpoints_off: document.endpoints_off.clone(),
             breaker: live.breaker.as_str(self.clock.now_ms()).to_owned(),
             signing_secret: None,
+            inbound_secret: None,
         }
     }
 
@@ -305,19 +362,36 @@ pub(super) fn find_release<'r>(
         })
 }
 
+/// Milliseconds that a secret for the partner's messages is still taken after it was rotated.
+const ROTATION_MS: i64 = 24 * 60 * 60 * 1000;
+
 /// The secrets of a connection: those given, and those kept. Also whether the signing key is new.
-fn merged_secrets(before: Option<&Secrets>, input: &ConnectionInput) -> Result<(Secrets, bool), Refusal> {
+fn merged_secrets(
+    before: Option<&Secrets>,
+    input: &ConnectionInput,
+    now_ms: i64,
+) -> Result<(Secrets, bool), Refusal> {
     let mut named: BTreeMap<String, String> = before.map(|secrets| secrets.named.clone()).unwrap_or_default();
     named.extend(input.secrets.clone());
     let signing = match before {
         Some(secrets) => secrets.signing.clone(),
-        None => {
-            let mut key = [0_u8; 32];
-            getrandom::fill(&mut key).map_err(|_| Refusal::Internal)?;
-            format!("whsec_{}", STANDARD.encode(key))
-        }
+        None => new_webhook_secret()?,
     };
-    Ok((Secrets { named, signing }, before.is_none()))
+    let mut inbound = before.map(|secrets| secrets.inbound.clone()).unwrap_or_default();
+    inbound.retain(|inbound| inbound.until_ms.is_none_or(|until| now_ms < until));
+    if inbound.is_empty() || input.rotate_inbound_secret {
+        for older in &mut inbound {
+            older.until_ms.get_or_insert(now_ms + ROTATION_MS);
+        }
+        inbound.insert(0, InboundSecret { secret: new_webhook_secret()?, until_ms: None });
+    }
+    Ok((Secrets { named, signing, inbound }, before.is_none()))
+}
+
+fn new_webhook_secret() -> Result<String, Refusal> {
+    let mut key = [0_u8; 32];
+    getrandom::fill(&mut key).map_err(|_| Refusal::Internal)?;
+    Ok(format!("whsec_{}", STANDARD.encode(key)))
 }
 
 /// Everything wrong with what a brand wrote.
@@ -326,23 +400,52 @@ fn check_connection(live: &LiveRelease, input: &ConnectionInput, secrets: &Secre
     let mut wrong = Vec::new();
     let escape = |key: &str| key.replace('~', "~0").replace('/', "~1");
     for (key, fields) in &input.grant {
+        if let Some(combination) = release.combinations.iter().find(|known| combine_key(known) == *key) {
+            let all: BTreeSet<&str> = combination.of.iter().map(|part| part.text.as_str()).collect();
+            let formed = fields.iter().any(|entry| entry.form().is_some());
+            if formed || fields.iter().map(GrantEntry::field).collect::<BTreeSet<_>>() != all {
+                let all = all.into_iter().collect::<Vec<_>>().join(", ");
+                wrong.push(Problem {
+                    pointer: format!("/grant/{}", escape(key)),
+                    detail: format!("a combination is granted as a whole or not at all: {all}"),
+                });
+            }
+            continue;
+        }
         let Some(hook) = release.hooks.iter().find(|hook| grant_key(&hook.trigger) == *key) else {
+            let hooks = release.hooks.iter().map(|hook| grant_key(&hook.trigger));
             let declared =
-                release.hooks.iter().map(|hook| grant_key(&hook.trigger)).collect::<Vec<_>>().join(", ");
+                hooks.chain(release.combinations.iter().map(combine_key)).collect::<Vec<_>>().join(", ");
             wrong.push(Problem {
                 pointer: format!("/grant/{}", escape(key)),
                 detail: format!("the plugin has no hook {key:?}; it declares: {declared}"),
             });
             continue;
         };
-        for field in fields.iter().filter(|field| !hook.fields.iter().any(|known| *known.name == ***field)) {
-            let declared = hook.fields.iter().map(|field| &*field.name).collect::<Vec<_>>().join(", ");
-            wrong.push(Problem {
-                pointer: format!("/grant/{}", escape(key)),
-                detail: format!(
+        let mut refuse = |detail: String| {
+            wrong.push(Problem { pointer: format!("/grant/{}", escape(key)), detail });
+        };
+        let mut seen = BTreeSet::new();
+        for entry in fields {
+            let field = entry.field();
+            let Some(known) = hook.fields.iter().find(|known| *known.name == *field) else {
+                let declared = hook.fields.iter().map(|field| &*field.name).collect::<Vec<_>>().join(", ");
+                refuse(format!(
                     "the plugin does not declare field {field:?} for {key}; it declares: {declared}"
-                ),
-            });
+                ));
+                continue;
+            };
+            if !seen.insert(field) {
+                refuse(format!("field {field:?} is granted twice, in different forms; keep one"));
+            }
+            if let Some(form) = entry.form()
+                && let Err(rule) = form.check(known)
+            {
+                refuse(format!(
+                    "field {field:?} cannot go as {}: {rule}; grant it as it is, or leave it out",
+                    form.as_str()
+                ));
+            }
         }
     }
     for problem in manifest::validate_settings(&release.manifest, &input.settings).err().unwrap_or_default() {

@@ -14,7 +14,7 @@ use super::gateway::Gateway;
 use super::ledger::Row;
 use super::model::{DecisionView, Provenance};
 use super::registry::LiveConnection;
-use crate::boundary::{EventView, Moment, Subject, from_decide, toward_plugin};
+use crate::boundary::{Moment, Subject, from_decide};
 use crate::plugin_host::Budget;
 use crate::store::crypto::{format_digest, format_uid};
 use crate::store::{Acceptance, CallRecord, DecisionRecord, NewEvent, Stage, Uid};
@@ -97,7 +97,8 @@ impl Gateway {
         known: bool,
     ) -> Result<DecisionView, Refusal> {
         let (outcome, view) = self.judge_decision(&asked).await?;
-        let CallOutcome { record: call, turn, .. } = outcome;
+        let CallOutcome { record: mut call, turn, .. } = outcome;
+        call.exposures = asked.consumer.unwritten(&asked.live.connection.partner.name);
         if known {
             let event = asked.event.uid;
             return match self.commit(CallOutcome { record: call, deliveries: vec![], turn }).await? {
@@ -115,9 +116,11 @@ impl Gateway {
             };
         }
         let plugins = record.work.clone();
+        let exposures = call.exposures.clone();
         let tally = Tally::of(&call.flows);
         match self.store.accept_decided(record, call.clone()).await? {
             Acceptance::New { work } => {
+                asked.consumer.exposures_written(&exposures);
                 self.tally(&tally);
                 if let Some(turn) = turn {
                     turn.committed();
@@ -167,10 +170,8 @@ impl Gateway {
             engaged: consumer.engaged() || event.event.engages,
         };
         let Some(declared) = live.connection.release.hooks.get(*hook) else { return Err(Refusal::Internal) };
-        let identity = self.identity(live, consumer, event);
         let recalled = self.recalled(live, *hook, turn.as_ref(), subject, moment);
-        let view = EventView { memory: recalled.as_ref(), ..identity.view(event) };
-        let toward = toward_plugin(&live.connection, *hook, declared, &view, subject, moment);
+        let toward = self.toward(live, *hook, declared, consumer, event, recalled.as_ref(), subject, moment);
         let mut flow =
             row.record(Stage::Call, Flow::Decide, toward.recipient, toward.verdicts, toward.facts, "ran");
         let input = match toward.input {
@@ -207,7 +208,7 @@ impl Gateway {
             Err(error) => Err(Failed::of_call(&error)),
         };
         let kept = checked.is_ok().then_some(used);
-        let after = crossing.memory_after(&live.connection, subject.conditions, kept);
+        let after = crossing.memory_after(&live.connection, kept);
         let memory = turn.as_mut().map(|turn| turn.leave(consumer, after)).transpose()?.flatten();
         let checked = match checked {
             Ok(checked) => checked,
@@ -241,7 +242,7 @@ impl Gateway {
                 }
             }
         };
-        let mut outcome = self.outcome(&row, flow, checked, consumer, event)?;
+        let mut outcome = self.outcome(&row, flow, checked, consumer, event.accepted_ms)?;
         outcome.record.log = log;
         outcome.record.memory = memory;
         outcome.turn = turn;
@@ -257,15 +258,7 @@ impl Gateway {
     ) -> Result<(CallOutcome, DecisionView), Refusal> {
         let view = DecisionView::none(flow.outcome.clone());
         let decision = Some(decision_record(asked, &view)?);
-        let record = CallRecord {
-            work: None,
-            flows: vec![flow],
-            deliveries: vec![],
-            returns: vec![],
-            decision,
-            log,
-            memory: None,
-        };
+        let record = CallRecord { flows: vec![flow], decision, log, ..CallRecord::default() };
         Ok((CallOutcome { record, deliveries: vec![], turn: None }, view))
     }
 

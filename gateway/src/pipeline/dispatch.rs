@@ -11,11 +11,14 @@ use super::consumers::Consumer;
 use super::deliver::DueDelivery;
 use super::error::Refusal;
 use super::event;
+use super::exposure::expose_request;
 use super::gateway::Gateway;
 use super::ledger::Row;
 use super::memories::Turn;
 use super::registry::LiveConnection;
-use crate::boundary::{Checked, Crossing, EventView, Moment, Subject, Violation, from_share, toward_plugin};
+use crate::boundary::{
+    Checked, Crossing, EventView, Exposed, Moment, Received, Subject, Violation, from_share,
+};
 use crate::plugin_host::{Budget, Call, CallError};
 use crate::store::crypto::{format_digest, format_uid};
 use crate::store::{CallRecord, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, Uid, WorkRecord};
@@ -183,10 +186,9 @@ impl Gateway {
             engaged: due.consumer.engaged(),
         };
         let Some(hook_data) = live.connection.release.hooks.get(hook) else { return Err(Refusal::Internal) };
-        let identity = self.identity(live, &due.consumer, &due.event);
         let recalled = self.recalled(live, hook, turn.as_ref(), subject, moment);
-        let view = EventView { memory: recalled.as_ref(), ..identity.view(&due.event) };
-        let toward = toward_plugin(&live.connection, hook, hook_data, &view, subject, moment);
+        let toward =
+            self.toward(live, hook, hook_data, &due.consumer, &due.event, recalled.as_ref(), subject, moment);
         let row = Row::of_call(self, &live.connection, &due.consumer, &due.event, moment);
         let mut flow =
             row.record(Stage::Call, Flow::Share, toward.recipient, toward.verdicts, toward.facts, "ran");
@@ -194,7 +196,7 @@ impl Gateway {
             Err(not_run) => {
                 flow.outcome = not_run.code().into();
                 let mut outcome = CallOutcome::only(due.id, flow);
-                let after = toward.crossing.memory_after(&live.connection, subject.conditions, None);
+                let after = toward.crossing.memory_after(&live.connection, None);
                 if let Some(turn) = &mut turn {
                     outcome.record.memory = turn.leave(&due.consumer, after)?;
                 }
@@ -227,7 +229,11 @@ impl Gateway {
             }
         };
         outcome.turn = turn;
-        self.commit(outcome).await.map(drop)
+        let exposures = due.consumer.unwritten(&live.connection.partner.name);
+        outcome.record.exposures.clone_from(&exposures);
+        self.commit(outcome).await?;
+        due.consumer.exposures_written(&exposures);
+        Ok(())
     }
 
     /// Checks what a call gave back, and puts together what is to be committed.
@@ -255,7 +261,7 @@ impl Gateway {
             Err(error) => Err(Failed::of_call(&error)),
         };
         let kept = checked.is_ok().then_some(used);
-        let after = crossing.memory_after(&live.connection, subject.conditions, kept);
+        let after = crossing.memory_after(&live.connection, kept);
         let memory = turn.map(|turn| turn.leave(&due.consumer, after)).transpose()?.flatten();
         match checked {
             Err(Failed { code, broken }) => {
@@ -268,7 +274,7 @@ impl Gateway {
             }
             Ok(checked) => {
                 live.breaker.succeeded();
-                let mut outcome = self.outcome(row, flow, checked, &due.consumer, &due.event)?;
+                let mut outcome = self.outcome(row, flow, checked, &due.consumer, due.event.accepted_ms)?;
                 outcome.record.work = Some(due.id);
                 outcome.record.log = log;
                 outcome.record.memory = memory;
@@ -284,18 +290,10 @@ impl Gateway {
         flow: FlowRecord,
         checked: Checked,
         consumer: &Arc<Consumer>,
-        event: &Arc<StoredEvent>,
+        accepted_ms: i64,
     ) -> Result<CallOutcome, Refusal> {
         let facts = Facts::from_bits(flow.facts);
-        let mut record = CallRecord {
-            work: None,
-            flows: vec![flow],
-            deliveries: vec![],
-            returns: vec![],
-            decision: None,
-            log: None,
-            memory: None,
-        };
+        let mut record = CallRecord { flows: vec![flow], ..CallRecord::default() };
         if !checked.verdicts.is_empty() {
             let outcome = if checked.returned.is_some() { "returned" } else { "withheld" };
             let mut back =
@@ -317,6 +315,7 @@ impl Gateway {
         }
         let mut deliveries = Vec::with_capacity(checked.deliveries.len());
         for (index, planned) in checked.deliveries.into_iter().enumerate() {
+            expose_request(consumer, &planned);
             let id = self.delivery_id(row, index);
             let text = serde_json::to_vec(&planned).map_err(|_| Refusal::Internal)?;
             record.deliveries.push(NewDelivery {
@@ -334,7 +333,7 @@ impl Gateway {
                 brand: row.brand.to_owned(),
                 plugin: row.plugin.to_owned(),
                 event: row.event,
-                accepted_ms: event.accepted_ms,
+                accepted_ms,
                 attempt: 0,
                 consumer: Arc::clone(consumer),
                 planned: Arc::new(planned),
@@ -481,8 +480,13 @@ impl Gateway {
                 "event-id",
                 &[connection.brand.as_bytes(), connection.plugin.as_bytes(), &event.key],
             ),
-            consumer: short("pseudonym", &[&consumer.pseudonym, connection.partner.name.as_bytes()]),
+            consumer: self.handle_of(live, consumer),
         }
+    }
+
+    /// The pseudonym by which a partner knows a consumer.
+    pub(super) fn handle_of(&self, live: &LiveConnection, consumer: &Consumer) -> String {
+        format_uid(&self.master.handle(&live.connection.partner.name, &consumer.pseudonym))
     }
 }
 
@@ -509,7 +513,12 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    pub(super) fn view<'a>(&'a self, stored: &'a StoredEvent) -> EventView<'a> {
+    pub(super) fn view<'a>(
+        &'a self,
+        stored: &'a StoredEvent,
+        received: Option<&'a Received>,
+        exposed: &'a Exposed,
+    ) -> EventView<'a> {
         EventView {
             id: &self.event,
             kind: &stored.event.kind,
@@ -517,6 +526,8 @@ impl Identity {
             consumer: &self.consumer,
             accepted_ms: stored.accepted_ms,
             data: &stored.data,
+            received,
+            exposed,
             memory: None,
         }
     }
@@ -552,15 +563,7 @@ impl CallOutcome {
     /// Only a row: nothing came of the call.
     fn only(work: i64, flow: FlowRecord) -> Self {
         Self {
-            record: CallRecord {
-                work: Some(work),
-                flows: vec![flow],
-                deliveries: vec![],
-                returns: vec![],
-                decision: None,
-                log: None,
-                memory: None,
-            },
+            record: CallRecord { work: Some(work), flows: vec![flow], ..CallRecord::default() },
             deliveries: vec![],
             turn: None,
         }

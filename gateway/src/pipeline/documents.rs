@@ -6,12 +6,16 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::grant::{GrantEntry, granted};
+use crate::boundary::Grant;
+use crate::store::crypto::MasterKey;
+
 /// A connection's document. Its secrets are beside it, encrypted: [`Secrets`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConnectionDocument {
     /// SHA-256 of the component, hexadecimal.
     pub release: String,
-    pub grant: BTreeMap<String, BTreeSet<String>>,
+    pub grant: BTreeMap<String, BTreeSet<GrantEntry>>,
     pub settings: Value,
     pub promotional: BTreeSet<String>,
     pub privacy_policy: String,
@@ -21,13 +25,32 @@ pub struct ConnectionDocument {
     pub endpoints_off: BTreeSet<String>,
 }
 
+impl ConnectionDocument {
+    /// The grant, with the key of the pseudonyms that this brand has for this partner.
+    pub fn grant(&self, master: &MasterKey, brand: &str, partner: &str) -> Grant {
+        granted(&self.grant, master, brand, partner)
+    }
+}
+
 /// What is encrypted of a connection.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Secrets {
     /// By the manifest's names.
     pub named: BTreeMap<String, String>,
-    /// Standard Webhooks key, `whsec_` and Base64.
+    /// Standard Webhooks key, `whsec_` and Base64: signs what goes to the partner.
     pub signing: String,
+    /// Keys that verify what comes from the partner, the newest first: others than the one above, so that what
+    /// the gateway sent can not be sent back to it.
+    pub inbound: Vec<InboundSecret>,
+}
+
+/// A key that verifies a partner's messages.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct InboundSecret {
+    /// `whsec_` and Base64.
+    pub secret: String,
+    /// Milliseconds since the Unix epoch until which it is taken; none: until it is rotated.
+    pub until_ms: Option<i64>,
 }
 
 impl Secrets {

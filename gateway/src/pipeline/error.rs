@@ -32,6 +32,11 @@ pub enum Refusal {
         /// Which rule, and the remedy.
         message: String,
     },
+    /// A message that is not verifiably the partner's. It does not say why.
+    #[error(
+        "the message is not signed by the partner of a connection that takes messages, or not just now; sign `id.timestamp.body` with the connection's inbound secret (`v1`) or the partner's key (`v1a`)"
+    )]
+    Unsigned,
     /// Too big.
     #[error("{what} has more than {limit} bytes; the limit is {limit}")]
     TooLarge {

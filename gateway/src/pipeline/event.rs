@@ -15,7 +15,7 @@ use crate::catalogue::{Catalogue, EventType};
 /// How far ahead of the gateway's clock an event's `time` may be.
 const MAX_AHEAD_MS: i64 = 5 * 60 * 1000;
 /// Characters of an attribute; far above any real one.
-const MAX_ATTRIBUTE: usize = 512;
+pub(super) const MAX_ATTRIBUTE: usize = 512;
 /// Characters of an unknown attribute's name that are repeated to whoever sent it.
 const MAX_NAME_CHARS: usize = 64;
 /// Events of one batch.

@@ -16,6 +16,7 @@ use super::accept::StoredEvent;
 use super::consumers::Consumer;
 use super::deliver::ready;
 use super::error::Refusal;
+use super::exposure::expose_request;
 use super::gateway::Gateway;
 use super::ledger::Row;
 use super::registry::{LiveConnection, Registry};
@@ -133,6 +134,7 @@ impl ExchangeSession {
         let flow_id = flow.id;
         self.write(flow).await?;
         let Ok((request, credentials, live)) = ready else { return Ok(None) };
+        expose_request(&self.consumer, planned);
         if self.is_stale(&registry, &choices) {
             let result = self.result("not-sent", None, Some("decision-stale"));
             gateway.store.record_flow_result(&flow_id, result).await?;
@@ -262,7 +264,15 @@ impl Exchanger for Asking {
             if memory_touched {
                 crossing.touch_memory();
             }
-            plan_exchange(connection, &mut crossing, &session.event.event.conditions, request)
+            let gateway = &session.gateway;
+            let moment = gateway.book.moment(session.event.accepted_ms, gateway.clock.now_ms());
+            let choices = session.consumer.choices();
+            let subject = Subject {
+                conditions: &session.event.event.conditions,
+                choices: Some(&choices),
+                engaged: session.consumer.engaged() || session.event.event.engages,
+            };
+            plan_exchange(&gateway.book, connection, &mut crossing, subject, moment, request)
         };
         let exchange = match planned {
             Ok(exchange) => exchange,

@@ -84,6 +84,7 @@ impl Gateway {
                 .map(|text| parse_rfc3339_ms(text).ok_or_else(|| bad(name, "must be an RFC 3339 time")))
                 .transpose()
         };
+        let mut linked = Vec::new();
         let consumer = match &filter.consumer {
             None => None,
             Some(named) => match (parse_uid(named), &brand) {
@@ -94,7 +95,11 @@ impl Gateway {
                 (None, Some(brand)) => {
                     let subject = subject_digest(&self.master, brand, named);
                     match self.store.consumer(brand, &subject).await? {
-                        Some(record) => Some(record.pseudonym),
+                        Some(record) => {
+                            let others = self.consumers.linked_with(&*self.store, brand, &subject).await?;
+                            linked.extend(others.into_iter().map(|other| other.pseudonym));
+                            Some(record.pseudonym)
+                        }
                         None => return Ok(None),
                     }
                 }
@@ -127,6 +132,7 @@ impl Gateway {
         Ok(Some(FlowQuery {
             brand,
             consumer,
+            linked,
             plugin: filter.plugin.clone(),
             partner: filter.partner.clone(),
             category: filter.category.clone(),

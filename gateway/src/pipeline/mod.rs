@@ -13,10 +13,14 @@ mod documents;
 mod error;
 mod event;
 mod exchange;
+mod exposure;
 mod flows;
 mod gateway;
+mod grant;
+mod inbound;
 mod keys;
 mod ledger;
+mod links;
 mod memories;
 mod model;
 mod preview;
@@ -26,8 +30,11 @@ mod registry;
 mod sms;
 mod views;
 
+/// The signature of a partner's message, as it came.
+pub use crate::outbound::Signed;
 pub use counts::Counts;
 pub use error::{Problem, Refusal};
 pub use gateway::{Gateway, Parts, StartError, Tuning};
+pub use grant::{FormedField, GrantEntry};
 pub use keys::{new_key, store_new_key};
 pub use model::*;

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::grant::GrantEntry;
+
 /// A brand, as the operator writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +42,9 @@ pub struct PartnerInput {
     /// Whether the platform or a brand gets something of value for data shared with this partner.
     #[serde(default)]
     pub consideration: bool,
+    /// Ed25519 public keys that the partner signs messages with (Standard Webhooks `v1a`): `whpk_` and Base64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub webhook_keys: Vec<String>,
 }
 
 /// A partner with its contracts.
@@ -76,9 +81,11 @@ pub struct ContractInput {
 pub struct ConnectionInput {
     /// A release of the plugin: its version, or the SHA-256 of its component in hexadecimal.
     pub release: String,
-    /// For each hook, `share EVENT-TYPE` or `decide SLOT`, the declared fields that the brand agrees to.
+    /// For each hook, `share EVENT-TYPE`, `decide SLOT` or `receive`, the declared fields that the brand agrees to: a
+    /// path, or a path with the form in which alone the field goes; for each combination, `combine INTO`, all that
+    /// it is of.
     #[serde(default)]
-    pub grant: BTreeMap<String, BTreeSet<String>>,
+    pub grant: BTreeMap<String, BTreeSet<GrantEntry>>,
     /// Valid against the plugin's settings schema.
     #[serde(default = "empty_object")]
     #[schema(value_type = Object)]
@@ -89,6 +96,9 @@ pub struct ConnectionInput {
     /// Slots of this plugin that are promotional (clause choice.marketing).
     #[serde(default)]
     pub promotional: BTreeSet<String>,
+    /// Makes a new secret for the partner's messages; the one before is taken for another day.
+    #[serde(default)]
+    pub rotate_inbound_secret: bool,
 }
 
 fn empty_object() -> Value {
@@ -104,7 +114,7 @@ pub struct ConnectionView {
     pub version: String,
     /// SHA-256 of the component.
     pub release: String,
-    pub grant: BTreeMap<String, BTreeSet<String>>,
+    pub grant: BTreeMap<String, BTreeSet<GrantEntry>>,
     #[schema(value_type = Object)]
     pub settings: Value,
     /// Names of the secrets that are set.
@@ -121,6 +131,10 @@ pub struct ConnectionView {
     /// Standard Webhooks secret for the partner to verify requests with. Shown once, when it is made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing_secret: Option<String>,
+    /// Standard Webhooks secret for the partner to sign its messages with, where the plugin takes any. Shown
+    /// once, when it is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inbound_secret: Option<String>,
 }
 
 /// A published release.
@@ -138,8 +152,10 @@ pub struct ReleaseView {
     pub size: u64,
     /// RFC 3339.
     pub published: String,
-    /// `share EVENT-TYPE` and `decide SLOT`, each with its declared fields.
+    /// `share EVENT-TYPE`, `decide SLOT` and `receive`, each with its declared fields.
     pub hooks: BTreeMap<String, Vec<DeclaredField>>,
+    /// `combine INTO`, each with what it is of.
+    pub combinations: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A declared field.
@@ -197,7 +213,7 @@ pub struct FlowView {
     /// RFC 3339.
     pub at: String,
     /// `call` (toward a plugin), `delivery` (toward a partner's endpoint), `exchange` (the same, during a call
-    /// that waits for the answer) or `return` (toward the brand).
+    /// that waits for the answer), `return` (toward the brand) or `receive` (from a partner).
     pub stage: String,
     pub flow: String,
     pub recipient: String,
@@ -249,7 +265,8 @@ pub struct FlowResultView {
 #[serde(deny_unknown_fields)]
 pub struct FlowFilter {
     pub brand: Option<String>,
-    /// The brand's id for the consumer, as in an event's `subject` (needs `brand`), or the ledger's pseudonym.
+    /// The brand's id for the consumer, as in an event's `subject` (needs `brand`): rows of those linked with it
+    /// too. Or one pseudonym of the ledger: its own rows.
     pub consumer: Option<String>,
     pub plugin: Option<String>,
     pub partner: Option<String>,
@@ -257,7 +274,7 @@ pub struct FlowFilter {
     pub category: Option<String>,
     /// `share`, `decide`, `return`, …
     pub flow: Option<String>,
-    /// `call`, `delivery`, `exchange` or `return`.
+    /// `call`, `delivery`, `exchange`, `return` or `receive`.
     pub stage: Option<String>,
     /// `allow`, `transform` or `withhold`: rows with at least one such verdict.
     pub verdict: Option<String>,
@@ -302,17 +319,42 @@ pub struct ReturnView {
     pub conditions: Conditions,
 }
 
+/// An id of a consumer that the brand used before it knew who it was.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkInput {
+    /// The `subject` of the visitor's events.
+    pub visitor: String,
+}
+
 /// What is stored of one consumer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ConsumerView {
     /// The ledger's name for the consumer.
     pub pseudonym: String,
+    /// Its names for the ids that are linked with the consumer; what is stored of them is shown with it.
+    pub linked: Vec<String>,
     /// Whether the consumer has engaged with the brand.
     pub engaged: bool,
     /// The newest events, newest first.
     pub events: Vec<StoredEventView>,
     /// The newest returned fields, newest first.
     pub returned: Vec<ReturnView>,
+    /// What plugins received of the consumer from their partners, by plugin; what may not be used is left out.
+    pub received: BTreeMap<String, ReceivedView>,
+}
+
+/// What a plugin received of a consumer.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ReceivedView {
+    #[schema(value_type = Object)]
+    pub value: Value,
+    /// Each field with its labels.
+    #[schema(value_type = Object)]
+    pub labels: BTreeMap<String, LabelSet>,
+    /// What held when the data that it derives from was collected.
+    #[schema(value_type = Object)]
+    pub conditions: Conditions,
 }
 
 /// A stored event with the labels of its fields.
@@ -425,6 +467,12 @@ pub struct PreviewField {
     pub declared: DeclaredField,
     /// Whether the grant under preview has it.
     pub granted: bool,
+    /// The form in which it goes, where it does not go as it is.
+    #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
+    pub form: Option<String>,
+    /// What the value counts as in that form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts_as: Option<String>,
     /// `service-provider` or `third-party`.
     pub recipient: String,
     /// The contract that makes the partner a service provider for it.

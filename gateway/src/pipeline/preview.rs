@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use gateway_policy::{Flow, Recipient};
+use gateway_policy::{Flow, Label, Recipient};
 
 use super::accept::StoredEvent;
 use super::control::find_release;
@@ -14,7 +14,9 @@ use super::gateway::Gateway;
 use super::model::{Preview, PreviewCounts, PreviewEndpoint, PreviewField, PreviewHook};
 use super::publish::declared_field;
 use super::registry::LiveRelease;
-use crate::boundary::{Connection, Grant, Hook, HookField, Subject, grant_key, toward_plugin};
+use crate::boundary::{
+    Connection, Exposed, Grant, Hook, HookField, Subject, Transform, combine_key, grant_key, toward_plugin,
+};
 
 /// Events that a preview looks at.
 const EVENTS: u32 = 100;
@@ -41,12 +43,7 @@ impl Gateway {
             .get(&live.meta.partner)
             .ok_or_else(|| Refusal::NotFound { what: format!("partner {}", live.meta.partner) })?;
         let grant: Grant = match on {
-            Some(on) => on
-                .document
-                .grant
-                .iter()
-                .map(|(hook, fields)| (hook.clone(), fields.iter().cloned().collect()))
-                .collect(),
+            Some(on) => on.document.grant(&self.master, brand, &partner.record.name),
             None => live
                 .release
                 .hooks
@@ -100,7 +97,24 @@ impl Gateway {
             endpoints,
             last_events,
         };
-        preview.sentences = sentences(&preview, &partner.record.display_name, partner.record.region.as_str());
+        let granted = connection.granted_combinations().map(combine_key).collect::<BTreeSet<_>>();
+        let combines = manifest.combine.iter().zip(&live.release.combinations);
+        let combines = combines
+            .map(|(declared, combination)| {
+                let key = combine_key(combination);
+                let of = declared.of.join(" and ");
+                let (into, why) = (&declared.into, &declared.why);
+                if granted.contains(&key) {
+                    format!("It combines {of} in {into} ({why}).")
+                } else {
+                    format!(
+                        "It would combine {of} in {into} ({why}); that is not granted, so they do not meet."
+                    )
+                }
+            })
+            .collect();
+        preview.sentences =
+            sentences(&preview, &partner.record.display_name, partner.record.region.as_str(), combines);
         Ok(preview)
     }
 
@@ -109,7 +123,10 @@ impl Gateway {
             .fields
             .iter()
             .enumerate()
-            .map(|(at, field)| self.preview_field(connection, hook.flow, field, connection.grants(index, at)))
+            .map(|(at, field)| {
+                let granted = connection.grants(index, at);
+                self.preview_field(connection, hook.flow, field, granted, connection.transform(index, at))
+            })
             .collect();
         let returns = hook
             .returns
@@ -126,6 +143,7 @@ impl Gateway {
         flow: Flow,
         field: &HookField,
         granted: bool,
+        form: Option<(Transform, &[Label])>,
     ) -> PreviewField {
         let (partner, purpose) = (&connection.partner, connection.release.purpose);
         let now_ms = self.clock.now_ms();
@@ -133,9 +151,12 @@ impl Gateway {
         let mut recipient = Recipient::ServiceProvider;
         let (mut allowed_by, mut withheld_by) = (BTreeSet::new(), BTreeSet::new());
         let mut contract = None;
-        for label in field.labels.iter() {
+        let labels = form.map_or(&*field.labels, |(_, labels)| labels);
+        for label in labels {
             let standing = partner.standing(purpose, label.category, now_ms);
-            if standing.recipient == Recipient::ThirdParty {
+            if flow == Flow::Receive {
+                recipient = Recipient::Brand;
+            } else if standing.recipient == Recipient::ThirdParty {
                 recipient = Recipient::ThirdParty;
             }
             contract = partner
@@ -143,9 +164,9 @@ impl Gateway {
                 .iter()
                 .find(|(_, contract)| contract.covers(purpose, label.category, now_ms))
                 .map(|(name, _)| name.clone());
-            let compiled = current.and_then(|version| {
-                self.book.compiled(version, flow, standing.recipient, purpose, label.category)
-            });
+            let to = if flow == Flow::Receive { Recipient::Brand } else { standing.recipient };
+            let compiled =
+                current.and_then(|version| self.book.compiled(version, flow, to, purpose, label.category));
             if let Some(compiled) = compiled {
                 allowed_by.extend(compiled.permitting_clauses().map(|clause| clause.as_str().to_owned()));
                 withheld_by.extend(compiled.forbidding_clauses().map(|clause| clause.as_str().to_owned()));
@@ -154,6 +175,8 @@ impl Gateway {
         PreviewField {
             declared: declared_field(field),
             granted,
+            form: form.map(|(form, _)| form.as_str().to_owned()),
+            counts_as: form.and_then(|(_, labels)| Some(labels.first()?.category.to_string())),
             recipient: recipient.as_str().to_owned(),
             contract,
             allowed_by: allowed_by.into_iter().collect(),
@@ -193,7 +216,9 @@ impl Gateway {
                 if hook.event() != stored.event.kind {
                     continue;
                 }
-                let toward = toward_plugin(connection, index, hook, &identity.view(&stored), subject, moment);
+                let (received, exposed) = (consumer.received(&connection.plugin), Exposed::default());
+                let view = identity.view(&stored, received.as_deref(), &exposed);
+                let toward = toward_plugin(&self.book, connection, index, hook, &view, subject, moment);
                 counts.calls += usize::from(toward.input.is_ok());
                 for verdict in &toward.verdicts {
                     let Some(field) =
@@ -214,13 +239,31 @@ impl Gateway {
     }
 }
 
+/// In what form a field goes, after its name.
+fn in_form(field: &PreviewField) -> String {
+    let form =
+        field.form.as_deref().and_then(|word| Transform::ALL.into_iter().find(|form| form.as_str() == word));
+    form.map(|form| format!(", {},", form.in_words())).unwrap_or_default()
+}
+
 /// The whole of it in plain words.
-fn sentences(preview: &Preview, partner: &str, region: &str) -> Vec<String> {
+fn sentences(preview: &Preview, partner: &str, region: &str, combines: Vec<String>) -> Vec<String> {
     let mut text = vec![format!(
         "{} of {partner} ({region}) would work for the purpose {}; what {partner} does with the data is governed by {}.",
         preview.plugin, preview.purpose, preview.privacy_policy
     )];
     for hook in &preview.hooks {
+        if hook.hook == "receive" {
+            let accepted = hook.fields.iter().filter(|field| field.granted);
+            let names = accepted.map(|field| field.declared.field.clone()).collect::<Vec<_>>();
+            if !names.is_empty() {
+                text.push(format!(
+                    "{partner} sends {} of a consumer, which is kept for that consumer at this brand alone.",
+                    names.join(", ")
+                ));
+            }
+            continue;
+        }
         let when = match hook.hook.split_once(' ') {
             Some(("decide", slot)) => format!("When the slot {slot} asks"),
             Some((_, event)) => format!("On each {event}"),
@@ -232,7 +275,9 @@ fn sentences(preview: &Preview, partner: &str, region: &str) -> Vec<String> {
             if !of.is_empty() {
                 let names = of
                     .iter()
-                    .map(|field| format!("{} ({})", field.declared.field, field.declared.why))
+                    .map(|field| {
+                        format!("{}{} ({})", field.declared.field, in_form(field), field.declared.why)
+                    })
                     .collect::<Vec<_>>();
                 text.push(format!("{when}, it {verb} {}.", names.join(", ")));
             }
@@ -248,7 +293,14 @@ fn sentences(preview: &Preview, partner: &str, region: &str) -> Vec<String> {
             } else {
                 format!("of the newest {seen} events with it, {} would have been given", field.would_allow)
             };
-            text.push(format!("{partner} gets {} {standing}; {of_events}.", field.declared.field));
+            let name = &field.declared.field;
+            text.push(format!("{partner} gets {name}{} {standing}; {of_events}.", in_form(field)));
+            if let Some(counts_as) = field.counts_as.as_ref().filter(|key| **key != field.declared.category) {
+                text.push(format!(
+                    "In that form {name} counts as {counts_as}, no longer as {}.",
+                    field.declared.category
+                ));
+            }
         }
         if !hook.returns.is_empty() {
             let names = hook.returns.keys().cloned().collect::<Vec<_>>().join(", ");
@@ -258,15 +310,17 @@ fn sentences(preview: &Preview, partner: &str, region: &str) -> Vec<String> {
     for endpoint in &preview.endpoints {
         text.push(format!("Requests go to {} ({} {}).", endpoint.name, endpoint.method, endpoint.url));
     }
-    let answers =
-        preview.endpoints.iter().filter_map(|endpoint| Some((&endpoint.name, endpoint.reply.as_ref()?)));
-    for (name, category) in answers.clone() {
-        text.push(format!(
-            "While it works, it may ask {name} and wait for what {partner} answers ({category})."
-        ));
+    for endpoint in &preview.endpoints {
+        if let Some(category) = &endpoint.reply {
+            text.push(format!(
+                "While it works, it may ask {} and wait for what {partner} answers ({category}).",
+                endpoint.name
+            ));
+        }
     }
-    if answers.count() == 0 {
+    if combines.is_empty() {
         text.push("It combines nothing with the partner's own data.".to_owned());
     }
+    text.extend(combines);
     text
 }

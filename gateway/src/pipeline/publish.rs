@@ -9,7 +9,7 @@ use super::error::{Problem, Refusal};
 use super::gateway::Gateway;
 use super::model::{DeclaredField, ReleaseView};
 use super::registry::{LiveRelease, rfc3339};
-use crate::boundary::{Hook, Release, grant_key};
+use crate::boundary::{Hook, Release, combine_key, grant_key};
 use crate::manifest;
 use crate::plugin_host::HostError;
 use crate::store::crypto::format_digest;
@@ -164,6 +164,13 @@ pub(super) fn view(meta: &ReleaseMeta, release: &Release) -> ReleaseView {
         privacy_policy: plugin.privacy_policy.clone(),
         size: meta.size,
         published: rfc3339(meta.published_ms),
+        combinations: release
+            .combinations
+            .iter()
+            .map(|combination| {
+                (combine_key(combination), combination.of.iter().map(|part| part.text.clone()).collect())
+            })
+            .collect(),
         hooks: release
             .hooks
             .iter()

@@ -13,9 +13,9 @@ use super::breaker::Breaker;
 use super::documents::{ConnectionDocument, Secrets};
 use super::model::{BrandInput, Caller, ContractInput, PartnerInput, Role};
 use crate::boundary::placing::is_registered;
-use crate::boundary::{Connection, Grant, PolicyBook, Release, Trigger};
+use crate::boundary::{Connection, PolicyBook, Release, Trigger};
 use crate::manifest::{Auth, Endpoint};
-use crate::outbound::{Credentials, ResolvedAuth, SigningKey, TokenSource};
+use crate::outbound::{Credentials, PublicKey, ResolvedAuth, SigningKey, TokenSource};
 use crate::plugin_host::LoadedRelease;
 use crate::store::crypto::MasterKey;
 use crate::store::{ApiKeyRecord, Digest, Document, DocumentKind, ReleaseMeta};
@@ -46,6 +46,8 @@ pub struct LiveConnection {
 pub struct LivePartner {
     pub contracts: BTreeMap<String, ContractInput>,
     pub record: Arc<Partner>,
+    /// Keys that it signs messages with.
+    pub webhook_keys: Vec<PublicKey>,
 }
 
 /// One snapshot of what there is.
@@ -107,7 +109,10 @@ impl Registry {
                 Some(known) if *known.record == record => Arc::clone(&known.record),
                 _ => Arc::new(record),
             };
-            next.partners.insert(document.name.clone(), LivePartner { contracts, record });
+            // What does not parse was refused when it was written; were it here all the same, it signs nothing.
+            let webhook_keys =
+                input.webhook_keys.iter().filter_map(|key| PublicKey::from_text(key).ok()).collect();
+            next.partners.insert(document.name.clone(), LivePartner { contracts, record, webhook_keys });
         }
         for document in source.documents {
             if document.kind == DocumentKind::Connection {
@@ -159,11 +164,7 @@ impl Registry {
         let secrets: Secrets = serde_json::from_slice(&secrets).map_err(|_| "its secrets are damaged")?;
         let signing = SigningKey::from_text(&SecretString::from(secrets.signing.clone()))
             .map_err(|_| "its signing key is damaged")?;
-        let grant: Grant = parsed
-            .grant
-            .iter()
-            .map(|(hook, fields)| (hook.clone(), fields.iter().cloned().collect()))
-            .collect();
+        let grant = parsed.grant(master, &document.scope, &partner.record.name);
         let connection = Connection::new(
             book,
             document.scope.as_str().into(),
@@ -300,6 +301,12 @@ pub fn rfc3339(ms: i64) -> String {
 }
 
 impl LiveConnection {
+    /// Keys that verify the partner's messages at this moment.
+    pub fn inbound_keys(&self, now_ms: i64) -> Vec<SigningKey> {
+        let taken = self.secrets.inbound.iter().filter(|key| key.until_ms.is_none_or(|end| now_ms < end));
+        taken.filter_map(|key| SigningKey::from_text(&SecretString::from(key.secret.clone())).ok()).collect()
+    }
+
     /// Its secrets as they lie in the store.
     pub fn sealed_secrets(&self) -> Option<Vec<u8>> {
         self.sealed.clone()

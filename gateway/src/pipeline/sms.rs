@@ -110,9 +110,12 @@ impl Gateway {
         let change = self.change("sms-keyword", what);
         let next = |before: &Choices| {
             let opt_out = OptOuts { sms: out, ..before.opt_out.clone() };
-            Ok(Choices { opt_out, ..before.clone() })
+            Choices { opt_out, ..before.clone() }
         };
-        self.consumers.change_choices(&*self.store, consumer, change, next).await.map(drop)
+        self.consumers
+            .change_choices(&*self.store, consumer, change, |own| Ok(next(own)), |other, _| next(other))
+            .await
+            .map(drop)
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use gateway_policy::{Choices, Conditions, Flow, Label, LabelSet, Origin, PermissionScope, Purpose};
+use gateway_policy::{
+    Choices, Conditions, Flow, Label, LabelSet, Origin, Permission, PermissionScope, Purpose,
+};
 
 use super::accept::event_place;
 use super::consumers::Consumer;
@@ -12,9 +14,11 @@ use super::event;
 use super::flows::page_size;
 use super::gateway::Gateway;
 use super::keys::may_choose;
-use super::model::{Caller, ConsumerView, DeadLetterView, Page, ReturnView, StoredEventView};
+use super::model::{
+    Caller, ConsumerView, DeadLetterView, Page, ReceivedView, ReturnView, Role, StoredEventView,
+};
 use super::registry::rfc3339;
-use crate::boundary::{Integration, Question, Returned, Subject, base_facts};
+use crate::boundary::{Integration, Question, Received, Returned, Subject, base_facts};
 use crate::store::crypto::{format_uid, parse_uid};
 use crate::store::{DeliveryState, EventRecord, ReturnRecord};
 
@@ -33,7 +37,8 @@ impl Gateway {
     }
 
     /// Replaces what a consumer chose; in effect on the next decision. A consumer that the brand has not met
-    /// is remembered, so that their first event is decided under these choices.
+    /// is remembered, so that their first event is decided under these choices. A permission whose own thing is
+    /// refused ends; one that is left out is withdrawn.
     ///
     /// # Errors
     /// [`Refusal::Invalid`] for a permission without wording or actor, or for an unknown purpose;
@@ -73,13 +78,28 @@ impl Gateway {
         let next = |before: &Choices| {
             let mut choices = choices;
             // When it was recorded is the gateway's to say; one that stood before keeps its time.
-            for permission in choices.permissions.iter_mut().filter(|new| !before.permissions.contains(new)) {
-                permission.at.clone_from(&now);
+            for permission in &mut choices.permissions {
+                let same = |known: &&Permission| {
+                    (&known.scope, &known.wording, &known.actor)
+                        == (&permission.scope, &permission.wording, &permission.actor)
+                };
+                let at = before.permissions.iter().find(same).map_or(&now, |known| &known.at).clone();
+                permission.at = at;
             }
             may_choose(caller, before, &choices)?;
             Ok(choices)
         };
-        self.consumers.change_choices(&*self.store, &known, change, next).await
+        // A source only tightens, also what those linked with the consumer chose.
+        let linked = |other: &Choices, next: &Choices| {
+            if caller.role != Role::Source {
+                return next.clone();
+            }
+            let mut other = other.clone();
+            other.join_refusals(next);
+            other.keep_permissions_of(next);
+            other
+        };
+        self.consumers.change_choices(&*self.store, &known, change, next, linked).await
     }
 
     /// What is stored of a consumer, with labels.
@@ -93,16 +113,44 @@ impl Gateway {
             .find(&*self.store, &self.master, brand, consumer)
             .await?
             .ok_or_else(|| Refusal::NotFound { what: "consumer with this id at this brand".into() })?;
-        let events = self.store.consumer_events(known.id, NEWEST).await?;
-        let returned = self.store.consumer_returns(known.id, NEWEST).await?;
+        let peers = self.consumers.peers(&*self.store, &self.master, &known).await?;
+        let (mut events, mut returned) = (Vec::new(), Vec::new());
+        for consumer in std::iter::once(&known).chain(&peers) {
+            let of_one = self.store.consumer_events(consumer.id, NEWEST).await?;
+            events.extend(of_one.into_iter().map(|record| (consumer, record)));
+            let of_one = self.store.consumer_returns(consumer.id, NEWEST).await?;
+            returned.extend(of_one.into_iter().map(|record| (consumer, record)));
+        }
+        // Each consumer's are in order; the sort keeps that where it says nothing.
+        events.sort_by_key(|(_, record)| std::cmp::Reverse(record.accepted_ms));
+        returned.sort_by_key(|(_, record)| std::cmp::Reverse(record.position));
+        let newest = NEWEST as usize;
         Ok(ConsumerView {
             pseudonym: format_uid(&known.pseudonym),
+            linked: peers.iter().map(|peer| format_uid(&peer.pseudonym)).collect(),
             engaged: known.engaged(),
-            events: events.iter().map(|record| self.event_view(&known, record)).collect::<Result<_, _>>()?,
+            events: events
+                .iter()
+                .take(newest)
+                .map(|(consumer, record)| self.event_view(consumer, record))
+                .collect::<Result<_, _>>()?,
             returned: returned
                 .iter()
-                .filter_map(|record| self.return_view(&known, record).transpose())
+                .take(newest)
+                .filter_map(|(consumer, record)| self.return_view(consumer, record).transpose())
                 .collect::<Result<_, _>>()?,
+            received: known
+                .all_received()
+                .into_iter()
+                .filter(|(plugin, received)| {
+                    let labels = received.labels.values();
+                    self.may_use(Flow::Receive, &known, plugin, &received.conditions, labels)
+                })
+                .map(|(plugin, received)| {
+                    let Received { value, labels, conditions } = (*received).clone();
+                    (plugin, ReceivedView { value, labels, conditions })
+                })
+                .collect(),
         })
     }
 
@@ -219,6 +267,17 @@ impl Gateway {
         conditions: &Conditions,
         labels: impl Iterator<Item = &'l LabelSet>,
     ) -> bool {
+        self.may_use(Flow::Return, consumer, plugin, conditions, labels)
+    }
+
+    fn may_use<'l>(
+        &self,
+        flow: Flow,
+        consumer: &Consumer,
+        plugin: &str,
+        conditions: &Conditions,
+        labels: impl Iterator<Item = &'l LabelSet>,
+    ) -> bool {
         let registry = self.registry.load();
         let releases = registry.releases_of(plugin);
         let Some(live) = releases.first() else { return false };
@@ -229,7 +288,7 @@ impl Gateway {
         let integration =
             Integration { plugin, purpose, partner, switched_on: true, promotional: false, by_sms: false };
         let facts = base_facts(subject, integration);
-        let question = Question { flow: Flow::Return, purpose, partner, to_brand: true };
+        let question = Question { flow, purpose, partner, to_brand: true };
         let now_ms = self.clock.now_ms();
         let moment = self.book.moment(now_ms, now_ms);
         let mut labels = labels.flat_map(LabelSet::iter);

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
 
-use crate::boundary::{Permitted, PluginInput, PluginOutcome};
+use crate::boundary::{Permitted, PluginInput, PluginMessage, PluginOutcome};
 
 use super::bindings::Failure;
 use super::cache::{Cache, Workspace};
@@ -219,6 +219,39 @@ impl PluginHost {
             plugin.integration_plugin_decide().call_decide(&mut *store, slot, &event).await
         };
         self.inner.run(budget, Beside { memory, exchanger }, run, |json| output::answer(limits, json)).await
+    }
+
+    /// Calls the hook `receive`.
+    pub async fn receive(
+        &self,
+        release: &LoadedRelease,
+        message: Permitted<PluginMessage>,
+        budget: Budget,
+    ) -> Call<PluginOutcome> {
+        self.receive_released(release, message.release(), budget).await
+    }
+
+    /// Invariant: outside this room's tests, only called with what was permitted.
+    pub(super) async fn receive_released(
+        &self,
+        release: &LoadedRelease,
+        message: PluginMessage,
+        budget: Budget,
+    ) -> Call<PluginOutcome> {
+        let Some(hook) = &release.inner.receive else {
+            return Call::refused(CallError::HookMissing { hook: "receive" });
+        };
+        let limits = &self.inner.limits;
+        if let Err(refusal) = output::check_message(limits, &message) {
+            return Call::refused(refusal);
+        }
+        let message = output::message(message);
+        let run = async |store: &mut Store<InstanceState>| {
+            let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
+            plugin.integration_plugin_receive().call_on_message(&mut *store, &message).await
+        };
+        // A message finds no memory and no way to ask: a plugin that imports them meets an empty one and nobody.
+        self.inner.run(budget, Beside::default(), run, |outcome| output::outcome(limits, outcome)).await
     }
 
     async fn cached(&self, digest: [u8; 32]) -> Result<Option<Component>, HostError> {

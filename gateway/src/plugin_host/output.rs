@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::boundary::{Part, PluginInput, PluginOutcome, PluginRequest};
+use crate::boundary::{Part, PluginInput, PluginMessage, PluginOutcome, PluginRequest};
 
 use super::bindings;
 use super::error::CallError;
@@ -20,6 +20,22 @@ pub(super) fn check_input(limits: &Limits, input: &PluginInput, slot: &str) -> R
     let strings = [&input.id, &input.kind, &input.time, &input.fields, &input.settings];
     let strings = strings.into_iter().chain(&input.consumer).chain(&input.sealed);
     let bytes = strings.map(|text| text.len()).fold(slot.len(), usize::saturating_add);
+    if bytes > limits.input_bytes {
+        return Err(CallError::InputTooLarge { bytes, allowed: limits.input_bytes });
+    }
+    Ok(())
+}
+
+/// The argument of `receive` from what the boundary permitted; moves, does not copy.
+pub(super) fn message(message: PluginMessage) -> bindings::Message {
+    let PluginMessage { id, time, consumer, body, settings } = message;
+    bindings::Message { id, time, consumer, body, settings }
+}
+
+/// Refuses a message that is larger than a plugin is given.
+pub(super) fn check_message(limits: &Limits, message: &PluginMessage) -> Result<(), CallError> {
+    let strings = [&message.id, &message.time, &message.body, &message.settings];
+    let bytes = strings.into_iter().chain(&message.consumer).map(|text| text.len()).sum();
     if bytes > limits.input_bytes {
         return Err(CallError::InputTooLarge { bytes, allowed: limits.input_bytes });
     }

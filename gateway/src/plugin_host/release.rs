@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use wasmtime::component::{Component, Linker};
 
-use super::bindings::{DecidePluginPre, SharePluginPre};
+use super::bindings::{DecidePluginPre, ReceivePluginPre, SharePluginPre};
 use super::error::{HostError, describe};
 use super::instance::InstanceState;
 
 const SHARE: &str = "integration:plugin/share@0.1.0";
 const DECIDE: &str = "integration:plugin/decide@0.1.0";
+const RECEIVE: &str = "integration:plugin/receive@0.1.0";
 const MEMORY: &str = "integration:plugin/memory@0.1.0";
 const EXCHANGE: &str = "integration:plugin/exchange@0.1.0";
 
@@ -25,6 +26,7 @@ pub(super) struct Release {
     digest: [u8; 32],
     pub(super) share: Option<SharePluginPre<InstanceState>>,
     pub(super) decide: Option<DecidePluginPre<InstanceState>>,
+    pub(super) receive: Option<ReceivePluginPre<InstanceState>>,
     imports_memory: bool,
     imports_exchange: bool,
 }
@@ -45,6 +47,11 @@ impl LoadedRelease {
         self.inner.decide.is_some()
     }
 
+    /// Whether [`receive`](super::PluginHost::receive) can be called.
+    pub fn exports_receive(&self) -> bool {
+        self.inner.receive.is_some()
+    }
+
     /// Whether it remembers: then a call needs the consumer's memory.
     pub fn imports_memory(&self) -> bool {
         self.inner.imports_memory
@@ -61,6 +68,7 @@ impl fmt::Debug for LoadedRelease {
         f.debug_struct("LoadedRelease")
             .field("share", &self.exports_share())
             .field("decide", &self.exports_decide())
+            .field("receive", &self.exports_receive())
             .finish_non_exhaustive()
     }
 }
@@ -75,14 +83,15 @@ pub(super) fn link(
     let misfit = |error: wasmtime::Error| HostError::Interface { reason: describe(&error) };
 
     let exports = |name: &str| component.get_export_index(None, name).is_some();
-    let (share, decide) = (exports(SHARE), exports(DECIDE));
-    if !share && !decide {
+    let (share, decide, receive) = (exports(SHARE), exports(DECIDE), exports(RECEIVE));
+    if !share && !decide && !receive {
         return Err(HostError::NoHook);
     }
     // One import at fault is enough to be refused; it does not matter to which hook it belongs.
     let linked = linker.instantiate_pre(component).map_err(misfit)?;
     let share = share.then(|| SharePluginPre::new(linked.clone())).transpose().map_err(misfit)?;
-    let decide = decide.then(|| DecidePluginPre::new(linked)).transpose().map_err(misfit)?;
+    let decide = decide.then(|| DecidePluginPre::new(linked.clone())).transpose().map_err(misfit)?;
+    let receive = receive.then(|| ReceivePluginPre::new(linked)).transpose().map_err(misfit)?;
     // The first call must not pay for laying out the memory image.
     component
         .initialize_copy_on_write_image()
@@ -93,6 +102,7 @@ pub(super) fn link(
         digest,
         share,
         decide,
+        receive,
         imports_memory: imports(MEMORY),
         imports_exchange: imports(EXCHANGE),
     })

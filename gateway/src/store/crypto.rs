@@ -7,6 +7,8 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use aes_gcm::aead::{Aead, AeadInOut, Nonce, Payload, Tag};
+use aes_gcm::aes::Aes256;
+use aes_gcm::aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt};
 use aes_gcm::{Aes256Gcm, KeyInit};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -132,6 +134,26 @@ impl MasterKey {
             mac.update(part);
         }
         mac.finalize().into_bytes().into()
+    }
+
+    /// The name by which a partner knows a consumer: the ledger's name under a permutation of the partner's
+    /// own, so that names of two partners say nothing about each other and only this key leads back.
+    pub fn handle(&self, partner: &str, pseudonym: &Uid) -> Uid {
+        let mut block = (*pseudonym).into();
+        self.permutation(partner).encrypt_block(&mut block);
+        block.into()
+    }
+
+    /// The ledger's name behind [`MasterKey::handle`]; for any other 16 bytes, a name that nobody has.
+    pub fn behind_handle(&self, partner: &str, handle: &Uid) -> Uid {
+        let mut block = (*handle).into();
+        self.permutation(partner).decrypt_block(&mut block);
+        block.into()
+    }
+
+    fn permutation(&self, partner: &str) -> Aes256 {
+        let key = Zeroizing::new(self.index_digest("handle", &[partner.as_bytes()]));
+        Aes256::new(&(*key).into())
     }
 
     /// Seals a secret of the control plane; `place` is where it will stand.

@@ -74,6 +74,10 @@ pub trait Store: Send + Sync {
     async fn consumer(&self, brand: &str, subject: &Digest) -> Result<Option<ConsumerRecord>, StoreError>;
     /// Finds the consumer by row.
     async fn consumer_by_id(&self, id: i64) -> Result<Option<ConsumerRecord>, StoreError>;
+    /// Finds the consumer by the ledger's name.
+    async fn consumer_by_pseudonym(&self, pseudonym: &Uid) -> Result<Option<ConsumerRecord>, StoreError>;
+    /// What partners received of the consumer, and what plugins received from them.
+    async fn kept(&self, consumer: i64) -> Result<Kept, StoreError>;
     /// What the consumer chose: a JSON document. Kept by the keyed digest of the subject, so that it
     /// survives the consumer's deletion.
     async fn choices(&self, brand: &str, subject: &Digest) -> Result<Option<String>, StoreError>;
@@ -85,6 +89,17 @@ pub trait Store: Send + Sync {
         choices: &str,
         change: Change,
     ) -> Result<(), StoreError>;
+
+    /// What the consumer chose, and the person as whom it is linked with others.
+    async fn choices_and_person(
+        &self,
+        brand: &str,
+        subject: &Digest,
+    ) -> Result<Option<(String, Option<Digest>)>, StoreError>;
+    /// The consumers who are this person, by keyed digest; sorted.
+    async fn linked(&self, brand: &str, person: &Digest) -> Result<Vec<Digest>, StoreError>;
+    /// Makes consumers one person, where they are not already, and replaces what each of them chose.
+    async fn put_linked_choices(&self, linked: LinkedChoices) -> Result<(), StoreError>;
 
     // ---- events and work ----
 
@@ -126,7 +141,7 @@ pub trait Store: Send + Sync {
     async fn memory(&self, consumer: i64, plugin: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Commits flows, outcome, outbox, memory and decision, and marks the work done: in one transaction, before
     /// anything is released. `false`, and nothing written, where the work was done already or the
-    /// event's decision for that slot is recorded already.
+    /// event's decision for that slot is recorded already, or the message was taken already.
     async fn record_call(&self, call: CallRecord) -> Result<bool, StoreError>;
     /// The recorded answer for an event and a slot.
     async fn decision(&self, event_key: &Digest, slot: &str) -> Result<Option<DecisionRecord>, StoreError>;
@@ -158,10 +173,18 @@ pub trait Store: Send + Sync {
     async fn flows(&self, query: &FlowQuery) -> Result<Vec<FlowRecord>, StoreError>;
     /// One row of the ledger.
     async fn flow(&self, id: &Uid) -> Result<Option<FlowRecord>, StoreError>;
+    /// The next `limit` rows of the ledger after a position, oldest first, those of one shape with the same
+    /// facts told together.
+    async fn ledger_after(&self, after: i64, limit: u32) -> Result<LedgerPage, StoreError>;
+    /// What the rows of a shape have in common.
+    async fn flow_shape(&self, shape: i64) -> Result<Option<FlowShape>, StoreError>;
     /// Returned fields of a brand after a position, oldest first.
     async fn returns(&self, brand: &str, after: i64, limit: u32) -> Result<Vec<ReturnRecord>, StoreError>;
     /// Returned fields of one consumer, newest first.
     async fn consumer_returns(&self, consumer: i64, limit: u32) -> Result<Vec<ReturnRecord>, StoreError>;
+
+    /// Whether a partner's message was taken.
+    async fn knows_message(&self, key: &Digest) -> Result<bool, StoreError>;
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -93,6 +93,17 @@ pub struct ConsumerRecord {
     pub engaged: bool,
 }
 
+/// What linked consumers chose: written at once, so that no choice of one is ever without the others'.
+#[derive(Clone, Debug)]
+pub struct LinkedChoices {
+    pub brand: String,
+    /// The digest that stands for all of them: that of one of them.
+    pub person: Digest,
+    /// For each of them, by keyed digest of (brand, subject): a JSON document.
+    pub choices: Vec<(Digest, String)>,
+    pub change: Change,
+}
+
 /// An event to be stored.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
@@ -155,13 +166,15 @@ pub enum Stage {
     Delivery,
     /// Toward the brand: what a plugin returned.
     Return,
+    /// From a partner: what its message brought of a consumer.
+    Receive,
     /// Toward a partner's endpoint, during a call that waits for the answer.
     Exchange,
 }
 
 impl Stage {
     /// Every stage.
-    pub const ALL: [Self; 4] = [Self::Call, Self::Delivery, Self::Return, Self::Exchange];
+    pub const ALL: [Self; 5] = [Self::Call, Self::Delivery, Self::Return, Self::Receive, Self::Exchange];
 
     /// The key that the ledger and the API use.
     pub fn as_str(self) -> &'static str {
@@ -169,6 +182,7 @@ impl Stage {
             Self::Call => "call",
             Self::Delivery => "delivery",
             Self::Return => "return",
+            Self::Receive => "receive",
             Self::Exchange => "exchange",
         }
     }
@@ -212,6 +226,41 @@ pub struct FlowRecord {
     pub result: Option<FlowResult>,
 }
 
+/// Rows of the ledger that stand together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerPage {
+    pub groups: Vec<FlowGroup>,
+    /// The position of the last row of the page; none: there are no more.
+    pub last: Option<i64>,
+    /// The position of the ledger's last row.
+    pub end: i64,
+}
+
+/// Rows of one shape with the same facts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowGroup {
+    /// For [`super::Store::flow_shape`].
+    pub shape: i64,
+    /// [`gateway_policy::Facts::to_bits`] of what held.
+    pub facts: u64,
+    /// How many.
+    pub rows: u64,
+    /// The first of them.
+    pub example: Uid,
+}
+
+/// What rows of the ledger have in common, as far as it can be decided again.
+#[derive(Clone, Debug)]
+pub struct FlowShape {
+    pub flow: Flow,
+    pub recipient: Recipient,
+    pub partner: String,
+    /// SHA-256 of the policy file in force.
+    pub policy: Digest,
+    pub purpose: String,
+    pub verdicts: Vec<FieldVerdict>,
+}
+
 /// What came of a delivery attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowResult {
@@ -225,7 +274,7 @@ pub struct FlowResult {
 }
 
 /// What a call leaves behind, committed at once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct CallRecord {
     /// The work that it does; none for a decision.
     pub work: Option<i64>,
@@ -237,6 +286,47 @@ pub struct CallRecord {
     pub log: Option<NewLog>,
     /// What the plugin remembers from now on; none: as before.
     pub memory: Option<NewMemory>,
+    /// What the partner now has received of the consumer; what is known already is passed over.
+    pub exposures: Vec<Exposure>,
+    /// The partner's message that it handles; where that was handled already, nothing is written.
+    pub message: Option<NewMessage>,
+    /// What the plugin has received of the consumer from now on.
+    pub received: Option<NewReceived>,
+}
+
+/// One thing that a partner received of a consumer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposure {
+    pub consumer: i64,
+    pub partner: String,
+    /// A label, or a set of collection conditions as JSON.
+    pub what: String,
+}
+
+/// A partner's message that was taken.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// Keyed digest of (brand, plugin, `webhook-id`).
+    pub key: Digest,
+    pub at_ms: i64,
+}
+
+/// What a plugin has received of a consumer from its partner.
+#[derive(Clone, Debug)]
+pub struct NewReceived {
+    pub consumer: i64,
+    pub plugin: String,
+    /// JSON of the values with their labels and conditions, encrypted; place `received/<plugin>`.
+    pub payload: Vec<u8>,
+}
+
+/// What is kept of a consumer beside events.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// (partner, what).
+    pub exposures: Vec<(String, String)>,
+    /// (plugin, payload).
+    pub received: Vec<(String, Vec<u8>)>,
 }
 
 /// What a plugin remembers about a consumer, in place of what it remembered before.
@@ -357,6 +447,8 @@ pub struct DecisionRecord {
 pub struct FlowQuery {
     pub brand: Option<String>,
     pub consumer: Option<Uid>,
+    /// Others whose rows count as the consumer's: those linked with it.
+    pub linked: Vec<Uid>,
     pub plugin: Option<String>,
     pub partner: Option<String>,
     /// A category; also matches what stands below it.

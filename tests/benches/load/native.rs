@@ -143,7 +143,7 @@ async fn deliver(twin: &Twin, event: Value, uid: [u8; 16], work: i64) {
         returns: vec![],
         decision: None,
         log: None,
-        memory: None,
+        ..CallRecord::default()
     };
     twin.store.record_call(call).await.unwrap();
     let mut mac = Hmac::<Sha256>::new_from_slice(&[7; 32]).unwrap();

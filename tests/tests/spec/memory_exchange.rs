@@ -28,6 +28,7 @@ impl World {
         let built = tokio::task::spawn_blocking(components).await.expect("the components are built");
         let patient = crate::hostile::remade::with_manifest(&built.hostile.bytes, |manifest| {
             manifest["decide"][0]["deadline-ms"] = json!(2_000);
+            let_all_meet(manifest);
         });
         world::brand(&gateway, BRAND, false).await;
         world::partner(&gateway, "mallory", "US", "mallory.example").await;
@@ -76,6 +77,13 @@ impl World {
         let path = format!("/v1/brands/{BRAND}/consumers/{subject}/choices");
         self.gateway.brand(BRAND).await.put(&path, &choices).await.ok();
     }
+}
+
+/// What is read and what is answered may meet, wherever the plugin puts it.
+fn let_all_meet(manifest: &mut Value) {
+    let of = json!(["first-party:user", "partner:user"]);
+    let combine = |into: &str| json!({ "of": of, "into": into, "why": "to be tested" });
+    manifest["combine"] = ["/verdict", "/count", "json", "ask"].map(combine).to_vec().into();
 }
 
 /// A chat in which the consumer gives a name.

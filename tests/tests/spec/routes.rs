@@ -27,9 +27,12 @@ const ROUTES: &[(&str, &str, &[Role])] = &[
     // A source that tightens must know what it would replace.
     ("GET", "/v1/brands/{brand}/consumers/{consumer}/choices", &[Brand, Source]),
     ("PUT", "/v1/brands/{brand}/consumers/{consumer}/choices", &[Brand, Source]),
+    ("POST", "/v1/brands/{brand}/consumers/{consumer}/links", &[Brand, Source]),
     ("GET", "/v1/brands/{brand}/consumers/{consumer}", &[Brand]),
     ("GET", "/v1/brands/{brand}/returns", &[Brand]),
     ("POST", "/v1/plugins", &[Partner]),
+    // Nobody's key: the partner signs.
+    ("POST", "/v1/inbound/{brand}/{plugin}", &[]),
     ("GET", "/v1/brands/{brand}/dead-letters", &[Brand]),
     ("POST", "/v1/brands/{brand}/dead-letters/{id}/resend", &[Brand]),
     ("GET", "/v1/flows", &[Auditor, Brand]),
@@ -98,6 +101,10 @@ async fn no_route_answers_without_a_key_that_it_needs() {
         let path = filled(path, NORTHSIDE);
         let name = format!("{method} {path}");
         let anonymous = call(&gateway.anonymous(), method, &path).await;
+        if path.contains("/inbound/") {
+            assert_problem(&anonymous, 401, &name);
+            continue;
+        }
         if roles.is_empty() {
             assert_eq!(anonymous.status, 200, "{name}: {}", anonymous.text);
             continue;

@@ -11,7 +11,7 @@ use crate::cli::CliError;
 use crate::cli::client::{Client, WASM, segment};
 use crate::cli::plugin::read_component;
 use crate::cli::plugin_build::BuiltPlugin;
-use crate::pipeline::{BrandInput, ConnectionInput, ContractInput, PartnerInput};
+use crate::pipeline::{BrandInput, ConnectionInput, ContractInput, GrantEntry, PartnerInput};
 
 /// A brand of the demo.
 pub(super) struct Brand {
@@ -116,6 +116,7 @@ async fn write_partner(operator: &Client, partner: &Partner) -> Result<(), CliEr
         region: partner.region.to_owned(),
         domains: vec![partner.domain.to_owned()],
         consideration: false,
+        webhook_keys: vec![],
     };
     operator.put(&path, &input).await?;
     if let Some(terms) = &partner.contract {
@@ -134,10 +135,10 @@ async fn write_partner(operator: &Client, partner: &Partner) -> Result<(), CliEr
 
 /// The switch, with every declared field granted.
 fn connection(plugin: &str, brand: &Brand, release: &Value) -> Result<ConnectionInput, CliError> {
-    let mut grant: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut grant: BTreeMap<String, BTreeSet<GrantEntry>> = BTreeMap::new();
     for (hook, fields) in release.get("hooks").and_then(Value::as_object).into_iter().flatten() {
         let names = fields.as_array().into_iter().flatten().filter_map(|field| field.get("field")?.as_str());
-        grant.insert(hook.clone(), names.map(str::to_owned).collect());
+        grant.insert(hook.clone(), names.map(|name| GrantEntry::Whole(name.to_owned())).collect());
     }
     let (settings, secrets) = if plugin == "adf-lead" {
         let settings = json!({ "host": "leads", "dealer": "4711", "vendor-name": brand.display_name });
@@ -146,7 +147,14 @@ fn connection(plugin: &str, brand: &Brand, release: &Value) -> Result<Connection
         (json!({}), BTreeMap::new())
     };
     let id = release.get("release").and_then(Value::as_str).unwrap_or_default().to_owned();
-    Ok(ConnectionInput { release: id, grant, settings, secrets, promotional: BTreeSet::new() })
+    Ok(ConnectionInput {
+        release: id,
+        grant,
+        settings,
+        secrets,
+        promotional: BTreeSet::new(),
+        rotate_inbound_secret: false,
+    })
 }
 
 /// What the partner would have given the brand: 128 random bits.
@@ -169,7 +177,10 @@ mod tests {
         });
         let input = connection("adf-lead", &BRANDS[0], &release).unwrap();
         assert_eq!(input.release, "00ff");
-        assert_eq!(input.grant["share chat.ended"], BTreeSet::from(["/a".to_owned(), "/b".to_owned()]));
+        assert_eq!(
+            input.grant["share chat.ended"],
+            BTreeSet::from(["/a", "/b"].map(|field| GrantEntry::Whole(field.into())))
+        );
         assert!(input.secrets["api-key"].len() >= 20);
     }
 

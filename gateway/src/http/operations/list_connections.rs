@@ -72,6 +72,7 @@ mod tests {
             endpoints_off: Default::default(),
             breaker: "closed".into(),
             signing_secret: None,
+            inbound_secret: None,
         }
     }
 

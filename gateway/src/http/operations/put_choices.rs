@@ -15,7 +15,8 @@ use crate::pipeline::Role;
 /// Replace a consumer's choices
 ///
 /// They take effect on the next decision anywhere, work already queued included. A permission needs its
-/// wording and who recorded it. A key of role source may only tighten: refuse more, permit less.
+/// wording and who recorded it; one that is left out is withdrawn, and one whose own thing is refused ends, for
+/// good. Linked ids get the same choices. A key of role source may only tighten: refuse more, permit less.
 #[utoipa::path(
     put,
     path = "/v1/brands/{brand}/consumers/{consumer}/choices",

@@ -108,10 +108,10 @@ pub(crate) fn call(consumer: &ConsumerRecord, event: &Uid, work: Option<i64>) ->
             payload: vec![6; 30],
             at_ms: NOW,
         }],
-        decision: None,
         log: Some(NewLog { flow: flow.id, consumer: consumer.id, text: vec![8; 20] }),
         memory: None,
         flows: vec![flow],
+        ..CallRecord::default()
     }
 }
 

@@ -2,17 +2,20 @@
 //! new, empty store. It knows no database.
 
 mod given;
+mod kept;
+mod ledger;
 
 use gateway_policy::{Access, Flow};
 
 pub(crate) use self::given::*;
+use self::ledger::the_ledger_is_read_by_shape_and_facts;
 use super::crypto::new_uid;
 use super::*;
 
 /// Runs every case; `open` gives a new store and what keeps it alive.
 pub(crate) async fn all<S: Store, K, F: Future<Output = (S, K)>>(open: impl Fn() -> F) {
     macro_rules! cases {
-        ($($case:ident),* $(,)?) => {$(
+        ($($case:path),* $(,)?) => {$(
             let (store, _kept) = open().await;
             println!(stringify!($case));
             $case(&store).await;
@@ -25,6 +28,7 @@ pub(crate) async fn all<S: Store, K, F: Future<Output = (S, K)>>(open: impl Fn()
         a_revoked_key_is_no_longer_listed,
         a_consumer_is_found_or_stored_once_by_many_at_once,
         choices_are_replaced_and_do_not_move_the_control_version,
+        linked_consumers_are_one_person_whose_choices_are_written_at_once,
         an_event_is_new_then_a_duplicate_then_a_conflict,
         a_conflict_keeps_the_whole_batch_out,
         one_key_twice_in_a_batch_is_judged_against_the_first,
@@ -34,8 +38,9 @@ pub(crate) async fn all<S: Store, K, F: Future<Output = (S, K)>>(open: impl Fn()
         work_put_off_is_due_later,
         a_call_is_recorded_once,
         a_decision_is_recorded_once,
+        kept::what_partners_received_and_sent_is_kept,
         a_call_leaves_everything_or_nothing,
-        a_memory_is_kept_replaced_and_forgotten_with_its_call,
+        kept::a_memory_is_kept_replaced_and_forgotten_with_its_call,
         an_operation_that_fails_harms_no_other,
         a_delivery_goes_from_attempt_to_attempt_to_its_end,
         a_delivery_that_is_not_pending_may_not_be_attempted,
@@ -46,6 +51,7 @@ pub(crate) async fn all<S: Store, K, F: Future<Output = (S, K)>>(open: impl Fn()
         a_flow_reads_as_it_was_written,
         flows_are_found_by_each_filter,
         flows_page_by_cursor,
+        the_ledger_is_read_by_shape_and_facts,
         a_closed_store_takes_nothing,
     ];
 }
@@ -142,6 +148,36 @@ async fn choices_are_replaced_and_do_not_move_the_control_version(store: &dyn St
         assert_eq!(store.choices("north", &digest(1)).await.unwrap().as_deref(), Some(choices));
     }
     assert_eq!(store.choices("south", &digest(1)).await.unwrap(), None);
+    assert_eq!(store.control_version().await.unwrap(), 0);
+}
+
+async fn linked_consumers_are_one_person_whose_choices_are_written_at_once(store: &dyn Store) {
+    let linked = |brand: &str, person: u64, of: &[(u64, &str)]| LinkedChoices {
+        brand: brand.into(),
+        person: digest(person),
+        choices: of.iter().map(|(subject, choices)| (digest(*subject), (*choices).into())).collect(),
+        change: change("link"),
+    };
+    let found = |brand: &'static str, subject: u64| async move {
+        store.choices_and_person(brand, &digest(subject)).await.unwrap()
+    };
+    let members =
+        |brand: &'static str, person: u64| async move { store.linked(brand, &digest(person)).await.unwrap() };
+    assert_eq!(found("north", 1).await, None);
+    store.put_choices("north", &digest(1), "a", change("choose")).await.unwrap();
+    assert_eq!(found("north", 1).await, Some(("a".into(), None)));
+    store.put_linked_choices(linked("north", 1, &[(1, "b"), (2, "c")])).await.unwrap();
+    store.put_linked_choices(linked("north", 3, &[(3, "d"), (4, "e")])).await.unwrap();
+    store.put_linked_choices(linked("south", 1, &[(1, "f"), (5, "g")])).await.unwrap();
+    assert_eq!(found("north", 2).await, Some(("c".into(), Some(digest(1)))));
+    assert_eq!(store.choices("north", &digest(1)).await.unwrap().as_deref(), Some("b"));
+    assert_eq!(members("north", 1).await, [digest(1), digest(2)]);
+    // Two persons become one; the digest of the other stands for nobody any more.
+    store.put_linked_choices(linked("north", 3, &[(1, "h"), (2, "h"), (3, "h"), (4, "h")])).await.unwrap();
+    assert_eq!(members("north", 3).await, [1, 2, 3, 4].map(digest));
+    assert_eq!(members("north", 1).await, Vec::<Digest>::new());
+    assert_eq!(members("south", 1).await, [digest(1), digest(5)]);
+    assert_eq!(found("north", 1).await, Some(("h".into(), Some(digest(3)))));
     assert_eq!(store.control_version().await.unwrap(), 0);
 }
 
@@ -294,41 +330,6 @@ async fn a_call_leaves_everything_or_nothing(store: &dyn Store) {
     assert!(is_empty(store).await);
     assert_eq!(store.due_work(i64::MAX, 9).await.unwrap().len(), 1, "the work is still to be done");
     assert!(store.record_call(whole).await.unwrap());
-}
-
-async fn a_memory_is_kept_replaced_and_forgotten_with_its_call(store: &dyn Store) {
-    let (one, other) = (consumer(store, "north", 1).await, consumer(store, "north", 2).await);
-    let write = |whose: &ConsumerRecord, plugin: &str, payload: Option<u8>| CallRecord {
-        memory: Some(NewMemory {
-            consumer: whose.id,
-            plugin: plugin.into(),
-            payload: payload.map(|byte| vec![byte; 9]),
-        }),
-        deliveries: vec![],
-        ..call(whose, &new_uid(NOW), None)
-    };
-    let read = async |whose: &ConsumerRecord, plugin: &str| {
-        store.memory(whose.id, plugin).await.unwrap().map(|payload| payload[0])
-    };
-    assert_eq!(read(&one, "adf-lead").await, None);
-    // At once, so that they come to be one group.
-    let writes =
-        [write(&one, "adf-lead", Some(1)), write(&other, "adf-lead", Some(2)), write(&one, "other", Some(3))];
-    for written in futures::future::join_all(writes.map(|call| store.record_call(call))).await {
-        assert!(written.unwrap());
-    }
-    assert_eq!((read(&one, "adf-lead").await, read(&other, "adf-lead").await), (Some(1), Some(2)));
-    assert!(store.record_call(write(&one, "adf-lead", Some(4))).await.unwrap());
-    assert!(store.record_call(write(&other, "adf-lead", None)).await.unwrap());
-    assert!(store.record_call(write(&other, "never", None)).await.unwrap());
-    assert_eq!((read(&one, "adf-lead").await, read(&other, "adf-lead").await), (Some(4), None));
-    assert_eq!(read(&one, "other").await, Some(3));
-    // Not without its call.
-    let (event, work) = accepted(store, &one, 1).await;
-    let done = CallRecord { work: Some(work), ..write(&one, "adf-lead", Some(5)) };
-    assert!(store.record_call(call(&one, &event.uid, Some(work))).await.unwrap());
-    assert!(!store.record_call(done).await.unwrap());
-    assert_eq!(read(&one, "adf-lead").await, Some(4));
 }
 
 async fn an_operation_that_fails_harms_no_other(store: &dyn Store) {
@@ -512,22 +513,24 @@ async fn flows_are_found_by_each_filter(store: &dyn Store) {
         FlowRecord { flow: Flow::Decide, verdicts: vec![], ..base(&north, 4_000) },
     ];
     for row in &rows {
-        let call = CallRecord {
-            work: None,
-            flows: vec![row.clone()],
-            deliveries: vec![],
-            returns: vec![],
-            decision: None,
-            log: None,
-            memory: None,
-        };
+        let call = CallRecord { flows: vec![row.clone()], ..CallRecord::default() };
         assert!(store.record_call(call).await.unwrap());
     }
     let some = |text: &str| Some(text.to_owned());
-    let cases: [(&str, FlowQuery, &[usize]); 16] = [
+    let cases: [(&str, FlowQuery, &[usize]); 17] = [
         ("all", FlowQuery::default(), &[4, 3, 2, 1, 0]),
         ("brand", FlowQuery { brand: some("north"), ..FlowQuery::default() }, &[4, 1, 0]),
         ("consumer", FlowQuery { consumer: Some(south.pseudonym), ..FlowQuery::default() }, &[3, 2]),
+        (
+            "consumer and those linked",
+            FlowQuery {
+                consumer: Some(south.pseudonym),
+                linked: vec![north.pseudonym, [9; 16]],
+                plugin: some("adf-lead"),
+                ..FlowQuery::default()
+            },
+            &[4, 3, 1, 0],
+        ),
         ("plugin", FlowQuery { plugin: some("chat-button"), ..FlowQuery::default() }, &[2]),
         ("partner", FlowQuery { partner: some("clarity"), ..FlowQuery::default() }, &[3]),
         ("category", FlowQuery { category: some("user.contact.email"), ..FlowQuery::default() }, &[3, 0]),

@@ -7,7 +7,9 @@ use sqlx::error::BoxDynError;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, SqliteConnection};
 
-use super::super::{CallRecord, DecisionRecord, NewDelivery, NewLog, NewMemory, NewReturn};
+use super::super::{
+    CallRecord, DecisionRecord, Exposure, NewDelivery, NewLog, NewMemory, NewMessage, NewReceived, NewReturn,
+};
 use super::apply::State;
 use super::bulk::{Bulk, Script};
 use super::errors::Trouble;
@@ -36,6 +38,18 @@ static FORGET_MEMORIES: LazyLock<Bulk> = LazyLock::new(|| {
          ON m.consumer = gone.column1 AND m.plugin = gone.column2)",
         2,
     )
+});
+
+static ADD_EXPOSURES: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = ["consumer", "partner", "what"];
+    Bulk::insert("exposures", &columns, "ON CONFLICT (consumer, partner, what) DO NOTHING")
+});
+static ADD_MESSAGES: LazyLock<Bulk> =
+    LazyLock::new(|| Bulk::insert("messages", &["key", "at_ms"], "ON CONFLICT (key) DO NOTHING"));
+static PUT_RECEIVED: LazyLock<Bulk> = LazyLock::new(|| {
+    let columns = ["consumer", "plugin", "payload"];
+    let tail = "ON CONFLICT (consumer, plugin) DO UPDATE SET payload = excluded.payload";
+    Bulk::insert("received", &columns, tail)
 });
 
 /// A call to be recorded.
@@ -74,12 +88,17 @@ pub(super) fn record<'a>(
     let mut requests: Vec<&NewDelivery> = Vec::new();
     let mut returns: Vec<&NewReturn> = Vec::new();
     let mut logs: Vec<&NewLog> = Vec::new();
+    let mut exposures: Vec<&Exposure> = Vec::new();
+    let mut messages: Vec<&NewMessage> = Vec::new();
+    let mut received: Vec<&NewReceived> = Vec::new();
     // By consumer and plugin: one statement must not write a row twice. Calls that write the same memory are
     // recorded one after the other, so that there is nothing to choose.
     let mut memories: BTreeMap<(i64, &str), &NewMemory> = BTreeMap::new();
     for Offered { call, flows: shaped, first } in calls {
         let decision = call.decision.as_ref();
+        let taken = |message: &NewMessage| messages.iter().any(|known| known.key == message.key);
         let done = call.work.is_some_and(|work_row| work.contains(&work_row))
+            || call.message.as_ref().is_some_and(taken)
             || decision.is_some_and(|decision| decided.contains(&(decision.event, &decision.slot)));
         answers.push(!done);
         if done {
@@ -96,6 +115,9 @@ pub(super) fn record<'a>(
         requests.extend(&call.deliveries);
         returns.extend(&call.returns);
         logs.extend(&call.log);
+        exposures.extend(&call.exposures);
+        messages.extend(&call.message);
+        received.extend(&call.received);
         memories.extend(call.memory.iter().map(|memory| ((memory.consumer, memory.plugin.as_str()), memory)));
     }
 
@@ -103,6 +125,20 @@ pub(super) fn record<'a>(
     script.write_each(&DELETE_WORK, &work, |arguments, row| arguments.add(*row))?;
     script.write_each(&ADD_DECISIONS, &decisions, bind_decision)?;
     script.write(&ADD_FIRST_DECISIONS, &firsts, bind_decision)?;
+    script.write_each(&ADD_MESSAGES, &messages, |arguments, message| {
+        arguments.add(message.key.as_slice())?;
+        arguments.add(message.at_ms)
+    })?;
+    script.write(&ADD_EXPOSURES, &exposures, |arguments, exposure| {
+        arguments.add(exposure.consumer)?;
+        arguments.add(exposure.partner.as_str())?;
+        arguments.add(exposure.what.as_str())
+    })?;
+    script.write(&PUT_RECEIVED, &received, |arguments, received| {
+        arguments.add(received.consumer)?;
+        arguments.add(received.plugin.as_str())?;
+        arguments.add(received.payload.as_slice())
+    })?;
     deliveries::add(script, state, &requests)?;
     script.write(&ADD_RETURNS, &returns, |arguments, row| {
         arguments.add(row.flow.as_slice())?;

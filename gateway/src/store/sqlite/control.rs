@@ -3,7 +3,7 @@
 
 use sqlx::SqliteConnection;
 
-use super::super::{Change, DocumentKind, ReleaseRecord, StoreError};
+use super::super::{Change, Digest, DocumentKind, ReleaseRecord, StoreError};
 use super::errors::Trouble;
 use super::operation::{Answer, Operation, Outcome};
 
@@ -99,21 +99,47 @@ pub(super) async fn write(
             whether(connection, revoked.rows_affected() > 0, change).await
         }
         Operation::PutChoices { brand, subject, choices, change } => {
-            sqlx::query(
-                "INSERT INTO choices (subject, brand, choices) VALUES (?, ?, ?) \
-                 ON CONFLICT (subject, brand) DO UPDATE SET choices = excluded.choices",
-            )
-            .bind(subject.as_slice())
-            .bind(brand)
-            .bind(choices)
-            .execute(&mut *connection)
-            .await?;
+            put_choices(connection, brand, subject, choices).await?;
             record_change(connection, change, false).await?;
+            Ok(Ok(Answer::Done))
+        }
+        Operation::PutLinkedChoices(linked) => {
+            for (subject, choices) in &linked.choices {
+                put_choices(connection, &linked.brand, subject, choices).await?;
+                sqlx::query(
+                    "INSERT INTO links (subject, brand, person) VALUES (?, ?, ?) \
+                     ON CONFLICT (subject, brand) DO UPDATE SET person = excluded.person",
+                )
+                .bind(subject.as_slice())
+                .bind(&linked.brand)
+                .bind(linked.person.as_slice())
+                .execute(&mut *connection)
+                .await?;
+            }
+            record_change(connection, &linked.change, false).await?;
             Ok(Ok(Answer::Done))
         }
         // The others have functions of their own: see `apply`.
         _ => Ok(Err(StoreError::Unavailable)),
     }
+}
+
+async fn put_choices(
+    connection: &mut SqliteConnection,
+    brand: &str,
+    subject: &Digest,
+    choices: &str,
+) -> Result<(), Trouble> {
+    sqlx::query(
+        "INSERT INTO choices (subject, brand, choices) VALUES (?, ?, ?) \
+         ON CONFLICT (subject, brand) DO UPDATE SET choices = excluded.choices",
+    )
+    .bind(subject.as_slice())
+    .bind(brand)
+    .bind(choices)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 async fn whether(connection: &mut SqliteConnection, done: bool, change: &Change) -> Result<Outcome, Trouble> {

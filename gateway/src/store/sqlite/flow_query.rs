@@ -4,7 +4,7 @@ use sqlx::sqlite::Sqlite;
 use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::super::crypto::uid_floor;
-use super::super::{FlowQuery, FlowRecord, StoreError, Uid};
+use super::super::{FlowQuery, FlowRecord, FlowShape, LedgerPage, StoreError, Uid};
 use super::errors::unavailable;
 use super::rows;
 
@@ -34,6 +34,52 @@ pub(super) async fn flow(
     fetched.map_err(|error| unavailable("read a flow", &error))?.as_ref().map(rows::flow).transpose()
 }
 
+/// Rows after a position, by shape and facts. The ledger only grows at its end, so pages are disjoint.
+pub(super) async fn ledger_after(
+    connection: &mut SqliteConnection,
+    after: i64,
+    limit: u32,
+) -> Result<LedgerPage, StoreError> {
+    let failed = |error: sqlx::Error| unavailable("read the ledger", &error);
+    let end: i64 = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM flows")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let last: Option<i64> =
+        sqlx::query_scalar("SELECT max(seq) FROM (SELECT seq FROM flows WHERE seq > ? ORDER BY seq LIMIT ?)")
+            .bind(after)
+            .bind(limit)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(failed)?;
+    let Some(through) = last else { return Ok(LedgerPage { groups: Vec::new(), last, end }) };
+    let groups = sqlx::query(
+        "SELECT g.shape, g.facts, g.rows, f.id FROM (SELECT shape, facts, count(*) AS rows, min(seq) AS first \
+         FROM flows WHERE seq > ? AND seq <= ? GROUP BY shape, facts) g JOIN flows f ON f.seq = g.first \
+         ORDER BY g.first",
+    )
+    .bind(after)
+    .bind(through)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    Ok(LedgerPage { groups: groups.iter().map(rows::flow_group).collect::<Result<_, _>>()?, last, end })
+}
+
+/// What the rows of a shape have in common.
+pub(super) async fn flow_shape(
+    connection: &mut SqliteConnection,
+    shape: i64,
+) -> Result<Option<FlowShape>, StoreError> {
+    let fetched = sqlx::query(
+        "SELECT flow, recipient, partner, policy, purpose, verdicts FROM flow_shapes WHERE id = ?",
+    )
+    .bind(shape)
+    .fetch_optional(connection)
+    .await;
+    fetched.map_err(|error| unavailable("read a shape", &error))?.as_ref().map(rows::flow_shape).transpose()
+}
+
 fn statement(query: &FlowQuery) -> QueryBuilder<Sqlite> {
     let mut builder = QueryBuilder::<Sqlite>::new("SELECT ");
     builder.push(rows::FLOW).push(FROM).push(" WHERE true");
@@ -42,7 +88,11 @@ fn statement(query: &FlowQuery) -> QueryBuilder<Sqlite> {
         builder.push(" AND f.brand = ").push_bind(brand.clone());
     }
     if let Some(consumer) = &query.consumer {
-        builder.push(" AND f.consumer = ").push_bind(consumer.to_vec());
+        builder.push(" AND f.consumer IN (").push_bind(consumer.to_vec());
+        for linked in &query.linked {
+            builder.push(", ").push_bind(linked.to_vec());
+        }
+        builder.push(")");
     }
     if let Some(before) = &query.before {
         builder.push(" AND f.id < ").push_bind(before.to_vec());

@@ -32,8 +32,9 @@ use self::operation::{Answer, Operation, Request, Shaped};
 use self::writer::Writer;
 use super::{
     Acceptance, ApiKeyRecord, AttemptResult, CallRecord, Change, ConsumerRecord, DecisionRecord,
-    DeliveryRecord, Digest, Document, DocumentKind, EventRecord, FlowQuery, FlowRecord, FlowResult, NewEvent,
-    ReleaseMeta, ReleaseRecord, ReturnRecord, Store, StoreError, Uid, WorkRecord,
+    DeliveryRecord, Digest, Document, DocumentKind, EventRecord, FlowQuery, FlowRecord, FlowResult,
+    FlowShape, Kept, LedgerPage, LinkedChoices, NewEvent, ReleaseMeta, ReleaseRecord, ReturnRecord, Store,
+    StoreError, Uid, WorkRecord,
 };
 
 /// Operations that may wait for the writer; beyond it their callers wait to be let in.
@@ -179,6 +180,14 @@ impl Store for SqliteStore {
         reads::consumer_by_id(&self.readers, id).await
     }
 
+    async fn consumer_by_pseudonym(&self, pseudonym: &Uid) -> Result<Option<ConsumerRecord>, StoreError> {
+        reads::consumer_by_pseudonym(&self.readers, pseudonym).await
+    }
+
+    async fn kept(&self, consumer: i64) -> Result<Kept, StoreError> {
+        reads::kept(&self.readers, consumer).await
+    }
+
     async fn choices(&self, brand: &str, subject: &Digest) -> Result<Option<String>, StoreError> {
         reads::choices(&self.readers, brand, subject).await
     }
@@ -192,6 +201,22 @@ impl Store for SqliteStore {
     ) -> Result<(), StoreError> {
         let (brand, choices) = (brand.to_owned(), choices.to_owned());
         self.write_done(Operation::PutChoices { brand, subject: *subject, choices, change }).await
+    }
+
+    async fn choices_and_person(
+        &self,
+        brand: &str,
+        subject: &Digest,
+    ) -> Result<Option<(String, Option<Digest>)>, StoreError> {
+        reads::choices_and_person(&self.readers, brand, subject).await
+    }
+
+    async fn linked(&self, brand: &str, person: &Digest) -> Result<Vec<Digest>, StoreError> {
+        reads::linked(&self.readers, brand, person).await
+    }
+
+    async fn put_linked_choices(&self, linked: LinkedChoices) -> Result<(), StoreError> {
+        self.write_done(Operation::PutLinkedChoices(linked)).await
     }
 
     async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Acceptance>, StoreError> {
@@ -316,12 +341,26 @@ impl Store for SqliteStore {
         flow_query::flow(&mut connection, id).await
     }
 
+    async fn ledger_after(&self, after: i64, limit: u32) -> Result<LedgerPage, StoreError> {
+        let mut connection = reads::acquire(&self.readers).await?;
+        flow_query::ledger_after(&mut connection, after, limit).await
+    }
+
+    async fn flow_shape(&self, shape: i64) -> Result<Option<FlowShape>, StoreError> {
+        let mut connection = reads::acquire(&self.readers).await?;
+        flow_query::flow_shape(&mut connection, shape).await
+    }
+
     async fn returns(&self, brand: &str, after: i64, limit: u32) -> Result<Vec<ReturnRecord>, StoreError> {
         reads::returns(&self.readers, brand, after, limit).await
     }
 
     async fn consumer_returns(&self, consumer: i64, limit: u32) -> Result<Vec<ReturnRecord>, StoreError> {
         reads::consumer_returns(&self.readers, consumer, limit).await
+    }
+
+    async fn knows_message(&self, key: &Digest) -> Result<bool, StoreError> {
+        reads::knows_message(&self.readers, key).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

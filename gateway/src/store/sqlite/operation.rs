@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 
 use super::super::{
     Acceptance, ApiKeyRecord, AttemptResult, CallRecord, Change, ConsumerRecord, Digest, Document,
-    DocumentKind, FlowRecord, FlowResult, NewEvent, ReleaseRecord, StoreError, Uid,
+    DocumentKind, FlowRecord, FlowResult, LinkedChoices, NewEvent, ReleaseRecord, StoreError, Uid,
 };
 
 /// A flow with the digest of its shape, computed by the caller so that the writer need not.
@@ -85,6 +85,7 @@ pub(super) enum Operation {
         choices: String,
         change: Change,
     },
+    PutLinkedChoices(LinkedChoices),
 }
 
 impl Operation {
@@ -102,7 +103,7 @@ impl Operation {
             Self::PutDocument { .. } | Self::DeleteDocument { .. } => "document",
             Self::PutRelease { .. } => "release",
             Self::PutKey { .. } | Self::RevokeKey { .. } => "key",
-            Self::PutChoices { .. } => "choices",
+            Self::PutChoices { .. } | Self::PutLinkedChoices(_) => "choices",
         }
     }
 
@@ -112,6 +113,7 @@ impl Operation {
             Self::Accept(events) => events.iter().map(|event| 1 + event.work.len()).sum(),
             Self::Decided { flows, .. } => 4 + flows.len(),
             Self::Call { call, flows } => 1 + flows.len() + call.deliveries.len() + call.returns.len(),
+            Self::PutLinkedChoices(linked) => 1 + 2 * linked.choices.len(),
             Self::PutRelease { release, .. } => 1 + release.component.len() / 4096,
             _ => 2,
         }

@@ -5,8 +5,8 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
 use sqlx::{QueryBuilder, SqlitePool};
 
 use super::super::{
-    ApiKeyRecord, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document, EventRecord, ReleaseMeta,
-    ReturnRecord, StoreError, Uid, WorkRecord,
+    ApiKeyRecord, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document, EventRecord, Kept,
+    ReleaseMeta, ReturnRecord, StoreError, Uid, WorkRecord,
 };
 use super::errors::unavailable;
 use super::rows;
@@ -90,6 +90,37 @@ pub(super) async fn consumer_by_id(
     one(readers, question.bind(id), rows::consumer).await
 }
 
+pub(super) async fn consumer_by_pseudonym(
+    readers: &SqlitePool,
+    pseudonym: &Uid,
+) -> Result<Option<ConsumerRecord>, StoreError> {
+    let question = ask!("SELECT ", rows::CONSUMER, " FROM consumers WHERE pseudonym = ?");
+    one(readers, question.bind(pseudonym.to_vec()), rows::consumer).await
+}
+
+/// One question for both: it is asked whenever a consumer comes into memory.
+pub(super) async fn kept(readers: &SqlitePool, consumer: i64) -> Result<Kept, StoreError> {
+    let question = sqlx::query(
+        "SELECT partner, what, NULL FROM exposures WHERE consumer = ?1 \
+         UNION ALL SELECT plugin, NULL, payload FROM received WHERE consumer = ?1",
+    );
+    let mut kept = Kept::default();
+    for (name, what, payload) in all(readers, question.bind(consumer), rows::kept).await? {
+        kept.exposures.extend(what.map(|what| (name.clone(), what)));
+        kept.received.extend(payload.map(|payload| (name, payload)));
+    }
+    Ok(kept)
+}
+
+pub(super) async fn knows_message(readers: &SqlitePool, key: &Digest) -> Result<bool, StoreError> {
+    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM messages WHERE key = ?")
+        .bind(key.to_vec())
+        .fetch_optional(readers)
+        .await
+        .map_err(|error| unavailable("read", &error))?;
+    Ok(found.is_some())
+}
+
 pub(super) async fn choices(
     readers: &SqlitePool,
     brand: &str,
@@ -101,6 +132,27 @@ pub(super) async fn choices(
         .fetch_optional(readers)
         .await
         .map_err(|error| unavailable("read", &error))
+}
+
+pub(super) async fn choices_and_person(
+    readers: &SqlitePool,
+    brand: &str,
+    subject: &Digest,
+) -> Result<Option<(String, Option<Digest>)>, StoreError> {
+    let question = sqlx::query(
+        "SELECT c.choices, l.person FROM choices c \
+         LEFT JOIN links l ON l.subject = c.subject AND l.brand = c.brand WHERE c.subject = ? AND c.brand = ?",
+    );
+    one(readers, question.bind(subject.to_vec()).bind(brand.to_owned()), rows::choices_and_person).await
+}
+
+pub(super) async fn linked(
+    readers: &SqlitePool,
+    brand: &str,
+    person: &Digest,
+) -> Result<Vec<Digest>, StoreError> {
+    let question = sqlx::query("SELECT subject FROM links WHERE person = ? AND brand = ? ORDER BY subject");
+    all(readers, question.bind(person.to_vec()).bind(brand.to_owned()), rows::linked).await
 }
 
 pub(super) async fn due_work(

@@ -5,8 +5,8 @@ use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{Decode, Row, Type};
 
 use super::super::{
-    ApiKeyRecord, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document, EventRecord, FlowRecord,
-    FlowResult, ReleaseMeta, ReturnRecord, Stage, StoreError, Uid, WorkRecord,
+    ApiKeyRecord, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document, EventRecord, FlowGroup,
+    FlowRecord, FlowResult, FlowShape, ReleaseMeta, ReturnRecord, Stage, StoreError, Uid, WorkRecord,
 };
 use super::{control, deliveries};
 
@@ -119,6 +119,15 @@ pub(super) fn consumer(row: &SqliteRow) -> Result<ConsumerRecord, StoreError> {
         wrapped_key: columns.take()?,
         engaged: columns.take()?,
     })
+}
+
+pub(super) fn choices_and_person(row: &SqliteRow) -> Result<(String, Option<Digest>), StoreError> {
+    let mut columns = Columns::new(row, "choices");
+    Ok((columns.take()?, columns.optional_bytes()?))
+}
+
+pub(super) fn linked(row: &SqliteRow) -> Result<Digest, StoreError> {
+    Columns::new(row, "link").bytes()
 }
 
 pub(super) const EVENT: &str = "e.uid, e.key, e.consumer, e.brand, e.kind, e.accepted_ms, e.payload";
@@ -238,6 +247,36 @@ pub(super) fn flow(row: &SqliteRow) -> Result<FlowRecord, StoreError> {
             _ => None,
         },
     })
+}
+
+pub(super) fn flow_group(row: &SqliteRow) -> Result<FlowGroup, StoreError> {
+    let mut columns = Columns::new(row, "group of flows");
+    Ok(FlowGroup {
+        shape: columns.take()?,
+        facts: columns.unsigned()?,
+        rows: columns.unsigned()?,
+        example: columns.bytes()?,
+    })
+}
+
+pub(super) fn flow_shape(row: &SqliteRow) -> Result<FlowShape, StoreError> {
+    let mut columns = Columns::new(row, "shape of flows");
+    Ok(FlowShape {
+        flow: columns.parsed(Flow::parse)?,
+        recipient: columns.parsed(Recipient::parse)?,
+        partner: columns.take()?,
+        policy: columns.bytes()?,
+        purpose: columns.take()?,
+        verdicts: columns.parsed(|text| serde_json::from_str(text).ok())?,
+    })
+}
+
+/// A partner with what it received, or a plugin with what it received.
+pub(super) type KeptRow = (String, Option<String>, Option<Vec<u8>>);
+
+pub(super) fn kept(row: &SqliteRow) -> Result<KeptRow, StoreError> {
+    let mut columns = Columns::new(row, "exposure or received document");
+    Ok((columns.take()?, columns.take()?, columns.take()?))
 }
 
 fn stage(word: &str) -> Option<Stage> {

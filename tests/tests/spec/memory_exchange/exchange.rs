@@ -5,7 +5,7 @@ use std::time::Duration;
 use gateway_tests::{Behaviour, components, events, eventually};
 use serde_json::{Value, json};
 
-use super::{BRAND, World, chat, has_label, nameless, verdict_on};
+use super::{BRAND, World, chat, has_label, let_all_meet, nameless, verdict_on};
 
 const EMAIL: &str = "ottoline.quillfeather@example.org";
 const REPLY: &str = "partner:mallory:user.account";
@@ -124,6 +124,7 @@ async fn a_partner_that_may_not_be_asked_and_one_that_does_not_answer_look_the_s
         asked["channel"] = json!("sms");
         let phone = json!({ "field": "/contact/phone", "access": "sealed", "why": "by telephone" });
         manifest["share"][0]["receives"].as_array_mut().unwrap().push(phone);
+        let_all_meet(manifest);
     });
     let mallory = world.gateway.partner_key("mallory").await;
     world.release = mallory.publish(&release).await.expect(201);

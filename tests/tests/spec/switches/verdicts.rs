@@ -12,15 +12,18 @@ use crate::hostile::remade::with_manifest;
 const BRAND: &str = "tables";
 
 /// Partners: a third party in the US, a service provider there without and with an onward-transfer
-/// contract, a third party in the EU.
+/// contract, a third party in the EU, a third party that gives something of value, and a provider of
+/// analytics, which may not be the one that gets identifying data too.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum To {
     Third,
     Provider,
     Onward,
     EuThird,
+    Buyer,
+    Analyst,
 }
-use To::{EuThird, Onward, Provider, Third};
+use To::{Analyst, Buyer, EuThird, Onward, Provider, Third};
 
 impl To {
     fn partner(self) -> &'static str {
@@ -29,6 +32,8 @@ impl To {
             Provider => "provider",
             Onward => "onward",
             EuThird => "eu-third",
+            Buyer => "buyer",
+            Analyst => "analyst",
         }
     }
 }
@@ -38,16 +43,22 @@ const CONTENT: &str = "personalize.content.limited";
 const REPORTS: &str = "analytics.reporting";
 const MAIL: &str = "marketing.communications.email";
 
+const NOTIFY: &str = "essential.service.notifications.sms";
+const TEXTS: &str = "marketing.communications.sms";
+
 /// The plugins: one for each pair that the table speaks of.
-const PLUGINS: [(To, &str); 8] = [
+const PLUGINS: [(To, &str); 11] = [
     (Third, SUPPORT),
     (Third, CONTENT),
     (Provider, SUPPORT),
     (Provider, CONTENT),
-    (Provider, REPORTS),
+    (Analyst, REPORTS),
     (Provider, MAIL),
     (Onward, SUPPORT),
     (EuThird, SUPPORT),
+    (Provider, NOTIFY),
+    (Third, TEXTS),
+    (Buyer, SUPPORT),
 ];
 
 fn plugin(to: To, purpose: &str) -> String {
@@ -55,7 +66,7 @@ fn plugin(to: To, purpose: &str) -> String {
 }
 
 /// What every plugin declares.
-const FIELDS: [(&str, &[&str]); 7] = [
+const FIELDS: [(&str, &[&str]); 9] = [
     ("page.viewed", &["/url", "/ip", "/device_type", "/location/city"]),
     ("chat.ended", &["/contact/email", "/transcript/*/text", "/transcript/*/speaker", "/visit/ip"]),
     ("contact.provided", &["/contact/email"]),
@@ -63,6 +74,8 @@ const FIELDS: [(&str, &[&str]); 7] = [
     ("device.reported", &["/device_id", "/os", "/location/lat"]),
     ("survey.completed", &["/answers/*/answer", "/answers/*/question"]),
     ("sms.received", &["/text", "/phone"]),
+    ("forum.posted", &["/text"]),
+    ("application.submitted", &["/contact/email"]),
 ];
 
 /// What an event is like; `ENGAGED` is said of the consumer.
@@ -89,6 +102,14 @@ const NOT_ANOTHER: &[&str] = &["choice=another"];
 const LIMIT: &[&str] = &["choice=limit"];
 const MAY_THIS_ONE: &[&str] = &["choice=may-this"];
 const MAY_MAIL: &[&str] = &["choice=may-purpose"];
+const MAY_ABOVE: &[&str] = &["choice=may-above"];
+const MAY_SUPPORT: &[&str] = &["choice=may-support"];
+const MAY_AND_NOT: &[&str] = &["choice=may-and-not"];
+const MAY_AND_NO_MARKETING: &[&str] = &["choice=may-and-no-marketing"];
+const NO_SMS: &[&str] = &["choice=sms"];
+const DELETION: &[&str] = &["choice=deletion"];
+const NECESSARY_REFUSED: &[&str] = &["cookies=functionality", "choice=cookies"];
+const BOTH_SIGNALS: &[&str] = &["engaged", "dnt", "gpc"];
 
 const OK: bool = true;
 const NO: bool = false;
@@ -135,7 +156,7 @@ const TABLE: &[Row] = &[
     (Provider, SUPPORT, "page.viewed", DNT, "/url", OK, "share.brand"),
     (Provider, CONTENT, "page.viewed", DNT, "/url", NO, "signals.dnt"),
     (Provider, CONTENT, "page.viewed", DNT, "/device_type", OK, "share.brand"),
-    (Provider, REPORTS, "page.viewed", DNT, "/url", NO, "signals.dnt"),
+    (Analyst, REPORTS, "page.viewed", DNT, "/url", NO, "signals.dnt"),
     (Provider, MAIL, "purchase.completed", DNT, "/total", NO, "signals.dnt"),
     // signals.gpc: a third party gets nothing, but for essential purposes.
     (Third, SUPPORT, "page.viewed", GPC_ENGAGED, "/url", OK, "integrations.share"),
@@ -152,11 +173,11 @@ const TABLE: &[Row] = &[
     (Provider, CONTENT, "page.viewed", NO_COOKIES, "/url", NO, "choice.cookies"),
     (Provider, SUPPORT, "page.viewed", NO_COOKIES, "/url", OK, "share.brand"),
     // cookies.third-party-analytics: no identifying category, no content.
-    (Provider, REPORTS, "chat.ended", PLAIN, "/contact/email", NO, "cookies.third-party-analytics"),
-    (Provider, REPORTS, "chat.ended", PLAIN, "/transcript/*/text", NO, "cookies.third-party-analytics"),
-    (Provider, REPORTS, "chat.ended", PLAIN, "/visit/ip", NO, "cookies.third-party-analytics"),
-    (Provider, REPORTS, "chat.ended", PLAIN, "/transcript/*/speaker", OK, "share.brand"),
-    (Provider, REPORTS, "page.viewed", PLAIN, "/url", OK, "share.brand"),
+    (Analyst, REPORTS, "chat.ended", PLAIN, "/contact/email", NO, "cookies.third-party-analytics"),
+    (Analyst, REPORTS, "chat.ended", PLAIN, "/transcript/*/text", NO, "cookies.third-party-analytics"),
+    (Analyst, REPORTS, "chat.ended", PLAIN, "/visit/ip", NO, "cookies.third-party-analytics"),
+    (Analyst, REPORTS, "chat.ended", PLAIN, "/transcript/*/speaker", OK, "share.brand"),
+    (Analyst, REPORTS, "page.viewed", PLAIN, "/url", OK, "share.brand"),
     // transfer.onward: EU, GB and CH are one area; an unknown consumer is inside, an unknown partner outside.
     (Provider, SUPPORT, "chat.ended", SWISS, "/contact/email", NO, "transfer.onward"),
     (Onward, SUPPORT, "chat.ended", SWISS, "/contact/email", OK, "share.brand"),
@@ -175,7 +196,36 @@ const TABLE: &[Row] = &[
     (Third, SUPPORT, "contact.provided", NOT_THIS_ONE, "/contact/email", NO, "integrations.opt-out"),
     (Third, SUPPORT, "contact.provided", NOT_ANOTHER, "/contact/email", OK, "integrations.share"),
     (Provider, SUPPORT, "contact.provided", NO_INTEGRATIONS, "/contact/email", NO, "integrations.opt-out"),
+    // choice.sms: the number, for purposes that end in `.sms`, and nothing else of the consumer.
+    (Provider, NOTIFY, "sms.received", PLAIN, "/phone", OK, "share.brand"),
+    (Provider, NOTIFY, "sms.received", NO_SMS, "/phone", NO, "choice.sms"),
+    (Provider, NOTIFY, "sms.received", NO_SMS, "/text", OK, "share.brand"),
+    (Provider, SUPPORT, "sms.received", NO_SMS, "/phone", OK, "share.brand"),
+    (Third, TEXTS, "sms.received", NO_SMS, "/phone", NO, "choice.sms"),
+    (Third, TEXTS, "contact.provided", NO_SMS, "/contact/email", OK, "integrations.share"),
+    // A permission is for what it names; a refusal of the same thing ends it, and no other refusal is overcome.
+    (Provider, MAIL, "survey.completed", MAY_ABOVE, "/answers/*/answer", NO, "share.no-sale"),
+    (Provider, MAIL, "survey.completed", MAY_AND_NO_MARKETING, "/answers/*/answer", NO, "choice.marketing"),
+    (Third, SUPPORT, "chat.ended", MAY_AND_NOT, "/transcript/*/text", NO, "integrations.opt-out"),
+    // Consideration makes a purpose sale-like, for what was given in a conversation.
+    (Buyer, SUPPORT, "chat.ended", PLAIN, "/contact/email", NO, "share.no-sale"),
+    (Buyer, SUPPORT, "chat.ended", MAY_SUPPORT, "/contact/email", OK, "integrations.share"),
+    (Buyer, SUPPORT, "contact.provided", PLAIN, "/contact/email", OK, "integrations.share"),
+    (Buyer, SUPPORT, "contact.provided", NO_SALE, "/contact/email", NO, "share.no-sale"),
+    // Two signals, and cookies refused whatever the event says.
+    (Third, CONTENT, "page.viewed", BOTH_SIGNALS, "/url", NO, "signals.dnt"),
+    (Third, CONTENT, "page.viewed", BOTH_SIGNALS, "/device_type", NO, "signals.gpc"),
+    (Provider, CONTENT, "page.viewed", NECESSARY_REFUSED, "/url", NO, "choice.cookies"),
+    // choice.public: signals and cookies say nothing of a forum's posts; the consumer's own choices do.
+    (Third, CONTENT, "forum.posted", GPC, "/text", OK, "choice.public"),
+    (Third, SUPPORT, "forum.posted", PERFORMANCE, "/text", OK, "choice.public"),
+    (Third, SUPPORT, "forum.posted", NOT_THIS_ONE, "/text", NO, "integrations.opt-out"),
+    // use.own-sites, principles.purpose: an application serves recruitment alone.
+    (Third, SUPPORT, "application.submitted", PLAIN, "/contact/email", NO, "principles.purpose"),
+    (Provider, MAIL, "application.submitted", PLAIN, "/contact/email", NO, "principles.purpose"),
     (Third, SUPPORT, "contact.provided", LIMIT, "/contact/email", NO, "rights.limit"),
+    (Third, SUPPORT, "contact.provided", DELETION, "/contact/email", NO, "rights.delete"),
+    (Provider, SUPPORT, "contact.provided", DELETION, "/contact/email", OK, "share.brand"),
     (Provider, SUPPORT, "contact.provided", LIMIT, "/contact/email", OK, "share.brand"),
 ];
 
@@ -184,12 +234,16 @@ const TABLE: &[Row] = &[
 async fn start() -> TestGateway {
     let gateway = TestGateway::start(Options::default()).await;
     let built = tokio::task::spawn_blocking(components).await.expect("the components are built");
-    world::brand(&gateway, BRAND, false).await;
-    for (to, region) in [(Third, "US"), (Provider, "US"), (Onward, "US"), (EuThird, "DE")] {
+    // The platform's own brand: no other may send an application or a forum's post.
+    world::brand(&gateway, BRAND, true).await;
+    for (to, region) in [(Third, "US"), (Provider, "US"), (Onward, "US"), (EuThird, "DE"), (Analyst, "US")] {
         world::partner(&gateway, to.partner(), region, &format!("{}.example", to.partner())).await;
     }
+    let buyer = json!({ "display_name": "Buyer", "region": "US", "domains": [], "consideration": true });
+    gateway.operator().await.put(&format!("/v1/partners/{}", Buyer.partner()), &buyer).await.ok();
     let all = json!({ "purposes": ["essential", "personalize", "analytics", "marketing"] });
     world::contract(&gateway, Provider.partner(), SUPPORT, all).await;
+    world::contract(&gateway, Analyst.partner(), REPORTS, json!({})).await;
     world::contract(&gateway, Onward.partner(), SUPPORT, json!({ "onward_transfer": true })).await;
     for (to, purpose) in PLUGINS {
         let component = with_manifest(&built.hostile.bytes, |manifest| declare(manifest, to, purpose));
@@ -234,6 +288,8 @@ fn data(kind: &str) -> Value {
         }
         "survey.completed" => json!({ "answers": [{ "question": "How was it?", "answer": "Well." }] }),
         "sms.received" => json!({ "text": "When do you open?", "phone": "+1-212-555-0142" }),
+        "forum.posted" => json!({ "text": "How do I begin?" }),
+        "application.submitted" => json!({ "contact": { "email": "a@example.org" } }),
         other => panic!("no data for {other}"),
     }
 }
@@ -256,15 +312,24 @@ fn given(row: &Row, subject: &str) -> (Value, Value) {
 }
 
 fn chosen(choice: &str, plugin: &str) -> Value {
-    let permission =
-        |scope: Value| json!({ "permissions": [{ "for": scope, "wording": "It may.", "actor": "agent-7" }] });
+    let may = |scope: Value| json!([{ "for": scope, "wording": "It may.", "actor": "agent-7" }]);
+    let permission = |scope: Value| json!({ "permissions": may(scope) });
     match choice {
         "all" => json!({ "opt_out": { "all_integrations": true } }),
         "this" => json!({ "opt_out": { "integrations": [plugin] } }),
         "another" => json!({ "opt_out": { "integrations": ["another-plugin"] } }),
         "limit" => json!({ "limit_pending": true }),
+        "deletion" => json!({ "deletion_pending": true }),
         "may-this" => permission(json!({ "integration": plugin })),
         "may-purpose" => permission(json!({ "purpose": MAIL })),
+        "may-above" => permission(json!({ "purpose": "marketing.communications" })),
+        "may-support" => permission(json!({ "purpose": SUPPORT })),
+        "may-and-not" => json!({
+            "opt_out": { "integrations": [plugin] }, "permissions": may(json!({ "integration": plugin })),
+        }),
+        "may-and-no-marketing" => json!({
+            "opt_out": { "marketing": true }, "permissions": may(json!({ "purpose": MAIL })),
+        }),
         name => json!({ "opt_out": { name: true } }),
     }
 }

@@ -1,5 +1,5 @@
-//! `gateway policy explain`: what the policy says about one case. Local and pure: no gateway is asked,
-//! no event is read.
+//! `gateway policy explain`: what the policy says about one case. For a question given by options it is
+//! local and pure: no gateway is asked, no event is read.
 
 use std::path::PathBuf;
 
@@ -8,43 +8,51 @@ use gateway_policy::{
     Category, Clause, Decision, Effect, Explanation, Fact, Facts, Flow, Matched, Policy as Rules, Purpose,
     Reason, Recipient,
 };
+use secrecy::SecretString;
 use serde_json::{Value, json};
+use url::Url;
 
-use super::CliError;
-use super::output::{self, FormatArgs, Table};
-use crate::boundary::PolicyBook;
+use super::super::CliError;
+use super::super::client;
+use super::super::output::{self, FormatArgs, Table};
+use super::{explain_flow, rules, words};
 
 /// How many rules that nearly matched are shown.
 const NEARLY: usize = 5;
 
-/// The privacy policy
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum Policy {
-    /// Say what the policy decides in one case, by which rule, and what nearly decided
-    #[command(after_help = "\
-Every fact that is not given is false. `brand-directed` (the brand switched the integration on and
-granted the field) is given unless --not-granted is.
+pub(super) const HELP: &str = "\
+Of a case given by options, every fact that is not given is false. `brand-directed` (the brand switched the
+integration on and granted the field) is given unless --not-granted is. Of a flow of the ledger, each field
+is explained from what its row recorded; that asks a running gateway.
 
-Example:
+Examples:
   gateway policy explain --flow share --recipient third-party \\
-    --purpose essential.service.operations.support --category user.contact.email --fact engaged")]
-    Explain(Explain),
-}
+    --purpose essential.service.operations.support --category user.contact.email --fact engaged
+  gateway policy explain 0192f0c1d2e3f4a5b6c7d8e9f0a1b2c3 --field /contact/email";
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Explain {
+pub(in crate::cli) struct Explain {
+    /// The id of a flow of the ledger, in place of a case given by options
+    #[arg(conflicts_with_all = ["flow", "recipient", "purpose", "category", "facts", "not_granted", "with"])]
+    id: Option<String>,
+    /// Of a flow, this field only
+    #[arg(long, requires = "id")]
+    field: Option<String>,
     /// The kind of flow
-    #[arg(long, value_enum)]
-    flow: FlowArg,
+    #[arg(long, value_enum, required_unless_present = "id")]
+    flow: Option<FlowArg>,
     /// Who gets the data
-    #[arg(long, value_enum)]
-    recipient: RecipientArg,
+    #[arg(long, value_enum, required_unless_present = "id")]
+    recipient: Option<RecipientArg>,
     /// The fideslang data use, such as `personalize.content.limited`
-    #[arg(long)]
-    purpose: String,
+    #[arg(long, required_unless_present = "id")]
+    purpose: Option<String>,
     /// The fideslang data category, such as `user.contact.email`
+    #[arg(long, required_unless_present = "id")]
+    category: Option<String>,
+    /// With `--flow combine`, the category that it meets
     #[arg(long)]
-    category: String,
+    with: Option<String>,
     /// A fact that holds; repeat for more
     #[arg(long = "fact")]
     facts: Vec<String>,
@@ -54,6 +62,12 @@ pub(super) struct Explain {
     /// A policy file in place of the shipped one
     #[arg(long)]
     policy: Option<PathBuf>,
+    /// Address of the gateway's API
+    #[arg(long, env = "GATEWAY_URL", default_value = client::DEFAULT_URL, help_heading = "Gateway")]
+    url: Url,
+    /// API key; the environment keeps it out of the process list
+    #[arg(long, env = "GATEWAY_KEY", hide_env_values = true, help_heading = "Gateway")]
+    key: Option<SecretString>,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -73,26 +87,38 @@ macro_rules! choices {
 choices!(FlowArg of Flow: Share, Decide, Receive, Combine, Return, Disclose, Aggregate, Rights);
 choices!(RecipientArg of Recipient: Brand, ServiceProvider, ThirdParty, Authority, Consumer);
 
-impl Policy {
-    pub(super) fn run(self) -> Result<(), CliError> {
-        let Self::Explain(explain) = self;
-        let text = match &explain.policy {
-            Some(path) => std::fs::read_to_string(path).map_err(CliError::file("reading", path))?,
-            None => PolicyBook::SHIPPED.to_owned(),
-        };
-        let rules = Rules::parse(&text).map_err(|error| CliError::FellShort(error.to_string()))?;
-        let explanation = explain.ask(&rules)?;
-        if explain.format.json() {
+impl Explain {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        let rules = rules(self.policy.as_deref())?;
+        if let Some(id) = &self.id {
+            let key = self.key.clone().ok_or_else(|| {
+                CliError::Usage("a flow is read from a gateway; give a key with --key or GATEWAY_KEY".into())
+            })?;
+            let path = format!("/v1/flows/{}", client::segment(id));
+            let row = client::Client::new(&self.url, key)?.get(&path, &[]).await?;
+            let told = explain_flow::Told::of(&rules, &row, self.field.as_deref())?;
+            if self.format.json() {
+                return output::json(&told.as_json(&rules));
+            }
+            return output::line(&told.as_text(&rules));
+        }
+        let explanation = self.ask(&rules)?;
+        if self.format.json() {
             return output::json(&as_json(&rules, &explanation));
         }
         output::line(&as_text(&rules, &explanation))
     }
-}
 
-impl Explain {
     fn ask(&self, rules: &Rules) -> Result<Explanation, CliError> {
-        let purpose = Purpose::parse(&self.purpose).map_err(|error| CliError::Usage(error.to_string()))?;
-        let category = Category::parse(&self.category).map_err(|error| CliError::Usage(error.to_string()))?;
+        let (Some(flow), Some(recipient), Some(purpose), Some(category)) =
+            (self.flow, self.recipient, &self.purpose, &self.category)
+        else {
+            return Err(CliError::Usage("give --flow, --recipient, --purpose and --category".into()));
+        };
+        let unknown = |error: gateway_policy::UnknownKey| CliError::Usage(error.to_string());
+        let purpose = Purpose::parse(purpose).map_err(unknown)?;
+        let category = Category::parse(category).map_err(unknown)?;
+        let with = self.with.as_deref().map(Category::parse).transpose().map_err(unknown)?;
         let mut facts = Facts::none().with(Fact::BrandDirected, !self.not_granted);
         for key in &self.facts {
             let fact = Fact::parse(key).ok_or_else(|| {
@@ -106,7 +132,16 @@ impl Explain {
             }
             facts = facts.with(fact, true);
         }
-        Ok(rules.compile(self.flow.into(), self.recipient.into(), purpose, category).explain(facts))
+        let decision = match (Flow::from(flow), with) {
+            (Flow::Combine, Some(with)) => {
+                rules.compile_combination(recipient.into(), purpose, category, with)
+            }
+            (_, Some(_)) => {
+                return Err(CliError::Usage("only --flow combine has something to meet --with".into()));
+            }
+            (flow, None) => rules.compile(flow, recipient.into(), purpose, category),
+        };
+        Ok(decision.explain(facts))
     }
 }
 
@@ -131,35 +166,20 @@ fn clause(explanation: &Explanation) -> Option<Clause> {
     }
 }
 
-fn effect(rule: &Matched) -> &'static str {
-    match rule.effect {
-        Effect::Permit => "permit",
-        Effect::Forbid => "forbid",
-    }
-}
-
 /// What of the facts would have to be other: `engaged` must hold, `not opt-out.sms` must not.
-fn lacking(rules: &Rules, rule: &Matched) -> Vec<String> {
-    let source = rules.rules().iter().find(|candidate| candidate.number == rule.rule);
-    rule.lacking
-        .iter()
-        .map(|fact| {
-            let must_be_false = source.is_some_and(|source| source.unless.contains(fact));
-            if must_be_false { format!("not {fact}") } else { fact.to_string() }
-        })
-        .collect()
+fn lacking(rule: &Matched) -> Vec<String> {
+    let needs = rule.needs.iter().filter(|(fact, _)| rule.lacking.contains(fact));
+    needs.copied().map(words::fact).collect()
 }
 
 /// What of the facts would keep a rule that matched from matching: each by itself.
-fn exceptions(rules: &Rules, rule: &Matched) -> Vec<String> {
-    let source = rules.rules().iter().find(|candidate| candidate.number == rule.rule);
-    source.map_or_else(Vec::new, |source| {
-        let holds = source.unless.iter().map(ToString::to_string);
-        holds.chain(source.when.iter().map(|fact| format!("not {fact}"))).collect()
-    })
+fn exceptions(rule: &Matched) -> Vec<String> {
+    // What must be false first: it is what a consumer, a brand or a contract can give.
+    let of = |value: bool| rule.needs.iter().filter(move |need| need.1 == value);
+    of(false).chain(of(true)).map(|(fact, value)| words::fact((*fact, !value))).collect()
 }
 
-fn as_text(rules: &Rules, explanation: &Explanation) -> String {
+pub(super) fn as_text(rules: &Rules, explanation: &Explanation) -> String {
     let mut lines =
         vec![format!("{}: {}", explanation.verdict.decision.as_str(), explanation.verdict.reason)];
     if let Some(clause) = clause(explanation) {
@@ -169,14 +189,14 @@ fn as_text(rules: &Rules, explanation: &Explanation) -> String {
         Some(rule) => format!(
             "decided by rule {} ({}) of policy {} of {}",
             rule.rule,
-            effect(rule),
+            words::effect(rule.effect),
             rules.name(),
             rules.effective()
         ),
         None => format!("no rule of policy {} of {} permits it", rules.name(), rules.effective()),
     });
     if let Some(rule) = deciding(explanation).filter(|rule| rule.effect == Effect::Forbid) {
-        let instead = exceptions(rules, rule);
+        let instead = exceptions(rule);
         if !instead.is_empty() {
             lines.push(format!("it would not apply with {}", instead.join(", or ")));
         }
@@ -184,10 +204,10 @@ fn as_text(rules: &Rules, explanation: &Explanation) -> String {
     let mut table = Table::new(&["nearly", "rule", "clause", "it would take"]);
     for rule in nearly(explanation) {
         table.row([
-            effect(rule).to_owned(),
+            words::effect(rule.effect).to_owned(),
             rule.rule.to_string(),
             rule.clause.to_string(),
-            lacking(rules, rule).join(", "),
+            lacking(rule).join(", "),
         ]);
     }
     if !table.is_empty() {
@@ -197,14 +217,14 @@ fn as_text(rules: &Rules, explanation: &Explanation) -> String {
     lines.join("\n")
 }
 
-fn as_json(rules: &Rules, explanation: &Explanation) -> Value {
+pub(super) fn as_json(rules: &Rules, explanation: &Explanation) -> Value {
     let rule = |rule: &Matched| {
         json!({
             "rule": rule.rule,
-            "effect": effect(rule),
+            "effect": words::effect(rule.effect),
             "clause": rule.clause,
             "says": rule.clause.summary(),
-            "lacking": lacking(rules, rule),
+            "lacking": lacking(rule),
         })
     };
     json!({
@@ -215,7 +235,7 @@ fn as_json(rules: &Rules, explanation: &Explanation) -> Value {
         "decided_by": deciding(explanation).map(rule),
         "would_not_apply_with": deciding(explanation)
             .filter(|rule| rule.effect == Effect::Forbid)
-            .map(|rule| exceptions(rules, rule)),
+            .map(exceptions),
         "nearly": nearly(explanation).map(rule).collect::<Vec<_>>(),
     })
 }
@@ -226,16 +246,21 @@ mod tests {
 
     fn explain(recipient: RecipientArg, category: &str, facts: &[&str]) -> Result<String, CliError> {
         let explain = Explain {
-            flow: FlowArg::Share,
-            recipient,
-            purpose: "essential.service.operations.support".to_owned(),
-            category: category.to_owned(),
+            id: None,
+            field: None,
+            flow: Some(FlowArg::Share),
+            recipient: Some(recipient),
+            purpose: Some("essential.service.operations.support".to_owned()),
+            category: Some(category.to_owned()),
+            with: None,
             facts: facts.iter().map(|fact| (*fact).to_owned()).collect(),
             not_granted: false,
             policy: None,
+            url: client::DEFAULT_URL.parse().unwrap(),
+            key: None,
             format: FormatArgs::default(),
         };
-        let rules = Rules::parse(PolicyBook::SHIPPED).unwrap();
+        let rules = rules(None).unwrap();
         let explanation = explain.ask(&rules)?;
         Ok(as_text(&rules, &explanation))
     }

@@ -1,0 +1,89 @@
+//! What a new policy decides otherwise.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
+
+use super::Size;
+use super::cases::{Deciding, split};
+use super::space::{Example, Space};
+use crate::policy::{Effect, Flow, Policy, Recipient};
+use crate::{Reason, Verdict};
+
+/// What two policies decide differently.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// How large the space was.
+    pub size: Size,
+    /// By flow, recipient and the two verdicts.
+    pub flips: Vec<Flip>,
+}
+
+/// Combinations that one policy allows and the other withholds.
+#[derive(Clone, Debug)]
+pub struct Flip {
+    /// What the old one says.
+    pub old: Verdict,
+    /// What the new one says.
+    pub new: Verdict,
+    /// The flow.
+    pub flow: Flow,
+    /// The recipient.
+    pub recipient: Recipient,
+    /// How many (purpose, category or pair) it concerns, in some combination of facts.
+    pub questions: u64,
+    /// One of them, with the fewest facts.
+    pub example: Example,
+}
+
+/// Finds every combination that flips, over the whole space.
+pub fn diff(old: &Policy, new: &Policy) -> Difference {
+    let space = Space::of(&[old, new], &[]);
+    let mut size = space.size();
+    let mut flips: BTreeMap<(Flow, Recipient, bool, String, String), Flip> = BTreeMap::new();
+    for place in space.places() {
+        size.decisions += 1;
+        let (before, after) = (place.decision(old), place.decision(new));
+        size.combinations += 1_u128 << (before.hangs_on_bits() | after.hangs_on_bits()).count_ones();
+        let mut counted = HashSet::new();
+        let _: ControlFlow<()> = split(&before, None, Default::default(), &mut |case, old| {
+            split(&after, None, case, &mut |case, new| {
+                size.visited += 1;
+                let (old, new) = (verdict(old), verdict(new));
+                if old.allows() != new.allows() {
+                    let reasons = (old.reason.to_string(), new.reason.to_string());
+                    let key = (place.flow, place.recipient, new.allows(), reasons.0, reasons.1);
+                    let example = place.example(case);
+                    let flip = flips.entry(key.clone()).or_insert_with(|| Flip {
+                        old,
+                        new,
+                        flow: place.flow,
+                        recipient: place.recipient,
+                        questions: 0,
+                        example: example.clone(),
+                    });
+                    if counted.insert(key) {
+                        flip.questions += place.members();
+                    }
+                    if simplicity(&example) < simplicity(&flip.example) {
+                        flip.example = example;
+                    }
+                }
+                ControlFlow::Continue(())
+            })
+        });
+    }
+    Difference { size, flips: flips.into_values().collect() }
+}
+
+/// Few facts that must hold are easier to read than few facts.
+fn simplicity(example: &Example) -> (usize, usize) {
+    (example.facts.iter().filter(|(_, value)| *value).count(), example.facts.len())
+}
+
+fn verdict(deciding: Deciding<'_>) -> Verdict {
+    match deciding {
+        Some((Effect::Permit, residual)) => Verdict::allow(residual.clause),
+        Some((Effect::Forbid, residual)) => Verdict::withhold(Reason::Clause(residual.clause)),
+        None => Verdict::withhold(Reason::NoPermit),
+    }
+}

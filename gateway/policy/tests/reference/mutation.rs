@@ -1,0 +1,143 @@
+//! Every part of the shipped policy is kept by something: take any rule, fact, exception, flow,
+//! recipient or key away, or turn a fact around, and a property fails or the reference disagrees.
+
+use std::collections::BTreeSet;
+
+use gateway_policy::{Policy, Properties, check};
+use toml::{Table, Value};
+
+use crate::SHIPPED;
+use crate::compare::agree;
+use crate::draw::Random;
+
+const PROPERTIES: &str = include_str!("../../../policies/properties/platform-2017-03-01.toml");
+
+/// Questions put to the reference where no property fails.
+const CASES: usize = 200_000;
+
+/// The permit for forum posts allows nothing that others do not allow too; it gives the reason, which
+/// properties do not speak of and the reference does.
+const REASON_ONLY: &str = "(choice.public)";
+
+/// The lists of a rule or of an exception.
+const LISTS: [&str; 7] = ["flow", "recipient", "category", "with", "purpose", "when", "unless"];
+
+/// A policy with one thing taken away or turned around.
+struct Mutant {
+    what: String,
+    text: String,
+    /// A whole rule is gone, or one of its facts is otherwise: what a property must notice.
+    of_a_rule: bool,
+}
+
+fn mutants() -> Vec<Mutant> {
+    let whole: Table = SHIPPED.parse().unwrap();
+    let mut mutants = Vec::new();
+    let mut push = |what: String, of_a_rule, change: &dyn Fn(&mut Table)| {
+        let mut changed = whole.clone();
+        change(&mut changed);
+        mutants.push(Mutant { what, text: toml::to_string(&changed).unwrap(), of_a_rule });
+    };
+    for groups in ["categories", "purposes"] {
+        for (group, members) in whole[groups].as_table().unwrap() {
+            for (index, member) in members.as_array().unwrap().iter().enumerate() {
+                if members.as_array().unwrap().len() > 1 {
+                    push(format!("@{group} without {member}"), false, &|table| {
+                        table[groups][group].as_array_mut().unwrap().remove(index);
+                    });
+                }
+            }
+        }
+    }
+    for (number, rule) in whole["rule"].as_array().unwrap().iter().enumerate() {
+        let rule = rule.as_table().unwrap();
+        let name = format!("rule {} ({})", number + 1, rule["clause"].as_str().unwrap());
+        push(format!("{name} gone"), true, &|table| {
+            table["rule"].as_array_mut().unwrap().remove(number);
+        });
+        for (path, index, item) in items(rule) {
+            let facts = path.iter().any(|key| key == "when" || key == "unless");
+            let (key, last) = (path.join("."), path.len() == 1);
+            push(format!("{name} without {item} of {key}"), facts && last, &|table| {
+                remove(&mut table["rule"][number], &path, index);
+            });
+            if facts {
+                push(format!("{name} with {item} of {key} the other way"), last, &|table| {
+                    flip(&mut table["rule"][number], &path, index);
+                });
+            }
+        }
+    }
+    mutants
+}
+
+/// What can be taken away: where it stands, and what it is.
+type Item = (Vec<String>, usize, String);
+
+/// The members of a table's lists.
+fn members(prefix: &[String], table: &Table) -> Vec<Item> {
+    let lists = LISTS.iter().filter_map(|key| Some((*key, table.get(*key)?.as_array()?)));
+    lists
+        // Without its only flow or recipient, a rule is gone: that is a mutant of its own.
+        .filter(|(key, list)| list.len() > 1 || !["flow", "recipient"].contains(key))
+        .flat_map(|(key, list)| list.iter().enumerate().map(move |(index, item)| (key, index, item)))
+        .map(|(key, index, item)| ([prefix, &[key.to_owned()]].concat(), index, item.to_string()))
+        .collect()
+}
+
+/// Members of a rule's lists, its exceptions, and members of theirs.
+fn items(rule: &Table) -> Vec<Item> {
+    let mut items = members(&[], rule);
+    let exceptions = rule.get("except").and_then(Value::as_array).cloned().unwrap_or_default();
+    for (index, exception) in exceptions.iter().enumerate() {
+        items.extend(members(&["except".to_owned(), index.to_string()], exception.as_table().unwrap()));
+        items.push((vec!["except".to_owned()], index, exception.to_string()));
+    }
+    items
+}
+
+fn at<'v>(rule: &'v mut Value, path: &[String]) -> &'v mut Value {
+    path.iter().fold(rule, |value, key| match key.parse::<usize>() {
+        Ok(position) => &mut value[position],
+        Err(_) => &mut value[key.as_str()],
+    })
+}
+
+fn remove(rule: &mut Value, path: &[String], index: usize) -> Value {
+    at(rule, path).as_array_mut().unwrap().remove(index)
+}
+
+/// A fact that must hold must not, or the reverse.
+fn flip(rule: &mut Value, path: &[String], index: usize) {
+    let fact = remove(rule, path, index);
+    let (last, above) = path.split_last().unwrap();
+    let other = if last == "when" { "unless" } else { "when" };
+    let table = at(rule, above).as_table_mut().unwrap();
+    let list = table.entry(other).or_insert_with(|| Value::Array(Vec::new()));
+    list.as_array_mut().unwrap().push(fact);
+}
+
+#[test]
+fn whatever_is_taken_away_or_turned_around_something_notices() {
+    let properties = Properties::parse(PROPERTIES).unwrap();
+    let mut random = Random::new(1);
+    let questions: Vec<_> = (0..CASES).map(|_| random.draw()).collect();
+    let (mut unnoticed, mut without_property, mut all) = (BTreeSet::new(), BTreeSet::new(), 0);
+    for mutant in mutants() {
+        all += 1;
+        let policy = Policy::parse(&mutant.text).unwrap();
+        if !check(&policy, &properties).failures.is_empty() {
+            continue;
+        }
+        if mutant.of_a_rule && !mutant.what.contains(REASON_ONLY) {
+            without_property.insert(mutant.what.clone());
+        }
+        let disagrees = |(question, unknown): &(_, Vec<_>)| agree(&policy, question, unknown).is_err();
+        if !questions.iter().any(disagrees) {
+            unnoticed.insert(mutant.what);
+        }
+    }
+    println!("{all} mutants; {} that no property notices: {without_property:#?}", without_property.len());
+    assert!(unnoticed.is_empty(), "nothing notices: {unnoticed:#?}");
+    assert!(without_property.is_empty(), "only the reference notices: {without_property:#?}");
+}

@@ -1,0 +1,250 @@
+//! What may meet (clause integrations.combine): labels of different origins in one instance, one request or one
+//! returned value, and labels that the policy keeps apart whatever their origin, also over several calls.
+
+use gateway_policy::{
+    Access, Fact, Facts, Flow, Label, Origin, Partner, Purpose, Reason, Recipient, Verdict,
+};
+
+use super::book::{Moment, PolicyBook, Question};
+use super::connection::{Connection, grant_key};
+use super::received::is_of;
+use crate::manifest::Ingredient;
+
+/// A combination that a manifest declares: `of` may meet, for `into`.
+#[derive(Clone, Debug)]
+pub struct Combination {
+    /// Whose fields, and which.
+    pub of: Vec<Ingredient>,
+    /// A returned field by its pointer, with all below it, or the name of an endpoint.
+    pub into: String,
+}
+
+/// Whether an entry of a combination's `of` speaks of a label.
+fn speaks_of(part: &Ingredient, label: &Label, partner: &str) -> bool {
+    label.category.is_under(part.category)
+        && if part.own { is_of(label, partner) } else { label.origin == Origin::FirstParty }
+}
+
+impl Combination {
+    /// Whether both labels are among what may meet.
+    fn covers(&self, a: &Label, b: &Label, partner: &str) -> bool {
+        let covered = |label: &Label| self.of.iter().any(|part| speaks_of(part, label, partner));
+        covered(a) && covered(b)
+    }
+
+    /// Whether it is for this returned field.
+    pub fn reaches_field(&self, path: &str) -> bool {
+        path.strip_prefix(self.into.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+/// Where labels meet: which combinations count.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Meeting<'a> {
+    /// In an instance: whatever it is for.
+    Instance,
+    /// In a returned field.
+    Field(&'a str),
+    /// In a request to an endpoint.
+    Request(&'a str),
+}
+
+/// Decides about pairs of labels for one call.
+pub(super) struct Pairs<'a> {
+    pub(super) book: &'a PolicyBook,
+    pub(super) partner: &'a Partner,
+    pub(super) purpose: Purpose,
+    /// Those that the brand granted.
+    pub(super) granted: &'a [Combination],
+    pub(super) facts: Facts,
+    pub(super) moment: Moment,
+}
+
+impl Pairs<'_> {
+    /// Whether two labels may meet.
+    pub(super) fn verdict(&self, a: &Label, b: &Label, meeting: Meeting<'_>) -> Verdict {
+        let name = &*self.partner.name;
+        let counts = |combination: &&Combination| match meeting {
+            Meeting::Instance => true,
+            Meeting::Field(path) => combination.reaches_field(path),
+            Meeting::Request(endpoint) => combination.into == endpoint,
+        };
+        let granted = a.origin == b.origin
+            || a.origin == Origin::Public
+            || b.origin == Origin::Public
+            || self.granted.iter().filter(counts).any(|combination| combination.covers(a, b, name));
+        let foreign = |label: &Label| matches!(&label.origin, Origin::Partner(of) if **of != *name);
+        let (first, second) = (self.standing(a), self.standing(b));
+        let facts = self
+            .facts
+            .with(Fact::CombineGranted, granted)
+            .with(Fact::SamePartner, is_of(a, name) || is_of(b, name))
+            .with(Fact::OtherPartner, foreign(a) || foreign(b))
+            .with(Fact::ContractOnward, first.1 && second.1);
+        let recipient = super::prepared::stricter(first.0, second.0);
+        let one = |version: Option<usize>| {
+            version
+                .and_then(|version| {
+                    self.book.compiled_pair(version, recipient, self.purpose, a.category, b.category)
+                })
+                .map_or(Verdict::withhold(Reason::NoPermit), |decision| decision.decide(facts))
+        };
+        let now = one(self.moment.current);
+        if self.moment.accepted == self.moment.current {
+            now
+        } else {
+            now.strictest(one(self.moment.accepted))
+        }
+    }
+
+    fn standing(&self, label: &Label) -> (Recipient, bool) {
+        let standing = self.partner.standing(self.purpose, label.category, self.moment.now_ms);
+        (standing.recipient, standing.onward)
+    }
+
+    /// The strictest over every pair of a label of `a` with one of `b`; none where there is no pair.
+    pub(super) fn strictest<'l>(
+        &self,
+        a: impl Iterator<Item = &'l Label> + Clone,
+        b: impl Iterator<Item = &'l Label> + Clone,
+        meeting: Meeting<'_>,
+    ) -> Option<Verdict> {
+        a.flat_map(|one| b.clone().map(move |other| (one, other)))
+            .map(|(one, other)| self.verdict(one, other, meeting))
+            .reduce(Verdict::strictest)
+    }
+
+    /// The strictest over every pair of labels of two different values. The labels of one value have met already,
+    /// where it was made.
+    pub(super) fn strictest_between(&self, values: &[&[Label]], meeting: Meeting<'_>) -> Option<Verdict> {
+        let mut rest = values;
+        let mut found: Option<Verdict> = None;
+        while let [first, others @ ..] = rest {
+            for other in others {
+                let one = self.strictest(first.iter(), other.iter(), meeting);
+                found = match (found, one) {
+                    (Some(found), Some(one)) => Some(found.strictest(one)),
+                    (found, one) => found.or(one),
+                };
+            }
+            rest = others;
+        }
+        found
+    }
+
+    /// Whether it is worth asking: where all labels are of one origin, only rules about categories speak.
+    pub(super) fn matter<'l>(&self, mut labels: impl Iterator<Item = &'l Label>) -> bool {
+        let mixed = match labels.next() {
+            None => return false,
+            Some(first) => labels.any(|label| label.origin != first.origin),
+        };
+        mixed || self.book.tells_pairs_apart(self.purpose)
+    }
+}
+
+/// Two fields that would meet and may not, whoever the consumer is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Path {
+    /// Where the first comes from: `PLUGIN HOOK FIELD (LABEL)`.
+    pub from: String,
+    /// Where the second comes from.
+    pub with: String,
+    /// Why they may not meet.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Path {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} would meet {} ({})", self.from, self.with, self.reason)
+    }
+}
+
+/// A label that reaches a partner, with the way by which it does.
+struct Reaching<'a> {
+    way: String,
+    hook: (&'a str, usize),
+    label: &'a Label,
+}
+
+/// What would meet by a connection and must not, under the facts that allow most: within one instance, and at the
+/// partner, which also gets what the brand's `others` of that partner give it. Empty: it may be switched on.
+pub fn refused_meetings(
+    book: &PolicyBook,
+    connection: &Connection,
+    others: &[&Connection],
+    moment: Moment,
+) -> Vec<Path> {
+    let facts = [Fact::BrandDirected, Fact::Engaged, Fact::PermissionIntegration, Fact::PermissionPurpose]
+        .into_iter()
+        .fold(Facts::none(), |facts, fact| facts.with(fact, true));
+    let partner = &*connection.partner.name;
+    let own = reaching(book, connection, facts, moment);
+    let mut found = std::collections::BTreeSet::new();
+    let mut judge = |pairs: &Pairs<'_>, a: &Reaching<'_>, b: &Reaching<'_>| {
+        let verdict = pairs.verdict(a.label, b.label, Meeting::Instance);
+        if !verdict.allows() {
+            let reason = verdict.reason.to_string();
+            found.insert(Path { from: a.way.clone(), with: b.way.clone(), reason });
+        }
+    };
+    let pairs = pairs_of(book, connection, facts, moment);
+    for (index, a) in own.iter().enumerate() {
+        for b in own.iter().skip(index + 1) {
+            // In different calls what came from the partner meets nothing: the partner knows it.
+            if a.hook == b.hook || !(is_of(a.label, partner) || is_of(b.label, partner)) {
+                judge(&pairs, a, b);
+            }
+        }
+    }
+    for other in others {
+        let theirs = reaching(book, other, facts, moment);
+        let other_pairs = pairs_of(book, other, facts, moment);
+        for a in own.iter().filter(|a| !is_of(a.label, partner)) {
+            for b in theirs.iter().filter(|b| !is_of(b.label, partner)) {
+                judge(&pairs, a, b);
+                judge(&other_pairs, a, b);
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
+fn pairs_of<'a>(book: &'a PolicyBook, connection: &'a Connection, facts: Facts, moment: Moment) -> Pairs<'a> {
+    let (partner, purpose) = (&*connection.partner, connection.release.purpose);
+    Pairs { book, partner, purpose, granted: &connection.combinations, facts, moment }
+}
+
+/// The labels of granted fields that may reach the partner at all.
+fn reaching<'a>(
+    book: &PolicyBook,
+    connection: &'a Connection,
+    facts: Facts,
+    moment: Moment,
+) -> Vec<Reaching<'a>> {
+    let mut found = Vec::new();
+    for (index, hook) in connection.release.hooks.iter().enumerate() {
+        if hook.flow == Flow::Receive {
+            continue;
+        }
+        let question = Question {
+            flow: hook.flow,
+            purpose: connection.release.purpose,
+            partner: &connection.partner,
+            to_brand: false,
+        };
+        for (at, field) in hook.fields.iter().enumerate() {
+            // A sealed field meets nothing until it is placed, and then the call decides.
+            if !connection.grants(index, at) || field.access != Access::Read {
+                continue;
+            }
+            for label in connection.labels(index, at) {
+                if book.decide(&question, label, facts, moment).1.allows() {
+                    let key = grant_key(&hook.trigger);
+                    let way = format!("{} `{key}` {} ({label})", connection.plugin, field.name);
+                    found.push(Reaching { way, hook: (&connection.plugin, index), label });
+                }
+            }
+        }
+    }
+    found
+}

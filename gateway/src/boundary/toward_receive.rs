@@ -1,0 +1,117 @@
+//! A partner's message on its way to its plugin: what it brings is the partner's, and derives from what the
+//! partner already received (clause integrations.receive).
+
+use std::sync::Arc;
+
+use gateway_policy::{Access, Facts, FieldVerdict, Flow, Label, Origin, Reason, Verdict};
+use serde_json::Value;
+
+use super::book::{Moment, PolicyBook, Question};
+use super::connection::{Connection, Hook};
+use super::from_plugin::{Carried, NO_FIELD};
+use super::permitted::Permitted;
+use super::received::Exposed;
+use super::subject::{Subject, base_facts};
+use super::toward_plugin::{Crossing, NotRun};
+use super::types::PluginMessage;
+
+/// A message whose consumer is known.
+pub struct MessageView<'a> {
+    /// Keyed for this connection.
+    pub id: &'a str,
+    /// RFC 3339.
+    pub time: &'a str,
+    /// The pseudonym by which it names its consumer.
+    pub handle: &'a str,
+    /// JSON.
+    pub body: &'a str,
+    /// When the gateway took it, in milliseconds since the Unix epoch.
+    pub accepted_ms: i64,
+    /// What the partner already received of the consumer.
+    pub exposed: &'a Exposed,
+}
+
+/// What was decided for one message.
+pub struct TowardReceive {
+    /// A verdict for each field that a message may bring.
+    pub verdicts: Vec<FieldVerdict>,
+    /// What held, apart from what depends on a label.
+    pub facts: Facts,
+    /// The argument of the call, or why there is none.
+    pub input: Result<Permitted<PluginMessage>, NotRun>,
+    /// What the checks of the call's output need.
+    pub crossing: Crossing,
+}
+
+/// Decides whether a message may bring anything, and makes the argument of the call.
+pub fn toward_receive(
+    book: &PolicyBook,
+    connection: &Connection,
+    hook_index: usize,
+    hook: &Hook,
+    message: &MessageView<'_>,
+    subject: Subject<'_>,
+    moment: Moment,
+) -> TowardReceive {
+    let conditions = subject.conditions.clone();
+    let facts = base_facts(subject, connection.integration(hook));
+    let question = Question {
+        flow: Flow::Receive,
+        purpose: connection.release.purpose,
+        partner: &connection.partner,
+        to_brand: true,
+    };
+    let verdicts: Vec<FieldVerdict> = hook
+        .fields
+        .iter()
+        .enumerate()
+        .map(|(index, field)| {
+            let labels = field.labels.iter().chain(message.exposed.labels.iter());
+            let decided = labels.clone().map(|label| book.decide(&question, label, facts, moment).1);
+            let decided = decided.reduce(Verdict::strictest).unwrap_or(Verdict::withhold(Reason::Undeclared));
+            let granted = connection.grants(hook_index, index);
+            FieldVerdict {
+                field: Arc::clone(&field.name),
+                access: Access::Return,
+                labels: labels.cloned().collect(),
+                verdict: if granted { decided } else { Verdict::withhold(Reason::NotGranted) },
+            }
+        })
+        .collect();
+    let input = if verdicts.iter().any(|field| field.verdict.allows()) {
+        Ok(Permitted::grant(PluginMessage {
+            id: message.id.to_owned(),
+            time: message.time.to_owned(),
+            consumer: Some(message.handle.to_owned()),
+            body: message.body.to_owned(),
+            settings: connection.settings_text.to_string(),
+        }))
+    } else {
+        Err(NotRun::NothingLeft)
+    };
+    // All that the plugin can read here: what the partner made, of its own or of what it received.
+    let own = hook
+        .return_labels
+        .iter()
+        .map(|label| label.category)
+        .map(|category| Label { category, origin: Origin::Partner(connection.partner.name.as_str().into()) });
+    let joined = Carried {
+        field: format!("{NO_FIELD}message").into(),
+        access: Access::Reply,
+        labels: own.chain(message.exposed.labels.iter().cloned()).collect(),
+        form: None,
+    };
+    let crossing = Crossing {
+        hook: hook_index,
+        allowed: vec![false; hook.fields.len()],
+        labels: hook.fields.iter().map(|field| Arc::clone(&field.labels)).collect(),
+        forms: connection.forms(hook_index),
+        joined: vec![joined],
+        conditions,
+        data: Arc::new(Value::Null),
+        consumer: message.handle.to_owned(),
+        accepted_ms: message.accepted_ms,
+        memory: None,
+    };
+    TowardReceive { verdicts, facts, input, crossing }
+}

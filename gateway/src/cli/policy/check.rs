@@ -1,0 +1,195 @@
+//! `gateway policy check`: local and pure; no gateway is asked.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use gateway_policy::{Failure, Policy as Rules, Properties, Report, check};
+use serde_json::{Value, json};
+
+use super::super::CliError;
+use super::super::output::{self, FormatArgs, Table};
+use super::{rules, words};
+
+pub(super) const HELP: &str = "\
+The properties of FILE stand in a file of the same name in the folder `properties` beside it. Every flow,
+recipient, purpose, category (for `combine`: pair of categories) and combination of facts is covered. A
+property that fails comes with the combination that offends, and the exit status is 1. What is said of rules:
+  dead           no combination matches it
+  shadowed       it matches, but other rules decide wherever it does
+  contradiction  a permit that a forbid beats wherever it matches
+  reason-only    a forbid without which every verdict would be the same, for another reason
+
+Examples:
+  gateway policy check
+  gateway policy check policies/platform-2027-01-01.toml --format json";
+
+/// What must hold of the shipped policy.
+const SHIPPED: &str = include_str!("../../../policies/properties/platform-2017-03-01.toml");
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Check {
+    /// A policy file in place of the shipped one
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+impl Check {
+    pub(super) fn run(self) -> Result<(), CliError> {
+        let policy = rules(self.file.as_deref())?;
+        let properties = properties(self.file.as_deref())?;
+        let started = Instant::now();
+        let report = check(&policy, &properties);
+        let seconds = started.elapsed().as_secs_f64();
+        if self.format.json() {
+            output::json(&as_json(&policy, &report, seconds))?;
+        } else {
+            output::line(&as_text(&policy, &report, seconds))?;
+        }
+        if report.failures.is_empty() { Ok(()) } else { Err(CliError::Told) }
+    }
+}
+
+/// Those beside the file; none where no file of that name is there.
+fn properties(policy: Option<&Path>) -> Result<Properties, CliError> {
+    let text = match policy.map(|path| (path.parent(), path.file_name())) {
+        None => SHIPPED.to_owned(),
+        Some((parent, name)) => {
+            let beside = parent.unwrap_or(Path::new("")).join("properties").join(name.unwrap_or_default());
+            match std::fs::read_to_string(&beside) {
+                Ok(text) => text,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+                Err(error) => return Err(CliError::file("reading", &beside)(error)),
+            }
+        }
+    };
+    Properties::parse(&text).map_err(|error| CliError::FellShort(error.to_string()))
+}
+
+fn as_text(policy: &Rules, report: &Report, seconds: f64) -> String {
+    let mut lines = vec![
+        format!("policy {} of {}: {} rules", policy.name(), policy.effective(), policy.rules().len()),
+        words::size(&report.size, seconds),
+    ];
+    lines.push(match (report.proved, report.failures.len()) {
+        (0, 0) => "no properties stand beside it".to_owned(),
+        (proved, 0) => format!("{proved} properties proved"),
+        (proved, failed) => format!("{proved} properties proved, {failed} failed"),
+    });
+    if !report.left_out.is_empty() {
+        let names = report.left_out.join(", ");
+        lines.push(format!("left out, since they speak of the strict reading: {names}"));
+    }
+    for failure in &report.failures {
+        lines.push(String::new());
+        lines.push(format!("FAILED {} ({}): {}", failure.property, failure.clause, failure.says));
+        lines.extend(offence(failure));
+    }
+    let mut table = Table::new(&["finding", "rule", "effect", "clause", "decided by"]);
+    for finding in &report.findings {
+        let by: Vec<String> = finding.by.iter().map(ToString::to_string).collect();
+        table.row([
+            finding.kind.as_str().to_owned(),
+            finding.rule.to_string(),
+            words::effect(finding.effect).to_owned(),
+            finding.clause.to_string(),
+            if by.is_empty() { "-".to_owned() } else { by.join(", ") },
+        ]);
+    }
+    if !table.is_empty() {
+        lines.push(String::new());
+        lines.push(table.render());
+    }
+    lines.join("\n")
+}
+
+fn offence(failure: &Failure) -> Vec<String> {
+    let Some(example) = &failure.example else {
+        return vec!["  its scope holds no combination, so it says nothing".to_owned()];
+    };
+    let at_fault = match failure.rule {
+        Some((rule, effect)) => format!("  rule {rule} ({}) matches there", words::effect(effect)),
+        None => "  no rule matches where one should".to_owned(),
+    };
+    vec![
+        format!("  {}", words::example(example)),
+        format!("  facts that hold: {}", words::facts(&example.facts)),
+        at_fault,
+    ]
+}
+
+fn as_json(policy: &Rules, report: &Report, seconds: f64) -> Value {
+    let failures: Vec<Value> = report
+        .failures
+        .iter()
+        .map(|failure| {
+            json!({
+                "property": failure.property,
+                "clause": failure.clause,
+                "says": failure.says,
+                "combination": failure.example.as_ref().map(words::example_json),
+                "rule": failure.rule.map(|(rule, _)| rule),
+                "effect": failure.rule.map(|(_, effect)| words::effect(effect)),
+            })
+        })
+        .collect();
+    let findings: Vec<Value> = report
+        .findings
+        .iter()
+        .map(|finding| {
+            json!({
+                "finding": finding.kind.as_str(),
+                "rule": finding.rule,
+                "effect": words::effect(finding.effect),
+                "clause": finding.clause,
+                "decided_by": finding.by,
+            })
+        })
+        .collect();
+    json!({
+        "policy": { "name": policy.name(), "effective": policy.effective(), "rules": policy.rules().len() },
+        "space": words::size_json(&report.size, seconds),
+        "proved": report.proved,
+        "failed": failures,
+        "left_out": report.left_out,
+        "findings": findings,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_policy_holds_what_stands_beside_it_and_says_how_much_that_covers() {
+        let policy = rules(None).unwrap();
+        let report = check(&policy, &properties(None).unwrap());
+        let text = as_text(&policy, &report, 0.5);
+        for part in ["policy platform of 2017-03-01", "properties proved\n", "in 0.50 s", "reason-only"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!text.contains("FAILED") && !text.contains("dead"), "{text}");
+        assert_eq!(as_json(&policy, &report, 0.5)["failed"], json!([]));
+    }
+
+    #[test]
+    fn a_property_that_fails_is_told_with_the_combination_and_the_exit_status() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("open.toml");
+        // Content goes to third parties whatever the consumer says.
+        let open = crate::boundary::PolicyBook::SHIPPED.replace("unless = [\"permission.integration\"]", "");
+        std::fs::write(&file, open).unwrap();
+        let run = || Check { file: Some(file.clone()), format: FormatArgs::default() }.run();
+        assert!(run().is_ok(), "no properties stand beside it");
+        std::fs::create_dir(dir.path().join("properties")).unwrap();
+        let beside = "[[property]]\nname = 'p'\nclause = 'share.content'\nsays = 's'\nalways = 'allow'\n\
+                      flow = ['share']\nrecipient = ['third-party']\ncategory = ['user.content.private']\n";
+        std::fs::write(dir.path().join("properties/open.toml"), beside).unwrap();
+        assert!(matches!(run(), Err(CliError::Told)));
+        let report = check(&rules(Some(&file)).unwrap(), &properties(Some(&file)).unwrap());
+        let text = as_text(&rules(Some(&file)).unwrap(), &report, 0.0);
+        for part in ["FAILED p (share.content): s", "share to third-party for", "(forbid) matches there"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}

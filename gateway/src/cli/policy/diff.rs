@@ -1,0 +1,110 @@
+//! `gateway policy diff`: local and pure; no gateway is asked.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use gateway_policy::{Difference, diff};
+use serde_json::{Value, json};
+
+use super::super::CliError;
+use super::super::output::{self, FormatArgs, Table};
+use super::{rules, words};
+
+pub(super) const HELP: &str = "\
+Every combination is covered. A line tells how many questions (purpose and category, or pair of categories) a
+change concerns in some combination of facts, and the plainest of them.
+
+Example:
+  gateway policy diff policies/platform-2017-03-01.toml policies/platform-2027-01-01.toml";
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Diff {
+    /// The policy as it is
+    old: PathBuf,
+    /// The policy as it would be
+    new: PathBuf,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+impl Diff {
+    pub(super) fn run(self) -> Result<(), CliError> {
+        let (old, new) = (rules(Some(&self.old))?, rules(Some(&self.new))?);
+        let started = Instant::now();
+        let difference = diff(&old, &new);
+        let seconds = started.elapsed().as_secs_f64();
+        if self.format.json() {
+            return output::json(&as_json(&difference, seconds));
+        }
+        output::line(&as_text(&difference, seconds))
+    }
+}
+
+fn as_text(difference: &Difference, seconds: f64) -> String {
+    let mut lines = vec![words::size(&difference.size, seconds)];
+    if difference.flips.is_empty() {
+        lines.push("nothing flips".to_owned());
+        return lines.join("\n");
+    }
+    let mut table =
+        Table::new(&["old", "new", "flow", "recipient", "questions", "for example", "facts that hold"]);
+    for flip in &difference.flips {
+        table.row([
+            words::verdict(flip.old),
+            words::verdict(flip.new),
+            flip.flow.as_str().to_owned(),
+            flip.recipient.as_str().to_owned(),
+            flip.questions.to_string(),
+            words::example(&flip.example),
+            words::facts(&flip.example.facts),
+        ]);
+    }
+    lines.push(table.render());
+    lines.join("\n")
+}
+
+fn as_json(difference: &Difference, seconds: f64) -> Value {
+    let flips: Vec<Value> = difference
+        .flips
+        .iter()
+        .map(|flip| {
+            json!({
+                "old": flip.old,
+                "new": flip.new,
+                "flow": flip.flow,
+                "recipient": flip.recipient,
+                "questions": flip.questions,
+                "example": words::example_json(&flip.example),
+            })
+        })
+        .collect();
+    json!({ "space": words::size_json(&difference.size, seconds), "flips": flips })
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway_policy::Policy as Rules;
+
+    use super::*;
+    use crate::boundary::PolicyBook;
+
+    #[test]
+    fn a_looser_reading_flips_what_its_clause_withheld_and_nothing_else() {
+        let old = Rules::parse(PolicyBook::SHIPPED).unwrap();
+        let line = "content-needs-permission = \"strict\"";
+        let loose = PolicyBook::SHIPPED.replace(line, "content-needs-permission = \"loose\"");
+        let new = Rules::parse(&loose).unwrap();
+        let there = as_json(&diff(&old, &new), 0.0);
+        let flips = there["flips"].as_array().unwrap();
+        assert_eq!(flips.len(), 2, "share and decide: {there}");
+        for flip in flips {
+            assert_eq!(flip["old"]["reason"], "clause:share.content");
+            assert_eq!(flip["new"]["decision"], "allow");
+            assert_eq!(flip["recipient"], "third-party");
+        }
+        let back = diff(&new, &old);
+        assert!(back.flips.iter().all(|flip| flip.old.allows() && !flip.new.allows()));
+        assert!(as_text(&back, 0.0).contains("withhold: clause:share.content"));
+        assert!(as_text(&diff(&old, &old), 0.0).contains("nothing flips"));
+    }
+}

@@ -1,0 +1,195 @@
+//! A flow of the ledger explained from what its row recorded: what decided, and what nearly did.
+
+use gateway_policy::{
+    Access, Explanation, Fact, Facts, FieldVerdict, Flow, Label, Policy as Rules, Purpose, Reason, Recipient,
+    Recorded, Verdict,
+};
+use serde_json::{Value, json};
+
+use super::super::CliError;
+use super::super::flows;
+use super::{explain, words};
+
+/// A row's fields, each explained.
+pub(super) struct Told {
+    fields: Vec<Field>,
+    /// In how many labels these rules do not say what the row says: another version of the policy decided.
+    otherwise: usize,
+}
+
+struct Field {
+    name: String,
+    access: Access,
+    recorded: Verdict,
+    /// Empty where the rules were not asked.
+    labels: Vec<(Label, Explanation)>,
+}
+
+fn unreadable(what: &str) -> CliError {
+    CliError::FellShort(format!("the gateway's answer has no {what} that this version knows"))
+}
+
+impl Told {
+    /// Explains a row as `GET /v1/flows/{id}` gives it.
+    pub(super) fn of(rules: &Rules, row: &Value, only: Option<&str>) -> Result<Self, CliError> {
+        let text = |key: &str| row.get(key).and_then(Value::as_str).ok_or_else(|| unreadable(key));
+        let held = row.get("facts").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        let facts = held.map(|key| Fact::parse(key).ok_or_else(|| unreadable("fact")));
+        let recorded = Recorded {
+            flow: Flow::parse(text("flow")?).ok_or_else(|| unreadable("flow"))?,
+            recipient: Recipient::parse(text("recipient")?).ok_or_else(|| unreadable("recipient"))?,
+            partner: text("partner")?,
+            purpose: Purpose::parse(text("purpose")?).map_err(|_| unreadable("purpose"))?,
+            facts: facts
+                .collect::<Result<Vec<_>, _>>()?
+                .into_iter()
+                .fold(Facts::none(), |facts, fact| facts.with(fact, true)),
+        };
+        let mut told = Self { fields: Vec::new(), otherwise: 0 };
+        for field in flows::fields(row) {
+            let field: FieldVerdict =
+                serde_json::from_value(field.clone()).map_err(|_| unreadable("field with a verdict"))?;
+            if only.is_none_or(|only| only == &*field.field) {
+                told.add(rules, &recorded, &field);
+            }
+        }
+        match only {
+            Some(name) if told.fields.is_empty() => {
+                Err(CliError::FellShort(format!("that flow says nothing of a field {name}")))
+            }
+            _ => Ok(told),
+        }
+    }
+
+    fn add(&mut self, rules: &Rules, recorded: &Recorded<'_>, field: &FieldVerdict) {
+        let asked = matches!(field.verdict.reason, Reason::Clause(_) | Reason::NoPermit);
+        let labels: Vec<(Label, Explanation)> = field
+            .labels
+            .iter()
+            .filter(|_| asked)
+            .map(|label| (label.clone(), recorded.explain(rules, label, field.verdict)))
+            .collect();
+        let allowed = labels.iter().all(|(_, explanation)| explanation.verdict.allows());
+        if asked && allowed != field.verdict.allows() {
+            self.otherwise += 1;
+        }
+        self.fields.push(Field {
+            name: field.field.to_string(),
+            access: field.access,
+            recorded: field.verdict,
+            labels,
+        });
+    }
+
+    pub(super) fn as_text(&self, rules: &Rules) -> String {
+        let mut lines = Vec::new();
+        for field in &self.fields {
+            lines.push(format!("{} ({}) {}", field.name, field.access, words::verdict(field.recorded)));
+            if field.labels.is_empty() {
+                lines.push(format!("  {}", unasked(field.recorded.reason)));
+            }
+            for (label, explanation) in &field.labels {
+                lines.push(format!("  as {label}"));
+                let told = explain::as_text(rules, explanation);
+                lines.extend(told.lines().map(|line| format!("    {line}").trim_end().to_owned()));
+            }
+            lines.push(String::new());
+        }
+        if self.otherwise > 0 {
+            lines.push(format!(
+                "{} of these fields were decided otherwise than these rules would: by another version; give its \
+                 file with --policy",
+                self.otherwise
+            ));
+        }
+        lines.join("\n").trim_end().to_owned()
+    }
+
+    pub(super) fn as_json(&self, rules: &Rules) -> Value {
+        let fields: Vec<Value> = self
+            .fields
+            .iter()
+            .map(|field| {
+                let labels: Vec<Value> = field
+                    .labels
+                    .iter()
+                    .map(|(label, explanation)| {
+                        json!({ "label": label, "explanation": explain::as_json(rules, explanation) })
+                    })
+                    .collect();
+                json!({
+                    "field": field.name,
+                    "access": field.access,
+                    "decision": field.recorded.decision,
+                    "reason": field.recorded.reason,
+                    "labels": labels,
+                })
+            })
+            .collect();
+        json!({ "fields": fields, "decided_otherwise": self.otherwise })
+    }
+}
+
+/// Why no rule was asked.
+fn unasked(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Undeclared => "the plugin did not declare it, so no rule was asked",
+        Reason::NotGranted => "the brand did not grant it, so no rule was asked",
+        Reason::MissingFact => "a fact that a rule needs was unknown, so it was withheld",
+        Reason::Clause(_) | Reason::NoPermit => "it has no label",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rules;
+    use super::*;
+
+    fn row() -> Value {
+        let field = |name: &str, category: &str, decision: &str, reason: &str| {
+            json!({
+                "field": name, "access": "read", "labels": [format!("first-party:{category}")],
+                "decision": decision, "reason": reason,
+            })
+        };
+        json!({
+            "flow": "share", "recipient": "third-party", "partner": "acme-crm",
+            "purpose": "essential.service.operations.support", "facts": ["brand-directed", "engaged"],
+            "fields": [
+                field("/contact/email", "user.contact.email", "allow", "clause:share.brand"),
+                field("/transcript/*/text", "user.content.private.transcript", "withhold", "clause:share.content"),
+                field("/visit/ip", "user.device.ip_address", "withhold", "not-granted"),
+            ],
+        })
+    }
+
+    #[test]
+    fn each_field_is_explained_as_the_partner_stood_toward_it() {
+        let rules = rules(None).unwrap();
+        let text = Told::of(&rules, &row(), None).unwrap().as_text(&rules);
+        for part in [
+            // A service provider for this field, a third party for the next.
+            "/contact/email (read) allow: clause:share.brand\n  as first-party:user.contact.email",
+            "/transcript/*/text (read) withhold: clause:share.content",
+            "it would not apply with permission.integration",
+            "/visit/ip (read) withhold: not-granted\n  the brand did not grant it",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!text.contains("by another version"), "{text}");
+        let only = Told::of(&rules, &row(), Some("/visit/ip")).unwrap();
+        assert_eq!(only.as_json(&rules)["fields"].as_array().unwrap().len(), 1);
+        assert!(Told::of(&rules, &row(), Some("/nothing")).is_err());
+    }
+
+    #[test]
+    fn what_another_version_decided_is_said_to_be_that() {
+        let rules = rules(None).unwrap();
+        let mut row = row();
+        row["fields"][1]["decision"] = json!("allow");
+        row["fields"][1]["reason"] = json!("clause:integrations.share");
+        let told = Told::of(&rules, &row, None).unwrap();
+        assert_eq!(told.otherwise, 1);
+        assert!(told.as_text(&rules).contains("by another version"));
+    }
+}

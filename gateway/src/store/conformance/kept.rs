@@ -1,0 +1,67 @@
+//! What is kept of a consumer beside events: what partners received and sent, and what plugins remember.
+
+use super::*;
+
+pub(super) async fn what_partners_received_and_sent_is_kept(store: &dyn Store) {
+    let (known, other) = (consumer(store, "north", 1).await, consumer(store, "north", 2).await);
+    let found = store.consumer_by_pseudonym(&known.pseudonym).await.unwrap();
+    assert_eq!(found.map(|found| found.id), Some(known.id));
+    assert!(store.consumer_by_pseudonym(&[0; 16]).await.unwrap().is_none());
+    let exposure =
+        |what: &str| Exposure { consumer: known.id, partner: "acme".into(), what: what.to_owned() };
+    let message = |key: u8, payload: u8| CallRecord {
+        exposures: vec![exposure("a"), exposure("a"), exposure("b")],
+        message: Some(NewMessage { key: [key; 32], at_ms: NOW }),
+        received: Some(NewReceived {
+            consumer: known.id,
+            plugin: "loyalty".into(),
+            payload: vec![payload; 9],
+        }),
+        ..CallRecord::default()
+    };
+    assert!(!store.knows_message(&[1; 32]).await.unwrap());
+    assert!(store.record_call(message(1, 1)).await.unwrap());
+    assert!(store.record_call(message(2, 2)).await.unwrap());
+    assert!(!store.record_call(message(1, 3)).await.unwrap(), "a message is taken once");
+    assert!(store.knows_message(&[1; 32]).await.unwrap());
+    let kept = store.kept(known.id).await.unwrap();
+    assert_eq!(kept.exposures, [("acme".to_owned(), "a".to_owned()), ("acme".into(), "b".into())]);
+    assert_eq!(kept.received, [("loyalty".to_owned(), vec![2; 9])]);
+    let nothing = store.kept(other.id).await.unwrap();
+    assert!(nothing.exposures.is_empty() && nothing.received.is_empty());
+}
+
+pub(super) async fn a_memory_is_kept_replaced_and_forgotten_with_its_call(store: &dyn Store) {
+    let (one, other) = (consumer(store, "north", 1).await, consumer(store, "north", 2).await);
+    let write = |whose: &ConsumerRecord, plugin: &str, payload: Option<u8>| CallRecord {
+        memory: Some(NewMemory {
+            consumer: whose.id,
+            plugin: plugin.into(),
+            payload: payload.map(|byte| vec![byte; 9]),
+        }),
+        deliveries: vec![],
+        ..call(whose, &new_uid(NOW), None)
+    };
+    let read = async |whose: &ConsumerRecord, plugin: &str| {
+        store.memory(whose.id, plugin).await.unwrap().map(|payload| payload[0])
+    };
+    assert_eq!(read(&one, "adf-lead").await, None);
+    // At once, so that they come to be one group.
+    let writes =
+        [write(&one, "adf-lead", Some(1)), write(&other, "adf-lead", Some(2)), write(&one, "other", Some(3))];
+    for written in futures::future::join_all(writes.map(|call| store.record_call(call))).await {
+        assert!(written.unwrap());
+    }
+    assert_eq!((read(&one, "adf-lead").await, read(&other, "adf-lead").await), (Some(1), Some(2)));
+    assert!(store.record_call(write(&one, "adf-lead", Some(4))).await.unwrap());
+    assert!(store.record_call(write(&other, "adf-lead", None)).await.unwrap());
+    assert!(store.record_call(write(&other, "never", None)).await.unwrap());
+    assert_eq!((read(&one, "adf-lead").await, read(&other, "adf-lead").await), (Some(4), None));
+    assert_eq!(read(&one, "other").await, Some(3));
+    // Not without its call.
+    let (event, work) = accepted(store, &one, 1).await;
+    let done = CallRecord { work: Some(work), ..write(&one, "adf-lead", Some(5)) };
+    assert!(store.record_call(call(&one, &event.uid, Some(work))).await.unwrap());
+    assert!(!store.record_call(done).await.unwrap());
+    assert_eq!(read(&one, "adf-lead").await, Some(4));
+}
