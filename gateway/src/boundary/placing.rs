@@ -29,6 +29,7 @@ mod tests;
 mod url;
 mod xml;
 
+pub use self::url::is_registered;
 pub use error::{Place, PlacingError};
 
 use super::{Part, PluginRequest};

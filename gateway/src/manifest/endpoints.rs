@@ -199,10 +199,12 @@ fn check_auth(endpoint: &Endpoint, at: &str, secrets: &[&str], problems: &mut Ve
             check_header(name, &format!("{at}.header.name"), problems);
             vec![("header.value", value)]
         }
-        Auth::Oauth2ClientCredentials { .. } => {
-            let at = format!("{at}.oauth2-client-credentials");
-            problems.push(Problem::not_served(at, "`oauth2-client-credentials`"));
-            Vec::new()
+        Auth::Oauth2ClientCredentials { token_url, client_id, client_secret } => {
+            check_token_url(token_url, &format!("{at}.oauth2-client-credentials.token-url"), problems);
+            vec![
+                ("oauth2-client-credentials.client-id", client_id),
+                ("oauth2-client-credentials.client-secret", client_secret),
+            ]
         }
     };
     for (part, secret) in named {
@@ -219,6 +221,17 @@ fn check_auth(endpoint: &Endpoint, at: &str, secrets: &[&str], problems: &mut Ve
             ));
         }
     }
+}
+
+/// Where a token comes from is fixed: no setting and no plugin has a part in it.
+fn check_token_url(text: &str, at: &str, problems: &mut Vec<Problem>) {
+    let rule = match UrlTemplate::parse(text) {
+        Ok(template) if template.host_slots().chain(template.path_slots()).next().is_none() => return,
+        Ok(_) => "the token's URL has a slot; write it out".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let (message, remedy) = rule.split_once("; ").unwrap_or((&rule, "correct the URL"));
+    problems.push(Problem::new("bad-token-url", at, message, remedy));
 }
 
 /// `type/subtype` in lower case, with `charset=utf-8` at most. Multipart bodies cannot be assembled.

@@ -196,7 +196,7 @@ pub struct Endpoint {
     pub reply: Option<String>,
 }
 
-/// How the host authenticates to an endpoint. Each string names a secret of `[settings] secrets`.
+/// How the host authenticates to an endpoint. Each string but names and URLs names a secret of `[settings] secrets`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Auth {
@@ -211,7 +211,8 @@ pub enum Auth {
     Header { name: String, value: String },
     /// `{ hmac = "secret" }`: the Standard Webhooks signature with this secret.
     Hmac(String),
-    /// Not served yet.
+    /// `{ oauth2-client-credentials = { token-url = "https://…", client-id = "secret", client-secret = "secret" } }`:
+    /// RFC 6749 §4.4. The URL stands as it is; it is under the partner's domains as an endpoint's is.
     Oauth2ClientCredentials { token_url: String, client_id: String, client_secret: String },
 }
 

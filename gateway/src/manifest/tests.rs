@@ -209,9 +209,21 @@ fn each_rule_names_its_problem() {
         ),
         (
             r#"{ bearer = "api-key" }"#,
-            r#"{ oauth2-client-credentials = { token-url = "https://a.example/t", client-id = "a", client-secret = "b" } }"#,
-            "not-served-yet",
-            "endpoint[0].auth.oauth2-client-credentials",
+            r#"{ oauth2-client-credentials = { token-url = "https://a.example/t", client-id = "a", client-secret = "api-key" } }"#,
+            "undeclared-secret",
+            "endpoint[0].auth.oauth2-client-credentials.client-id",
+        ),
+        (
+            r#"{ bearer = "api-key" }"#,
+            r#"{ oauth2-client-credentials = { token-url = "http://a.example/t", client-id = "api-key", client-secret = "api-key" } }"#,
+            "bad-token-url",
+            "endpoint[0].auth.oauth2-client-credentials.token-url",
+        ),
+        (
+            r#"{ bearer = "api-key" }"#,
+            r#"{ oauth2-client-credentials = { token-url = "https://{host}.acme.example/t", client-id = "api-key", client-secret = "api-key" } }"#,
+            "bad-token-url",
+            "endpoint[0].auth.oauth2-client-credentials.token-url",
         ),
         // Endpoints.
         (r#"name = "leads""#, r#"name = "Leads""#, "bad-name", "endpoint[0].name"),

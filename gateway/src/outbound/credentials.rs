@@ -2,11 +2,13 @@
 
 use super::SendError;
 use super::signature::SigningKey;
+use super::token::TokenSource;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// A connection's credentials toward its partner.
@@ -40,6 +42,8 @@ pub enum ResolvedAuth {
         /// The secret.
         value: SecretString,
     },
+    /// RFC 6749 §4.4: a bearer token that the partner gives for the client's credentials.
+    ClientCredentials(Arc<TokenSource>),
     /// The signature, with this key instead of the connection's.
     Hmac(SigningKey),
 }
@@ -57,10 +61,9 @@ impl Credentials {
 impl ResolvedAuth {
     pub(super) fn header(&self) -> Result<Option<(HeaderName, HeaderValue)>, SendError> {
         match self {
-            Self::None | Self::Hmac(_) => Ok(None),
-            Self::Bearer(token) => {
-                secret_header(AUTHORIZATION, &Zeroizing::new(format!("Bearer {}", token.expose_secret())))
-            }
+            // A token is not known before it is asked for.
+            Self::None | Self::Hmac(_) | Self::ClientCredentials(_) => Ok(None),
+            Self::Bearer(token) => Ok(Some((AUTHORIZATION, bearer(token)?))),
             Self::Basic { username, password } => {
                 // A colon would move the border between the two (RFC 7617 §2).
                 if username.expose_secret().contains(':') {
@@ -76,8 +79,17 @@ impl ResolvedAuth {
     }
 }
 
+/// RFC 6750 §2.1.
+pub(super) fn bearer(token: &SecretString) -> Result<HeaderValue, SendError> {
+    secret_value(&Zeroizing::new(format!("Bearer {}", token.expose_secret())))
+}
+
 fn secret_header(name: HeaderName, text: &str) -> Result<Option<(HeaderName, HeaderValue)>, SendError> {
+    secret_value(text).map(|value| Some((name, value)))
+}
+
+fn secret_value(text: &str) -> Result<HeaderValue, SendError> {
     let mut value = HeaderValue::from_str(text).map_err(|_| SendError::Header("authorization"))?;
     value.set_sensitive(true);
-    Ok(Some((name, value)))
+    Ok(value)
 }

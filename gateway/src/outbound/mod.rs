@@ -13,16 +13,19 @@ mod retry;
 mod signature;
 #[cfg(test)]
 mod tests;
+mod token;
 
 pub use addresses::{Addresses, NotPublic};
 pub use credentials::{Credentials, ResolvedAuth};
 pub use reply::{Disposition, Refusal, Reply, SendError, classify, outcome_code};
 pub use retry::RetrySchedule;
 pub use signature::{KeyError, PublicKey, Signed, SigningKey, verify};
+pub use token::TokenSource;
 
 use crate::boundary::{OutboundRequest, Permitted};
+use credentials::bearer;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use resolver::{BoundResolver, PublicResolver};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -148,21 +151,39 @@ impl Outbound {
         credentials: &Credentials,
         now: OffsetDateTime,
     ) -> Result<Reply, SendError> {
-        let host = permitted_host(&request.url)?;
-        let (client, url) = if resolver::binding(&self.bindings, host).is_some() {
-            let mut url = request.url.clone();
-            url.set_scheme("http").map_err(|()| SendError::Refused(Refusal::NotHttps))?;
-            (&self.bound, url)
-        } else {
-            (self.tls.as_ref().ok_or(SendError::NoTrustRoots)?, request.url.clone())
+        let (client, url) = self.route(&request.url)?;
+        let token = match &credentials.auth {
+            ResolvedAuth::ClientCredentials(source) => Some((source, source.token(self, now).await?)),
+            _ => None,
         };
-        let headers = headers(&request, credentials, now)?;
+        let mut headers = headers(&request, credentials, now)?;
+        if let Some((_, token)) = &token {
+            headers.insert(AUTHORIZATION, bearer(token)?);
+        }
         let mut sending = client.request(request.method, url).headers(headers);
         if !request.body.is_empty() {
             sending = sending.body(request.body);
         }
         let response = sending.send().await.map_err(|error| SendError::from_client(&error))?;
-        Ok(Reply::read(response, self.response_cap, now).await)
+        let reply = Reply::read(response, self.response_cap, now).await;
+        if reply.status == StatusCode::UNAUTHORIZED
+            && let Some((source, token)) = &token
+        {
+            // The next try fetches another.
+            source.forget(token).await;
+        }
+        Ok(reply)
+    }
+
+    /// The client for a URL, and the URL as that client takes it.
+    fn route(&self, url: &Url) -> Result<(&reqwest::Client, Url), SendError> {
+        let host = permitted_host(url)?;
+        if resolver::binding(&self.bindings, host).is_none() {
+            return Ok((self.tls.as_ref().ok_or(SendError::NoTrustRoots)?, url.clone()));
+        }
+        let mut url = url.clone();
+        url.set_scheme("http").map_err(|()| SendError::Refused(Refusal::NotHttps))?;
+        Ok((&self.bound, url))
     }
 }
 

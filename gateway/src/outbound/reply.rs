@@ -94,6 +94,11 @@ pub enum SendError {
     /// The name does not resolve.
     #[error("the endpoint's name does not resolve; correct its DNS records")]
     Dns,
+    /// The token endpoint answered, and gave no token.
+    #[error(
+        "the token endpoint gives no bearer token for the client's credentials; correct the connection's secrets"
+    )]
+    Token,
     /// Nobody answers at the address.
     #[error("the endpoint refuses connections; see whether it is up")]
     Connect,
@@ -119,6 +124,7 @@ impl SendError {
             Self::Refused(Refusal::AddressNotPublic) => "address-not-public",
             Self::Header(_) => "header-value",
             Self::NoTrustRoots => "no-trust-roots",
+            Self::Token => "token-refused",
             Self::Dns => "dns",
             Self::Connect => "connect",
             Self::Tls => "tls",
@@ -132,9 +138,13 @@ impl SendError {
     pub fn retryable(self) -> bool {
         match self {
             Self::Refused(_) | Self::Header(_) => false,
-            Self::NoTrustRoots | Self::Dns | Self::Connect | Self::Tls | Self::Timeout | Self::Protocol => {
-                true
-            }
+            Self::NoTrustRoots
+            | Self::Token
+            | Self::Dns
+            | Self::Connect
+            | Self::Tls
+            | Self::Timeout
+            | Self::Protocol => true,
         }
     }
 

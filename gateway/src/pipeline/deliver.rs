@@ -289,11 +289,10 @@ pub(super) fn ready<'l>(
     endpoint: &Endpoint,
 ) -> Result<(Permitted<OutboundRequest>, Credentials, &'l Arc<LiveConnection>), &'static str> {
     match (request, live) {
-        (Ok(request), Some(live)) => match live.credentials(&endpoint.auth) {
-            _ if live.document.endpoints_off.contains(&endpoint.name) => Err("endpoint-off"),
-            Some(credentials) => Ok((request, credentials, live)),
-            None => Err("secret-missing"),
-        },
+        (Ok(_), Some(live)) if live.document.endpoints_off.contains(&endpoint.name) => Err("endpoint-off"),
+        (Ok(request), Some(live)) => {
+            live.credentials(endpoint).map(|credentials| (request, credentials, live))
+        }
         (Err(Stays::Placing(error)), _) => Err(error.code()),
         (Err(Stays::Withheld), _) | (Ok(_), None) => Err("withheld"),
     }

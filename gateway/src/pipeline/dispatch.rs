@@ -164,7 +164,8 @@ impl Gateway {
     }
 
     async fn work_on(self: &Arc<Self>, due: DueWork) -> Result<(), Refusal> {
-        let (registry, mut turn) = self.memory_turn(&due).await?;
+        // It is still due where it is not its turn, and the next poll reads it.
+        let Some((registry, mut turn)) = self.memory_turn(&due).await? else { return Ok(()) };
         let Some(live) = registry.connection(&due.consumer.brand, &due.plugin) else {
             // On, and not to be used now: what waits for it is not lost.
             if registry.is_unusable(&due.consumer.brand, &due.plugin) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -50,6 +51,13 @@ pub struct InboundSecret {
     pub secret: String,
     /// Milliseconds since the Unix epoch until which it is taken; none: until it is rotated.
     pub until_ms: Option<i64>,
+}
+
+impl Secrets {
+    /// The secret of this name.
+    pub fn named(&self, name: &str) -> Option<SecretString> {
+        self.named.get(name).map(|value| SecretString::from(value.clone()))
+    }
 }
 
 impl std::fmt::Debug for Secrets {

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
 
@@ -17,6 +18,10 @@ use crate::store::{NewMemory, Store};
 /// Bytes of a memory that stays here between calls. Consumers stay by the thousands; what is larger is read
 /// again.
 const KEPT_BYTES: usize = 4 * 1024;
+
+/// How long work waits for its turn while it holds a place among the work under way. What then has had none stays
+/// due and is read again: many events of one consumer whose partner is slow must not keep all others waiting.
+const TURN_WAIT: Duration = Duration::from_millis(100);
 
 /// A consumer's memories, by plugin.
 #[derive(Default)]
@@ -120,15 +125,22 @@ impl Turn {
 }
 
 impl Gateway {
-    /// The turn of a call whose plugin remembers, and the newest snapshot after what waiting it took.
-    pub(super) async fn memory_turn(&self, due: &DueWork) -> Result<(Arc<Registry>, Option<Turn>), Refusal> {
+    /// The newest snapshot, and the turn of a call whose plugin remembers; `None` where it is not its turn yet.
+    pub(super) async fn memory_turn(
+        &self,
+        due: &DueWork,
+    ) -> Result<Option<(Arc<Registry>, Option<Turn>)>, Refusal> {
         let registry = self.registry.load_full();
         let live = registry.connection(&due.consumer.brand, &due.plugin);
         if !live.is_some_and(|live| live.loaded.imports_memory()) {
-            return Ok((registry, None));
+            return Ok(Some((registry, None)));
         }
-        let turn = due.consumer.memory_turn(&*self.store, &due.plugin).await?;
-        Ok((self.registry.load_full(), Some(turn)))
+        let turn = due.consumer.memory_turn(&*self.store, &due.plugin);
+        match tokio::time::timeout(TURN_WAIT, turn).await {
+            // While it waited, the connection may have changed.
+            Ok(turn) => Ok(Some((self.registry.load_full(), Some(turn?)))),
+            Err(_) => Ok(None),
+        }
     }
 
     /// What a call of the hook may have of its plugin's memory; none where the plugin does not ask for it.

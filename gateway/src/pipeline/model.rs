@@ -500,6 +500,9 @@ pub struct PreviewEndpoint {
     pub url: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,
+    /// The category of what it answers to a plugin that asks it during a call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply: Option<String>,
 }
 
 /// Over how many events a preview looked.

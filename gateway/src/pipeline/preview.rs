@@ -83,6 +83,7 @@ impl Gateway {
                 method: endpoint.method.clone(),
                 url: endpoint.url.clone(),
                 channel: endpoint.channel.map(|channel| format!("{channel:?}").to_lowercase()),
+                reply: endpoint.reply.clone(),
             })
             .collect();
         let mut preview = Preview {
@@ -313,6 +314,14 @@ fn sentences(preview: &Preview, partner: &str, region: &str, combines: Vec<Strin
         text.push(format!(
             "It may ask for statistics over many consumers at once, which {partner} then has; they say nothing of one of them."
         ));
+    }
+    for endpoint in &preview.endpoints {
+        if let Some(category) = &endpoint.reply {
+            text.push(format!(
+                "While it works, it may ask {} and wait for what {partner} answers ({category}).",
+                endpoint.name
+            ));
+        }
     }
     if combines.is_empty() {
         text.push("It combines nothing with the partner's own data.".to_owned());

@@ -12,9 +12,10 @@ use time::format_description::well_known::Rfc3339;
 use super::breaker::Breaker;
 use super::documents::{ConnectionDocument, Secrets};
 use super::model::{BrandInput, Caller, ContractInput, PartnerInput, Role};
+use crate::boundary::placing::is_registered;
 use crate::boundary::{Connection, PolicyBook, Release, Trigger};
-use crate::manifest::Auth;
-use crate::outbound::{Credentials, PublicKey, ResolvedAuth, SigningKey};
+use crate::manifest::{Auth, Endpoint};
+use crate::outbound::{Credentials, PublicKey, ResolvedAuth, SigningKey, TokenSource};
 use crate::plugin_host::LoadedRelease;
 use crate::store::crypto::MasterKey;
 use crate::store::{ApiKeyRecord, Digest, Document, DocumentKind, ReleaseMeta};
@@ -35,6 +36,8 @@ pub struct LiveConnection {
     pub secrets: Secrets,
     pub signing: SigningKey,
     pub breaker: Arc<Breaker>,
+    /// Where tokens come from, by endpoint; each keeps its token.
+    tokens: HashMap<String, Arc<TokenSource>>,
     body: String,
     sealed: Option<Vec<u8>>,
 }
@@ -171,7 +174,16 @@ impl Registry {
             parsed.promotional.iter().cloned().collect(),
             parsed.settings.clone(),
         );
+        let endpoints = &connection.release.manifest.endpoint;
+        let tokens = endpoints
+            .iter()
+            .filter_map(|endpoint| {
+                let source = token_source(&connection, &secrets, &endpoint.auth)?.ok()?;
+                Some((endpoint.name.clone(), Arc::new(source)))
+            })
+            .collect();
         Ok(Arc::new(LiveConnection {
+            tokens,
             connection,
             loaded,
             secrets,
@@ -300,11 +312,27 @@ impl LiveConnection {
         self.sealed.clone()
     }
 
-    /// The endpoint's `auth` with its secrets; none where one is missing, and then nothing is sent.
-    pub fn credentials(&self, auth: &Auth) -> Option<Credentials> {
-        let secret =
-            |name: &String| self.secrets.named.get(name).map(|value| SecretString::from(value.clone()));
-        let auth = match auth {
+    /// The endpoint's `auth` with its secrets.
+    ///
+    /// # Errors
+    /// A code for the ledger, where a secret is missing or tokens would come from elsewhere than the partner;
+    /// then nothing is sent.
+    pub fn credentials(&self, endpoint: &Endpoint) -> Result<Credentials, &'static str> {
+        let auth = match token_source(&self.connection, &self.secrets, &endpoint.auth) {
+            None => self.resolved(&endpoint.auth).ok_or("secret-missing")?,
+            Some(source) => {
+                let fresh = source?;
+                let kept = self.tokens.get(&endpoint.name).filter(|kept| kept.is_of(&fresh));
+                // What an older release planned may name another client.
+                ResolvedAuth::ClientCredentials(kept.map_or_else(|| Arc::new(fresh), Arc::clone))
+            }
+        };
+        Ok(Credentials { auth, signing_key: self.signing.clone() })
+    }
+
+    fn resolved(&self, auth: &Auth) -> Option<ResolvedAuth> {
+        let secret = |name: &String| self.secrets.named(name);
+        Some(match auth {
             Auth::None => ResolvedAuth::None,
             Auth::Bearer(name) => ResolvedAuth::Bearer(secret(name)?),
             Auth::Basic { username, password } => {
@@ -314,8 +342,24 @@ impl LiveConnection {
                 ResolvedAuth::Header { name: name.parse().ok()?, value: secret(value)? }
             }
             Auth::Hmac(name) => ResolvedAuth::Hmac(SigningKey::from_text(&secret(name)?).ok()?),
+            // See `token_source`.
             Auth::Oauth2ClientCredentials { .. } => return None,
-        };
-        Some(Credentials { auth, signing_key: self.signing.clone() })
+        })
     }
+}
+
+/// Where tokens for `auth` come from; none where it needs none.
+fn token_source(
+    connection: &Connection,
+    secrets: &Secrets,
+    auth: &Auth,
+) -> Option<Result<TokenSource, &'static str>> {
+    let Auth::Oauth2ClientCredentials { token_url, client_id, client_secret } = auth else { return None };
+    let (Some(id), Some(secret)) = (secrets.named(client_id), secrets.named(client_secret)) else {
+        return Some(Err("secret-missing"));
+    };
+    let url = url::Url::parse(token_url)
+        .ok()
+        .filter(|url| url.host_str().is_some_and(|host| is_registered(host, &connection.partner.domains)));
+    Some(url.map(|url| TokenSource::new(url, id, secret)).ok_or("domain-not-registered"))
 }

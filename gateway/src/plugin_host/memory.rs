@@ -114,3 +114,53 @@ fn set(
     memory.touched = true;
     Ok((memory.set(&key, &value),))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remembered(given: &[(&str, &str)]) -> Remembered {
+        let given = given.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Remembered::new(&Limits::default(), Some(given))
+    }
+
+    #[test]
+    fn what_is_beyond_a_limit_is_refused_without_a_word_of_it() {
+        let (long, full) = ("k".repeat(129), format!("\"{}\"", "x".repeat(8 * 1024 - 2)));
+        let over = format!("{full} ");
+        for (key, value, word) in [
+            (long.as_str(), "1", "128 bytes"),
+            ("secret-key", over.as_str(), "8192 bytes"),
+            ("secret-key", "", "not JSON"),
+            ("secret-key", "{\"a\":", "not JSON"),
+            ("secret-key", "1 2", "not JSON"),
+        ] {
+            let mut memory = remembered(&[]);
+            let refusal = memory.set(key, value).unwrap_err();
+            assert!(refusal.contains(word) && !refusal.contains("secret-key"), "{refusal}");
+            assert_eq!(memory.into_use().written, None);
+        }
+    }
+
+    #[test]
+    fn sizes_are_those_of_what_is_there_now() {
+        let large = format!("\"{}\"", "x".repeat(8 * 1024 - 10));
+        let mut memory = remembered(&[("a", &large), ("b", &large), ("c", &large)]);
+        assert_eq!(memory.set("d", &large), Ok(()));
+        assert!(memory.set("e", &large).unwrap_err().contains("32768 bytes"));
+        assert_eq!(memory.set("a", "1"), Ok(()), "what it was is given back");
+        assert_eq!(memory.set("e", &large), Ok(()));
+        let mut many = remembered(&[]);
+        (0..64).for_each(|n| many.set(&n.to_string(), "null").unwrap());
+        assert!(many.set("64", "null").unwrap_err().contains("64 entries"));
+        assert_eq!(many.set("63", "1"), Ok(()), "a key that is there is none more");
+    }
+
+    #[test]
+    fn a_look_is_told_from_a_write() {
+        let mut memory = remembered(&[("a", "1")]);
+        memory.touched = true;
+        let used = memory.into_use();
+        assert_eq!(used, MemoryUse { touched: true, written: None });
+    }
+}

@@ -3,6 +3,7 @@
 
 mod exchange;
 mod memory;
+mod oauth;
 
 use gateway_tests::{Options, TestGateway, components, events, world};
 use serde_json::{Value, json};
@@ -19,7 +20,11 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let gateway = TestGateway::start(Options::default()).await;
+        Self::with(Options::default()).await
+    }
+
+    async fn with(options: Options) -> Self {
+        let gateway = TestGateway::start(options).await;
         let built = tokio::task::spawn_blocking(components).await.expect("the components are built");
         let patient = crate::hostile::remade::with_manifest(&built.hostile.bytes, |manifest| {
             manifest["decide"][0]["deadline-ms"] = json!(2_000);

@@ -85,11 +85,16 @@ fn host(template: &UrlTemplate, placement: &Placement<'_, '_>) -> Result<String,
             }
         }
     }
-    if placement.domains.iter().any(|domain| is_under(&host, domain)) {
+    if is_registered(&host, placement.domains) {
         Ok(host)
     } else {
         Err(PlacingError::DomainNotRegistered { endpoint: placement.endpoint.name.clone() })
     }
+}
+
+/// Whether `host` is one of the partner's registered domains or below one.
+pub fn is_registered(host: &str, domains: &[String]) -> bool {
+    domains.iter().any(|domain| is_under(host, domain))
 }
 
 /// Whether `host` is `domain` or below it, whole labels compared.

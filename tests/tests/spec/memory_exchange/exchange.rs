@@ -199,6 +199,42 @@ async fn a_call_whose_partner_does_not_answer_ends_and_what_came_of_it_is_record
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_opt_out_while_the_partner_answers_keeps_the_answer_out() {
+    let world = World::new().await;
+    let partner = &world.gateway.partner;
+    partner
+        .script([Behaviour::Delay(Duration::from_millis(500), Box::new(answer(&json!({ "echo": "gold" }))))]);
+    world.behave("ask", &[]).await;
+    world.gateway.source(BRAND).await.post_event(&chat("ada")).await.expect(202);
+    partner.wait_for(1).await;
+    world.choose("ada", json!({ "opt_out": { "all_integrations": true } })).await;
+    world.gateway.settled().await;
+    let rows = exchanges(&world, "ada").await;
+    assert_eq!(rows[0]["result"]["code"], "reply-withheld", "{rows:?}");
+    assert_eq!(world.returned().await, Value::Null, "nor does the brand get what the call returned");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_partner_of_one_consumer_keeps_no_other_waiting() {
+    // More than there are places for work under way.
+    const CHATS: usize = 200;
+    let world = World::new().await;
+    let said = Box::new(answer(&json!({ "echo": "gold" })));
+    world.gateway.partner.behave(Behaviour::Delay(Duration::from_millis(100), said));
+    world.behave("ask-and-recall", &[]).await;
+    let source = world.gateway.source(BRAND).await;
+    let chats: Vec<Value> = (0..CHATS).map(|_| chat("busy")).collect();
+    source.post_batch(BRAND, &chats).await.expect(202);
+    source.post_event(&chat("other")).await.expect(202);
+    eventually("the other consumer's turn", || async {
+        (!world.rows("other", "call").await.is_empty()).then_some(())
+    })
+    .await;
+    let done = world.rows("busy", "call").await.len();
+    assert!(done < CHATS / 4, "{done} of {CHATS} were before it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_decision_asks_too_and_a_question_carries_what_was_remembered() {
     let world = World::new().await;
     world.share("remember", &chat("ada")).await;
