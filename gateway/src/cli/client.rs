@@ -217,6 +217,18 @@ impl Client {
         self.answer(self.request(Method::POST, path).header(CONTENT_TYPE, media_type).body(body)).await
     }
 
+    /// A partner's message, signed in its headers.
+    pub(super) async fn post_message(
+        &self,
+        path: &str,
+        headers: &[(&'static str, String)],
+        body: Vec<u8>,
+    ) -> Result<Value, ClientError> {
+        let request = self.http.post(self.url(path)).header(CONTENT_TYPE, "application/json").body(body);
+        let signed = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
+        self.answer(signed).await
+    }
+
     fn url(&self, path: &str) -> Url {
         let mut url = self.base.clone();
         let prefix = self.base.path().trim_end_matches('/').to_owned();

@@ -31,20 +31,17 @@ struct Run {
     flows: Vec<Value>,
 }
 
-fn run(input: Option<&Path>) -> Run {
+fn run(input: &Path) -> Run {
     let dir = tempfile::tempdir().unwrap();
     let record = dir.path().join("record");
     let mut command = child::command(dir.path());
-    command.args(["demo", "--once", "--record"]).arg(&record);
-    if let Some(input) = input {
-        command.arg("--input").arg(input);
-    }
+    command.args(["demo", "--once", "--record"]).arg(&record).arg("--input").arg(input);
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     let last = text.lines().last().unwrap_or_default();
     Run {
-        input: events::read(input.unwrap_or(&paths::sample())),
+        input: events::read(input),
         last_line: serde_json::from_str(last).unwrap_or_else(|_| panic!("the last line is no JSON: {last}")),
         received: events::read(&record.join("received.jsonl")),
         flows: events::read(&record.join("flows.jsonl")),
@@ -54,13 +51,13 @@ fn run(input: Option<&Path>) -> Run {
 /// The demo on the real events, once; `None` where they are not beside this checkout.
 fn real() -> Option<&'static Run> {
     static RUN: OnceLock<Option<Run>> = OnceLock::new();
-    RUN.get_or_init(|| paths::shared("events.jsonl").map(|path| run(Some(&path)))).as_ref()
+    RUN.get_or_init(|| paths::shared("events.jsonl").map(|path| run(&path))).as_ref()
 }
 
 /// The demo on the project's own sample, once.
 fn sample() -> &'static Run {
     static RUN: OnceLock<Run> = OnceLock::new();
-    RUN.get_or_init(|| run(None))
+    RUN.get_or_init(|| run(&paths::sample()))
 }
 
 /// The runs that there are.
@@ -91,6 +88,38 @@ fn the_sample_flows_and_all_of_it_is_fine() {
     assert_eq!(run.last_line["deliveries"]["failed"], 0);
     assert!(run.last_line["deliveries"]["delivered"].as_u64() >= Some(1), "{}", run.last_line);
     assert_eq!(run.last_line["flows"], run.flows.len());
+}
+
+/// What a demo prints.
+fn printed(arguments: &[&std::ffi::OsStr]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let output = child::command(dir.path()).args(["demo", "--once"]).args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+#[test]
+fn a_combined_offer_a_refused_combination_and_an_opt_out_are_shown_in_this_order() {
+    let mut runs = vec![printed(&[])];
+    if let Some(real) = paths::shared("events.jsonl") {
+        runs.push(printed(&["--all".as_ref(), "--input".as_ref(), real.as_os_str()]));
+    }
+    for text in runs {
+        let mut rest = text.as_str();
+        for part in [
+            "What flowed",
+            "1. A combined offer. After a purchase the banner offers 5 % for everybody",
+            "% for members. The answer carries partner:gold-club:user.account, first-party:user.behavior.purchase_history",
+            "2. A combination that is not granted.",
+            "/total (first-party:user.behavior.purchase_history) would meet loyalty-offer `decide coupon-banner` /partner/member/tier (partner:gold-club:user.account) (clause:integrations.combine)",
+            "3. An opt-out. The member opts out of loyalty-offer, and the next answer is none",
+            "\"violations\":0",
+        ] {
+            let at = rest.find(part).unwrap_or_else(|| panic!("{part:?} is not where it should be: {text}"));
+            rest = &rest[at + part.len()..];
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod feed;
 mod input;
+mod members;
 mod partner;
 mod record;
 mod report;
@@ -27,9 +28,7 @@ use crate::config::{Config, LogFormat};
 use crate::http;
 use crate::pipeline::{Gateway, Refusal, Role};
 
-/// The plugins that the demo builds and switches on.
-const PLUGINS: [&str; 3] = ["adf-lead", "chat-button", "transcript-quality"];
-/// The domain of the partner whose endpoint is on this machine.
+/// The domain of the partner that gets leads.
 const PARTNER_DOMAIN: &str = "acme.example";
 /// Where it listens when it keeps running and nobody else does; else on a free port.
 const PORT: u16 = 8080;
@@ -39,15 +38,17 @@ const LOG_LEVEL: &str = "warn,gateway::cli=error";
 /// Run a whole gateway on this machine, with brands, partners and events
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-It builds the sample plugins, starts on a temporary database with three brands and a partner endpoint on
-loopback, sends events through, and prints what flowed. It then keeps running and says what to try next;
+It builds sample plugins, starts on a temporary database with three brands and a partner endpoint on
+loopback, sends events through, and prints what flowed. On its own sample, and with --all on any events, it then
+shows a combined offer, a combination that is refused, and an opt-out that takes effect. It then keeps running and says what to try next;
 with --once it ends instead, with one JSON object as the last line:
   {\"events\":N,\"calls\":N,\"fields\":{\"allow\":N,\"transform\":N,\"withhold\":N},
    \"deliveries\":{\"delivered\":N,\"failed\":N},\"violations\":N,\"flows\":N}
 
 Examples:
   gateway demo
-  gateway demo --once --input events.jsonl --record out")]
+  gateway demo --once --input events.jsonl --record out
+  gateway demo --once --all")]
 pub(super) struct Demo {
     /// End when every event is worked off; one attempt for each delivery
     #[arg(long)]
@@ -55,6 +56,9 @@ pub(super) struct Demo {
     /// CloudEvents to send, JSON lines; `brand` names one of the demo's brands. Left out: a sample
     #[arg(long)]
     input: Option<PathBuf>,
+    /// Switch on every sample plugin, also with --input
+    #[arg(long)]
+    all: bool,
     /// Write what the partner's endpoint received to DIR/received.jsonl, and the ledger to
     /// DIR/flows.jsonl: one JSON object a line
     #[arg(long, value_name = "DIR")]
@@ -83,7 +87,7 @@ impl Demo {
     pub(super) async fn run(self) -> Result<(), CliError> {
         // First, so that a bad line does not wait for a compiler.
         let events = input::read(self.input.as_deref())?;
-        let plugins_dir = plugins_dir(self.plugins.as_deref())?;
+        let plugins_dir = plugins_dir(self.plugins.as_deref(), self.scope())?;
         logging::start(LogFormat::Text, LOG_LEVEL)?;
         let record = self.record.as_deref().map(record::Record::open).transpose()?.map(Arc::new);
 
@@ -109,9 +113,18 @@ impl Demo {
         if self.once { output::line(&report::last_line(&counts)) } else { Ok(()) }
     }
 
+    /// Without --all the counts of somebody's events are those of the main job.
+    fn scope(&self) -> setup::Scope {
+        match (self.all, &self.input) {
+            (true, _) => setup::Scope::All,
+            (false, None) => setup::Scope::Members,
+            (false, Some(_)) => setup::Scope::Base,
+        }
+    }
+
     async fn build(&self, plugins_dir: &Path, progress: &Progress) -> Result<Vec<BuiltPlugin>, CliError> {
-        let mut built = Vec::with_capacity(PLUGINS.len());
-        for name in PLUGINS {
+        let mut built = Vec::new();
+        for name in setup::plugins(self.scope()) {
             let options = BuildOptions {
                 dir: plugins_dir.join(name),
                 out: None,
@@ -137,7 +150,10 @@ impl Demo {
             listen: address,
             database: dir.path().join("demo.db").display().to_string(),
             cache_dir: Some(compiled_dir(plugins_dir, dir.path())),
-            endpoint_bindings: [(PARTNER_DOMAIN.to_owned(), partner.address)].into(),
+            endpoint_bindings: setup::PARTNERS
+                .iter()
+                .map(|of| (of.domain.to_owned(), partner.address))
+                .collect(),
             ..Config::default()
         };
         if self.once {
@@ -179,17 +195,26 @@ impl Demo {
         progress: &Progress,
     ) -> Result<(), CliError> {
         progress.keep("publishing and switching on");
-        setup::world(&running.client, &running.keys, built).await?;
+        let world = setup::world(&running.client, &running.keys, built).await?;
+        let purchase = members::purchase(&events);
         progress.keep(&format!("sending {} events", events.len()));
         feed::send(&running.client, &running.keys, events).await?;
         progress.say("waiting until all is worked off");
         running.gateway.settled().await;
+        let scenes = match purchase {
+            Some(purchase) if self.scope() >= setup::Scope::Members => {
+                progress.say("telling the loyalty programme of a purchase");
+                Some(members::play(running, world, purchase).await?)
+            }
+            _ => None,
+        };
 
         let flows = report::flows(&running.client, &running.keys).await?;
         if let Some(record) = record {
             record.flows(&flows)?;
         }
-        output::line(&report::summary(&flows, &running.gateway.counts(), running.partner.received()))
+        output::line(&report::summary(&flows, &running.gateway.counts(), running.partner.received()))?;
+        scenes.map_or(Ok(()), |scenes| output::line(&format!("\n{scenes}")))
     }
 
     /// Says what to try next, and waits for the end.
@@ -271,20 +296,21 @@ impl Keys {
 }
 
 /// The folder of the sample plugins.
-fn plugins_dir(named: Option<&Path>) -> Result<PathBuf, CliError> {
+fn plugins_dir(named: Option<&Path>, scope: setup::Scope) -> Result<PathBuf, CliError> {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
     let candidates: Vec<PathBuf> = match named {
         Some(dir) => vec![dir.to_owned()],
         None => vec![checkout, PathBuf::from("plugins")],
     };
-    let has_all = |dir: &PathBuf| PLUGINS.iter().all(|name| dir.join(name).join("plugin.toml").is_file());
+    let has_all =
+        |dir: &PathBuf| setup::plugins(scope).all(|name| dir.join(name).join("plugin.toml").is_file());
     match candidates.iter().find(|dir| has_all(dir)) {
         Some(dir) => dir.canonicalize().map_err(CliError::file("reading", dir)),
         None => {
             let looked: Vec<String> = candidates.iter().map(|dir| dir.display().to_string()).collect();
             Err(CliError::Usage(format!(
                 "the sample plugins {} are not in {}; run the demo in a checkout of the project, or name their folder with --plugins",
-                PLUGINS.join(", "),
+                setup::plugins(scope).collect::<Vec<_>>().join(", "),
                 looked.join(" or ")
             )))
         }

@@ -3,8 +3,8 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
@@ -35,6 +35,8 @@ pub(super) struct Partner {
 
 struct Shared {
     received: AtomicU64,
+    /// Pseudonyms that the loyalty programme was told, in their order.
+    members: Mutex<Vec<String>>,
     record: Option<Arc<Record>>,
 }
 
@@ -48,7 +50,7 @@ impl Partner {
             .await
             .map_err(CliError::start("the partner's endpoint"))?;
         let address = listener.local_addr().map_err(CliError::start("the partner's endpoint"))?;
-        let shared = Arc::new(Shared { received: AtomicU64::new(0), record });
+        let shared = Arc::new(Shared { received: AtomicU64::new(0), members: Mutex::default(), record });
         let tasks = TaskTracker::new();
         tasks.spawn(accept(listener, Arc::clone(&shared), tasks.clone(), stop));
         Ok(Self { address, tasks, shared })
@@ -57,6 +59,11 @@ impl Partner {
     /// Requests so far.
     pub(super) fn received(&self) -> u64 {
         self.shared.received.load(Ordering::SeqCst)
+    }
+
+    /// Pseudonyms that the loyalty programme was told so far, in their order.
+    pub(super) fn members(&self) -> Vec<String> {
+        self.shared.members.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until every connection is closed; the token given to `start` must be cancelled.
@@ -107,10 +114,15 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Response<Full<By
     let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
         return reply(StatusCode::BAD_REQUEST, "{\"received\":false}");
     };
+    let body = body.to_bytes();
     if let Some(record) = &shared.record
-        && record.received(&Received::new(&head, &body.to_bytes())).is_err()
+        && record.received(&Received::new(&head, &body)).is_err()
     {
         return reply(StatusCode::INSUFFICIENT_STORAGE, "{\"received\":false}");
+    }
+    let document: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    if let Some(member) = document.pointer("/member/ref").and_then(serde_json::Value::as_str) {
+        shared.members.lock().unwrap_or_else(PoisonError::into_inner).push(member.to_owned());
     }
     shared.received.fetch_add(1, Ordering::SeqCst);
     reply(StatusCode::OK, "{\"received\":true}")

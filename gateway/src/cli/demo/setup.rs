@@ -26,10 +26,23 @@ pub(super) struct Partner {
     pub(super) name: &'static str,
     display_name: &'static str,
     region: &'static str,
-    domain: &'static str,
-    plugin: &'static str,
+    pub(super) domain: &'static str,
+    pub(super) plugin: &'static str,
+    /// In which demos it is there.
+    pub(super) scope: Scope,
     /// With one it is a service provider for its plugin's purpose; without, a third party.
     contract: Option<Terms>,
+}
+
+/// How much a demo shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Scope {
+    /// The main job: what an event shares.
+    Base,
+    /// And what a partner sends, combined and refused.
+    Members,
+    /// And every other sample plugin.
+    All,
 }
 
 /// What a contract of the demo says, beside its partner's purpose.
@@ -45,18 +58,23 @@ pub(super) const SLOT: &str = "chat-button";
 pub(super) const SLOT_EVENT: &str = "page.viewed";
 
 pub(super) const BRANDS: [Brand; 3] = [
-    Brand { name: "northside-motors", display_name: "Northside Motors", on: &["adf-lead", SLOT_PLUGIN] },
+    Brand {
+        name: "northside-motors",
+        display_name: "Northside Motors",
+        on: &["adf-lead", SLOT_PLUGIN, MEMBERS_PLUGIN],
+    },
     Brand { name: "city-dental", display_name: "City Dental", on: &["transcript-quality", SLOT_PLUGIN] },
-    Brand { name: "first-bank", display_name: "First Bank", on: &[] },
+    Brand { name: "first-bank", display_name: "First Bank", on: &["page-metrics"] },
 ];
 
-pub(super) const PARTNERS: [Partner; 3] = [
+pub(super) const PARTNERS: [Partner; 5] = [
     Partner {
         name: "acme-crm",
         display_name: "Acme CRM",
         region: "US",
         domain: super::PARTNER_DOMAIN,
         plugin: "adf-lead",
+        scope: Scope::Base,
         contract: None,
     },
     Partner {
@@ -65,6 +83,7 @@ pub(super) const PARTNERS: [Partner; 3] = [
         region: "US",
         domain: "engage.example",
         plugin: "chat-button",
+        scope: Scope::Base,
         contract: Some(Terms { purpose: "personalize.content.limited", onward_transfer: true }),
     },
     Partner {
@@ -73,26 +92,67 @@ pub(super) const PARTNERS: [Partner; 3] = [
         region: "EU",
         domain: "clarity.example",
         plugin: "transcript-quality",
+        scope: Scope::Base,
         contract: Some(Terms { purpose: "essential.service.operations.improve", onward_transfer: false }),
     },
+    Partner {
+        name: "gold-club",
+        display_name: "Gold Club",
+        region: "US",
+        domain: "gold-club.example",
+        plugin: MEMBERS_PLUGIN,
+        scope: Scope::Members,
+        contract: Some(Terms {
+            purpose: "marketing.advertising.first_party.targeted",
+            onward_transfer: true,
+        }),
+    },
+    Partner {
+        name: "tally",
+        display_name: "Tally",
+        region: "US",
+        domain: "tally.example",
+        plugin: "page-metrics",
+        scope: Scope::All,
+        contract: Some(Terms { purpose: "analytics.reporting.content_performance", onward_transfer: true }),
+    },
 ];
+
+/// The plugin that hears from its partner, its slot, and the event type that the slot's decision takes.
+pub(super) const MEMBERS_PLUGIN: &str = "loyalty-offer";
+pub(super) const MEMBERS_SLOT: &str = "coupon-banner";
+pub(super) const MEMBERS_EVENT: &str = "purchase.completed";
+/// The brand that has it on.
+pub(super) const MEMBERS_BRAND: &str = "northside-motors";
+
+/// The plugins of a demo.
+pub(super) fn plugins(scope: Scope) -> impl Iterator<Item = &'static str> {
+    PARTNERS.iter().filter(move |partner| partner.scope <= scope).map(|partner| partner.plugin)
+}
 
 /// Whether a brand has the slot on.
 pub(super) fn has_slot(brand: &str) -> bool {
     BRANDS.iter().any(|known| known.name == brand && known.on.contains(&SLOT_PLUGIN))
 }
 
-/// Writes all of it.
-pub(super) async fn world(operator: &Client, keys: &Keys, built: &[BuiltPlugin]) -> Result<(), CliError> {
+/// What the world's setting up leaves for later.
+pub(super) struct World {
+    /// The document that switches the members' plugin on, and the secret that its partner signs with.
+    pub(super) members: Option<(ConnectionInput, String)>,
+}
+
+/// Writes all of it, with the plugins that were built.
+pub(super) async fn world(operator: &Client, keys: &Keys, built: &[BuiltPlugin]) -> Result<World, CliError> {
+    let mut world = World { members: None };
     for brand in &BRANDS {
         let input = BrandInput { display_name: brand.display_name.to_owned(), platform: false };
         operator.put(&format!("/v1/brands/{}", segment(brand.name)), &input).await?;
     }
     let mut releases: BTreeMap<&str, Value> = BTreeMap::new();
     for partner in &PARTNERS {
-        write_partner(operator, partner).await?;
         let path = built.iter().find(|plugin| plugin.name == partner.plugin).map(|plugin| &plugin.path);
         let (Some(path), Some(key)) = (path, keys.partner(partner.name)) else { continue };
+        write_partner(operator, partner).await?;
         let component = read_component(path)?;
         let release = operator.with_key(key.clone()).post("/v1/plugins", WASM, component).await?;
         releases.insert(partner.plugin, release);
@@ -103,10 +163,16 @@ pub(super) async fn world(operator: &Client, keys: &Keys, built: &[BuiltPlugin])
         for plugin in brand.on {
             let Some(release) = releases.get(plugin) else { continue };
             let path = format!("/v1/brands/{}/connections/{}", segment(brand.name), segment(plugin));
-            client.put(&path, &connection(plugin, brand, release)?).await?;
+            let document = connection(plugin, brand, release)?;
+            let view = client.put(&path, &document).await?;
+            if *plugin == MEMBERS_PLUGIN
+                && let Some(secret) = view.get("inbound_secret").and_then(Value::as_str)
+            {
+                world.members = Some((document, secret.to_owned()));
+            }
         }
     }
-    Ok(())
+    Ok(world)
 }
 
 async fn write_partner(operator: &Client, partner: &Partner) -> Result<(), CliError> {
@@ -140,11 +206,17 @@ fn connection(plugin: &str, brand: &Brand, release: &Value) -> Result<Connection
         let names = fields.as_array().into_iter().flatten().filter_map(|field| field.get("field")?.as_str());
         grant.insert(hook.clone(), names.map(|name| GrantEntry::Whole(name.to_owned())).collect());
     }
-    let (settings, secrets) = if plugin == "adf-lead" {
-        let settings = json!({ "host": "leads", "dealer": "4711", "vendor-name": brand.display_name });
-        (settings, BTreeMap::from([("api-key".to_owned(), random_secret()?)]))
-    } else {
-        (json!({}), BTreeMap::new())
+    for (key, of) in release.get("combinations").and_then(Value::as_object).into_iter().flatten() {
+        let names = of.as_array().into_iter().flatten().filter_map(Value::as_str);
+        grant.insert(key.clone(), names.map(|name| GrantEntry::Whole(name.to_owned())).collect());
+    }
+    let key = || Ok::<_, CliError>(BTreeMap::from([("api-key".to_owned(), random_secret()?)]));
+    let (settings, secrets) = match plugin {
+        "adf-lead" => {
+            (json!({ "host": "leads", "dealer": "4711", "vendor-name": brand.display_name }), key()?)
+        }
+        "page-metrics" => (json!({ "host": "api", "site": brand.name }), key()?),
+        _ => (json!({}), BTreeMap::new()),
     };
     let id = release.get("release").and_then(Value::as_str).unwrap_or_default().to_owned();
     Ok(ConnectionInput {
