@@ -123,6 +123,8 @@ pub fn tell(
     let facts = Facts::none()
         .with(Fact::BrandDirected, true)
         .with(Fact::Aggregated, true)
+        // Nobody else is counted.
+        .with(Fact::Engaged, true)
         .with(Fact::PartnerInArea, partner.region.partner_in_area())
         .with(Fact::Consideration, partner.gives_consideration(purpose));
     let question = Question { flow: Flow::Aggregate, purpose, partner, to_brand: connection.is_none() };
