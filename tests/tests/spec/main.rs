@@ -8,6 +8,7 @@ mod demo;
 mod disclosures;
 mod forms;
 mod hostile;
+mod identity;
 mod kill;
 mod leaks;
 mod lifecycle;
