@@ -29,6 +29,7 @@ pub struct Components {
     pub loyalty_offer: Component,
     pub transcript_quality: Component,
     pub page_metrics: Component,
+    pub identity_sync: Component,
     pub hostile: Component,
 }
 
@@ -41,6 +42,7 @@ pub fn components() -> &'static Components {
         loyalty_offer: component("loyalty-offer"),
         transcript_quality: component("transcript-quality"),
         page_metrics: component("page-metrics"),
+        identity_sync: component("identity-sync"),
         hostile: component("hostile"),
     })
 }

@@ -90,38 +90,6 @@ fn the_sample_flows_and_all_of_it_is_fine() {
     assert_eq!(run.last_line["flows"], run.flows.len());
 }
 
-/// What a demo prints.
-fn printed(arguments: &[&std::ffi::OsStr]) -> String {
-    let dir = tempfile::tempdir().unwrap();
-    let output = child::command(dir.path()).args(["demo", "--once"]).args(arguments).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    text
-}
-
-#[test]
-fn a_combined_offer_a_refused_combination_and_an_opt_out_are_shown_in_this_order() {
-    let mut runs = vec![printed(&[])];
-    if let Some(real) = paths::shared("events.jsonl") {
-        runs.push(printed(&["--all".as_ref(), "--input".as_ref(), real.as_os_str()]));
-    }
-    for text in runs {
-        let mut rest = text.as_str();
-        for part in [
-            "What flowed",
-            "1. A combined offer. After a purchase the banner offers 5 % for everybody",
-            "% for members. The answer carries partner:gold-club:user.account, first-party:user.behavior.purchase_history",
-            "2. A combination that is not granted.",
-            "/total (first-party:user.behavior.purchase_history) would meet loyalty-offer `decide coupon-banner` /partner/member/tier (partner:gold-club:user.account) (clause:integrations.combine)",
-            "3. An opt-out. The member opts out of loyalty-offer, and the next answer is none",
-            "\"violations\":0",
-        ] {
-            let at = rest.find(part).unwrap_or_else(|| panic!("{part:?} is not where it should be: {text}"));
-            rest = &rest[at + part.len()..];
-        }
-    }
-}
-
 #[test]
 fn the_last_line_adds_up_to_the_ledger() {
     for run in runs() {

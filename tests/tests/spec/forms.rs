@@ -169,7 +169,12 @@ async fn a_form_lifts_what_its_rule_names_and_nothing_else() {
             .map(|field| json!({ "field": field, "access": "read", "why": "the test asks for it" }))
             .collect();
         manifest["share"] = json!([{ "event": "device.reported", "receives": receives }]);
-        manifest["endpoint"] = json!([]);
+        // The component asks, so one endpoint answers.
+        let ask = manifest["endpoint"].as_array().and_then(|all| all.last()).cloned();
+        manifest["endpoint"] = json!(ask.map(|mut ask| {
+            ask["url"] = json!("https://{host}.provider.example/v1/{slot}/ask");
+            [ask]
+        }));
     });
     let release = gateway.partner_key("provider").await.publish(&component).await.expect(201);
     let brand = gateway.brand(BRAND).await;

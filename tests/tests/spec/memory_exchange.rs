@@ -36,11 +36,13 @@ impl World {
         Self { gateway, release }
     }
 
-    /// Switches the plugin to a behaviour, with these fields taken out of the grant.
+    /// Switches the plugin to a behaviour, with these fields and combinations taken out of the grant.
     async fn behave(&self, behaviour: &str, without: &[&str]) {
         let settings = json!({ "host": "api", "behaviour": behaviour });
         let mut document = world::connection(&self.release, settings, json!({}));
-        for fields in document["grant"].as_object_mut().unwrap().values_mut() {
+        let grant = document["grant"].as_object_mut().unwrap();
+        grant.retain(|key, _| !without.contains(&key.as_str()));
+        for fields in grant.values_mut() {
             fields.as_array_mut().unwrap().retain(|field| !without.contains(&field.as_str().unwrap()));
         }
         let path = format!("/v1/brands/{BRAND}/connections/hostile");

@@ -72,6 +72,7 @@ pub(super) async fn play(
     };
     send(running, &secret, &json!({ "member": { "ref": member, "tier": TIER } })).await?;
     let after = decide(2).await?;
+    running.gateway.settled().await;
     let labels = after.pointer("/provenance/labels/~1offer~1percent").cloned().unwrap_or_default();
     let labels: Vec<&str> = labels.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let mut told = format!(

@@ -64,10 +64,10 @@ pub(super) const BRANDS: [Brand; 3] = [
         on: &["adf-lead", SLOT_PLUGIN, MEMBERS_PLUGIN],
     },
     Brand { name: "city-dental", display_name: "City Dental", on: &["transcript-quality", SLOT_PLUGIN] },
-    Brand { name: "first-bank", display_name: "First Bank", on: &["page-metrics"] },
+    Brand { name: "first-bank", display_name: "First Bank", on: &["identity-sync", "page-metrics"] },
 ];
 
-pub(super) const PARTNERS: [Partner; 5] = [
+pub(super) const PARTNERS: [Partner; 6] = [
     Partner {
         name: "acme-crm",
         display_name: "Acme CRM",
@@ -115,6 +115,15 @@ pub(super) const PARTNERS: [Partner; 5] = [
         plugin: "page-metrics",
         scope: Scope::All,
         contract: Some(Terms { purpose: "analytics.reporting.content_performance", onward_transfer: true }),
+    },
+    Partner {
+        name: "ident",
+        display_name: "Ident",
+        region: "US",
+        domain: "ident.example",
+        plugin: "identity-sync",
+        scope: Scope::All,
+        contract: Some(Terms { purpose: "essential.service.operations.support", onward_transfer: true }),
     },
 ];
 

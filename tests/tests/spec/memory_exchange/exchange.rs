@@ -103,6 +103,23 @@ async fn a_request_that_the_manifest_does_not_allow_has_a_row_and_does_not_leave
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_meets_what_the_brand_gave_only_where_the_brand_grants_that() {
+    let world = World::new().await;
+    world.behave("ask", &["combine /verdict", "combine /count", "combine json", "combine ask"]).await;
+    world.send(&chat("ada")).await;
+    assert_eq!(world.returned().await["value"], json!({ "verdict": "unavailable" }));
+    let rows = exchanges(&world, "ada").await;
+    assert_eq!((rows.len(), &rows[0]["outcome"]), (1, &json!("refused:combination")));
+    assert_eq!(rows[0]["endpoint"], "ask");
+    assert!(world.gateway.partner.received().is_empty(), "not even the question leaves");
+    // With nothing to read, nothing meets.
+    world.send(&nameless("bea")).await;
+    assert_eq!(world.returned().await["value"]["verdict"], "answered");
+    assert_eq!(exchanges(&world, "bea").await[0]["outcome"], "attempt");
+    assert_eq!(world.gateway.partner.received().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_call_asks_so_often_and_no_more() {
     let world = World::new().await;
     world.share("ask-too-often", &chat("ada")).await;
