@@ -4,6 +4,7 @@ mod aggregates;
 mod arrows;
 mod bad_input;
 mod choices;
+mod combined;
 mod demo;
 mod disclosures;
 mod forms;
