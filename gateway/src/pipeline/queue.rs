@@ -10,10 +10,10 @@ use tokio::sync::{Notify, mpsc};
 
 /// Items that wait in memory at most, each with its event, some 10 KB parsed. A burst beyond it stays in the
 /// store and is read when there is room.
-const WAITING: usize = 512;
+const WAITING: usize = 256;
 
 /// Items that are taken at least between two reads of the store, where any wait here.
-const BETWEEN_READS: usize = 128;
+const BETWEEN_READS: usize = 64;
 
 /// A queue of items with an identity, each under way at most once in this process.
 pub(super) struct Queue<K, T> {

@@ -45,7 +45,8 @@ async fn start() -> TestGateway {
 async fn verdict(gateway: &TestGateway, subject: &str) -> Value {
     let page = events::page_viewed(BRAND, subject);
     gateway.source(BRAND).await.decide(WHAT, &page).await.expect(200);
-    let rows = gateway.brand(BRAND).await.flows(&format!("consumer={subject}&plugin={WHAT}&stage=call")).await;
+    let rows =
+        gateway.brand(BRAND).await.flows(&format!("consumer={subject}&plugin={WHAT}&stage=call")).await;
     rows[0]["fields"][0].clone()
 }
 

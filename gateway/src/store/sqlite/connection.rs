@@ -22,15 +22,15 @@ const BUSY: Duration = Duration::from_secs(5);
 /// random place in an index costs a page of the log.
 const PAGE: u32 = 4096;
 /// Page cache of the connection that writes, in KiB.
-const WRITER_CACHE_KIB: u32 = 12 * 1024;
+const WRITER_CACHE_KIB: u32 = 4 * 1024;
 /// Page cache of each connection that reads, in KiB.
-const READER_CACHE_KIB: u32 = 2 * 1024;
+const READER_CACHE_KIB: u32 = 1024;
 /// Connections that read: more would only wait for each other on a small machine.
 const READERS: u32 = 4;
 /// The log's file is cut back to this many bytes when it starts again.
 const WAL_BYTES: u64 = 64 << 20;
-/// Six sizes of some twenty statements, and the rest.
-const STATEMENTS: usize = 300;
+/// Six sizes of the texts that groups are made of, and the rest; a text of many rows holds some hundred KB.
+const STATEMENTS: usize = 100;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
