@@ -101,19 +101,19 @@ impl Gateway {
         call.exposures = asked.consumer.unwritten(&asked.live.connection.partner.name);
         if known {
             let event = asked.event.uid;
-            return match self.commit(CallOutcome { record: call, deliveries: vec![], turn }).await? {
-                true => Ok(view),
-                false => self
-                    .recorded(&asked.consumer, &asked.event.event.conditions, &record.key, &asked.slot)
-                    .await?
-                    .ok_or_else(|| {
-                        tracing::error!(
-                            event = format_uid(&event),
-                            "a decision is recorded and cannot be read"
-                        );
-                        Refusal::Internal
-                    }),
-            };
+            let row = call.flows.first().cloned();
+            if self.commit(CallOutcome { record: call, deliveries: vec![], turn }).await? {
+                return Ok(view);
+            }
+            // The same event was asked about twice at once. This call ran all the same, so its row is written.
+            self.commit(CallOutcome::row(row)).await?;
+            let recorded = self
+                .recorded(&asked.consumer, &asked.event.event.conditions, &record.key, &asked.slot)
+                .await?;
+            return recorded.ok_or_else(|| {
+                tracing::error!(event = format_uid(&event), "a decision is recorded and cannot be read");
+                Refusal::Internal
+            });
         }
         let plugins = record.work.clone();
         let exposures = call.exposures.clone();
@@ -278,8 +278,15 @@ impl Gateway {
             .map_err(|_| Refusal::Internal)?;
         let view: DecisionView = serde_json::from_slice(&text).map_err(|_| Refusal::Internal)?;
         let labels = view.provenance.iter().flat_map(|provenance| provenance.labels.values());
-        let may =
-            view.plugin.as_deref().is_none_or(|plugin| self.may_return(consumer, plugin, conditions, labels));
+        // As it stands now: a brand may have marked the slot promotional since.
+        let promotional = self
+            .registry
+            .load()
+            .slot(&consumer.brand, slot)
+            .is_some_and(|live| live.connection.promotional.contains(slot));
+        let may = view.plugin.as_deref().is_none_or(|plugin| {
+            self.may_use(Flow::Return, consumer, plugin, promotional, conditions, labels)
+        });
         Ok(Some(if may { view } else { DecisionView::none("withheld") }))
     }
 

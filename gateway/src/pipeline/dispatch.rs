@@ -232,8 +232,13 @@ impl Gateway {
         outcome.turn = turn;
         let exposures = due.consumer.unwritten(&live.connection.partner.name);
         outcome.record.exposures.clone_from(&exposures);
-        self.commit(outcome).await?;
-        due.consumer.exposures_written(&exposures);
+        let row = outcome.record.flows.first().cloned();
+        if self.commit(outcome).await? {
+            due.consumer.exposures_written(&exposures);
+        } else {
+            // Somebody else did the work. This call ran all the same, so its row is written.
+            self.commit(CallOutcome::row(row)).await?;
+        }
         Ok(())
     }
 
@@ -561,6 +566,12 @@ impl Tally {
 }
 
 impl CallOutcome {
+    /// The row of a call of which nothing else is kept, because what it did was done already.
+    pub(super) fn row(flow: Option<FlowRecord>) -> Self {
+        let record = CallRecord { flows: flow.into_iter().collect(), ..CallRecord::default() };
+        Self { record, deliveries: vec![], turn: None }
+    }
+
     /// Only a row: nothing came of the call.
     fn only(work: i64, flow: FlowRecord) -> Self {
         Self {

@@ -11,7 +11,7 @@ use gateway_policy::{Conditions, Facts, Flow, Recipient};
 use serde_json::Value;
 
 use super::consumers::{Consumer, received_place};
-use super::dispatch::{Failed, seal};
+use super::dispatch::{CallOutcome, Failed, seal};
 use super::error::Refusal;
 use super::gateway::Gateway;
 use super::ledger::Row;
@@ -62,10 +62,6 @@ impl Gateway {
         let key = self.master.index_digest("message", &parts);
         if self.store.knows_message(&key).await? {
             return Ok(());
-        }
-        // For every message alike, whomever it is about: the partner sends it again.
-        if live.breaker.as_str(now_ms) == "open" {
-            return Err(Refusal::Unavailable);
         }
         let no_object = || Refusal::invalid("the body", "", "must be a JSON object in UTF-8");
         let body = std::str::from_utf8(body).map_err(|_| no_object())?;
@@ -167,9 +163,6 @@ impl Gateway {
                 return self.record_message(only(flow), message).await.map(drop);
             }
         };
-        if live.breaker.admit(now_ms).is_err() {
-            return Err(Refusal::Unavailable);
-        }
         flow.payload = Some(consumer.key.digest(message.body.as_bytes()));
         let started = Instant::now();
         let call = self.host.receive(&live.loaded, input, Budget::default()).await;
@@ -183,13 +176,13 @@ impl Gateway {
         };
         let checked = match checked {
             Ok(checked) => checked,
-            Err(Failed { code, broken }) => {
-                self.note_failure(live, now_ms, &code, broken);
+            Err(Failed { code, .. }) => {
+                // Not toward the breaker: whether it opened would tell the partner that its plugin ran, and so
+                // that this consumer did not opt out.
                 flow.outcome = code;
                 return self.record_message(CallRecord { log, ..only(flow) }, message).await.map(drop);
             }
         };
-        live.breaker.succeeded();
         self.keep(message, consumer, &row, flow, checked, log).await
     }
 
@@ -242,11 +235,15 @@ impl Gateway {
         }
         let exposures = consumer.unwritten(&message.live.connection.partner.name);
         outcome.record.exposures.clone_from(&exposures);
+        let row = outcome.record.flows.first().cloned();
         if self.commit(outcome).await? {
             consumer.exposures_written(&exposures);
             if let Some(kept) = kept {
                 consumer.set_received(plugin, kept);
             }
+        } else {
+            // The same message came twice at once. This call ran all the same, so its row is written.
+            self.commit(CallOutcome::row(row)).await?;
         }
         Ok(())
     }

@@ -144,7 +144,7 @@ impl Gateway {
                 .into_iter()
                 .filter(|(plugin, received)| {
                     let labels = received.labels.values();
-                    self.may_use(Flow::Receive, &known, plugin, &received.conditions, labels)
+                    self.may_use(Flow::Receive, &known, plugin, false, &received.conditions, labels)
                 })
                 .map(|(plugin, received)| {
                     let Received { value, labels, conditions } = (*received).clone();
@@ -260,21 +260,12 @@ impl Gateway {
 impl Gateway {
     /// Whether what a plugin returned may be used now (clause integrations.opt-out: what is stored from a
     /// partner stops being used). The switch does not matter: it was on when the fields were returned.
-    pub(super) fn may_return<'l>(
-        &self,
-        consumer: &Consumer,
-        plugin: &str,
-        conditions: &Conditions,
-        labels: impl Iterator<Item = &'l LabelSet>,
-    ) -> bool {
-        self.may_use(Flow::Return, consumer, plugin, conditions, labels)
-    }
-
-    fn may_use<'l>(
+    pub(super) fn may_use<'l>(
         &self,
         flow: Flow,
         consumer: &Consumer,
         plugin: &str,
+        promotional: bool,
         conditions: &Conditions,
         labels: impl Iterator<Item = &'l LabelSet>,
     ) -> bool {
@@ -286,7 +277,7 @@ impl Gateway {
         let choices = consumer.choices();
         let subject = Subject { conditions, choices: Some(&choices), engaged: consumer.engaged() };
         let integration =
-            Integration { plugin, purpose, partner, switched_on: true, promotional: false, by_sms: false };
+            Integration { plugin, purpose, partner, switched_on: true, promotional, by_sms: false };
         let facts = base_facts(subject, integration);
         let question = Question { flow, purpose, partner, to_brand: true };
         let now_ms = self.clock.now_ms();
@@ -301,7 +292,7 @@ impl Gateway {
             consumer.key.open(&return_place(&record.flow), &record.payload).map_err(|_| Refusal::Internal)?;
         let returned: Returned = serde_json::from_slice(&text).map_err(|_| Refusal::Internal)?;
         let labels = returned.fields.iter().map(|field| &field.labels);
-        if !self.may_return(consumer, &record.plugin, &returned.conditions, labels) {
+        if !self.may_use(Flow::Return, consumer, &record.plugin, false, &returned.conditions, labels) {
             return Ok(None);
         }
         Ok(Some(ReturnView {
