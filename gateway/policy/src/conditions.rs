@@ -124,7 +124,8 @@ impl Conditions {
                 self.cookies.push(*class);
             }
         }
-        if other.region.consumer_in_area() {
+        // Of regions inside the area the first stays, so that joining the same again changes nothing.
+        if !self.region.consumer_in_area() {
             self.region = other.region;
         }
         self.in_conversation |= other.in_conversation;
