@@ -110,6 +110,10 @@ pub struct Conditions {
     /// Purposes collected for; empty: whatever the brand directs (clause principles.purpose).
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub collected_for: BTreeSet<Purpose>,
+    /// Plugins by which it came: what they returned is in it, so an opt-out of one of them reaches it (clause
+    /// integrations.opt-out).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub through: BTreeSet<String>,
 }
 
 impl Conditions {
@@ -131,6 +135,7 @@ impl Conditions {
         } else if !other.collected_for.is_empty() {
             self.collected_for.retain(|purpose| other.collected_for.contains(purpose));
         }
+        self.through.extend(other.through.iter().cloned());
     }
 }
 
@@ -159,5 +164,11 @@ mod tests {
         let eu = Conditions { region: Region::Eu, dnt: true, in_conversation: true, ..Conditions::default() };
         us.join(&eu);
         assert_eq!(us, eu);
+
+        let through = |plugin: &str| Conditions { through: [plugin.to_owned()].into(), ..eu.clone() };
+        us.join(&through("a"));
+        us.join(&through("b"));
+        us.join(&eu);
+        assert_eq!(us.through, ["a".to_owned(), "b".to_owned()].into());
     }
 }

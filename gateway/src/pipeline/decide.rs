@@ -97,12 +97,12 @@ impl Gateway {
         known: bool,
     ) -> Result<DecisionView, Refusal> {
         let (outcome, view) = self.judge_decision(&asked).await?;
-        let CallOutcome { record: mut call, turn, .. } = outcome;
+        let CallOutcome { record: mut call, turn, returned, .. } = outcome;
         call.exposures = asked.consumer.unwritten(&asked.live.connection.partner.name);
         if known {
             let event = asked.event.uid;
             let row = call.flows.first().cloned();
-            if self.commit(CallOutcome { record: call, deliveries: vec![], turn }).await? {
+            if self.commit(CallOutcome { record: call, deliveries: vec![], turn, returned }).await? {
                 return Ok(view);
             }
             // The same event was asked about twice at once. This call ran all the same, so its row is written.
@@ -125,13 +125,16 @@ impl Gateway {
                 if let Some(turn) = turn {
                     turn.committed();
                 }
+                if let Some(returned) = returned {
+                    returned.committed();
+                }
                 self.stored(&asked.consumer, Arc::clone(&asked.event), plugins, work);
                 Ok(view)
             }
             // The same event came in twice at once. This call ran all the same, so its row is written.
             raced => {
                 let record = CallRecord { decision: None, returns: vec![], memory: None, ..call };
-                self.commit(CallOutcome { record, deliveries: vec![], turn: None }).await?;
+                self.commit(CallOutcome { record, deliveries: vec![], turn: None, returned: None }).await?;
                 match raced {
                     Acceptance::Conflict => Err(conflict()),
                     _ => Ok(self
@@ -170,6 +173,7 @@ impl Gateway {
             engaged: consumer.engaged() || event.event.engages,
         };
         let Some(declared) = live.connection.release.hooks.get(*hook) else { return Err(Refusal::Internal) };
+        self.look_up_returned(consumer, declared).await?;
         let recalled = self.recalled(live, *hook, turn.as_ref(), subject, moment);
         let toward = self.toward(live, *hook, declared, consumer, event, recalled.as_ref(), subject, moment);
         let mut flow =
@@ -260,7 +264,7 @@ impl Gateway {
         let view = DecisionView::none(flow.outcome.clone());
         let decision = Some(decision_record(asked, &view)?);
         let record = CallRecord { flows: vec![flow], decision, log, ..CallRecord::default() };
-        Ok((CallOutcome { record, deliveries: vec![], turn: None }, view))
+        Ok((CallOutcome { record, deliveries: vec![], turn: None, returned: None }, view))
     }
 
     /// The recorded answer for an event and a slot.

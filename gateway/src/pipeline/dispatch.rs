@@ -15,9 +15,10 @@ use super::exposure::expose_request;
 use super::gateway::Gateway;
 use super::ledger::Row;
 use super::memories::Turn;
+use super::onward::Fresh;
 use super::registry::LiveConnection;
 use crate::boundary::{
-    Checked, Crossing, EventView, Exposed, Moment, Received, Subject, Violation, from_share, let_ask,
+    Checked, Crossing, EventView, Exposed, Moment, Onward, Received, Subject, Violation, from_share, let_ask,
 };
 use crate::plugin_host::{Budget, Call, CallError};
 use crate::store::crypto::{format_digest, format_uid};
@@ -84,6 +85,8 @@ pub(super) struct CallOutcome {
     pub(super) deliveries: Vec<DueDelivery>,
     /// The call's turn with the plugin's memory, which lasts until the commit.
     pub(super) turn: Option<Turn>,
+    /// What other plugins get once it is committed.
+    pub(super) returned: Option<Fresh>,
 }
 
 impl Gateway {
@@ -186,6 +189,7 @@ impl Gateway {
             engaged: due.consumer.engaged(),
         };
         let Some(hook_data) = live.connection.release.hooks.get(hook) else { return Err(Refusal::Internal) };
+        self.look_up_returned(&due.consumer, hook_data).await?;
         let recalled = self.recalled(live, hook, turn.as_ref(), subject, moment);
         let toward =
             self.toward(live, hook, hook_data, &due.consumer, &due.event, recalled.as_ref(), subject, moment);
@@ -300,12 +304,14 @@ impl Gateway {
     ) -> Result<CallOutcome, Refusal> {
         let facts = Facts::from_bits(flow.facts);
         let mut record = CallRecord { flows: vec![flow], ..CallRecord::default() };
+        let mut fresh = None;
         if !checked.verdicts.is_empty() {
             let outcome = if checked.returned.is_some() { "returned" } else { "withheld" };
             let mut back =
                 row.record(Stage::Return, Flow::Return, Recipient::Brand, checked.verdicts, facts, outcome);
             if let Some(returned) = checked.returned {
-                let text = serde_json::to_vec(&returned.release()).map_err(|_| Refusal::Internal)?;
+                let returned = returned.release();
+                let text = serde_json::to_vec(&returned).map_err(|_| Refusal::Internal)?;
                 back.payload = Some(consumer.key.digest(&text));
                 record.returns.push(NewReturn {
                     flow: back.id,
@@ -316,6 +322,8 @@ impl Gateway {
                     payload: seal(consumer, &return_place(&back.id), &text)?,
                     at_ms: row.at_ms,
                 });
+                let plugin = row.plugin.to_owned();
+                fresh = Some(Fresh { consumer: Arc::clone(consumer), plugin, returned });
             }
             record.flows.push(back);
         }
@@ -345,7 +353,7 @@ impl Gateway {
                 planned: Arc::new(planned),
             });
         }
-        Ok(CallOutcome { record, deliveries, turn: None })
+        Ok(CallOutcome { record, deliveries, turn: None, returned: fresh })
     }
 
     /// The id of a request: that of its event with the random part replaced by a keyed digest of (event,
@@ -363,7 +371,7 @@ impl Gateway {
 
     /// Commits a call; then, and only then, its deliveries go on.
     pub(super) async fn commit(self: &Arc<Self>, outcome: CallOutcome) -> Result<bool, Refusal> {
-        let CallOutcome { record, deliveries, turn } = outcome;
+        let CallOutcome { record, deliveries, turn, returned } = outcome;
         let tally = Tally::of(&record.flows);
         if !self.store.record_call(record).await? {
             return Ok(false);
@@ -371,6 +379,9 @@ impl Gateway {
         self.tally(&tally);
         if let Some(turn) = turn {
             turn.committed();
+        }
+        if let Some(returned) = returned {
+            returned.committed();
         }
         for delivery in deliveries {
             self.deliveries.push(delivery.id, delivery);
@@ -523,6 +534,7 @@ impl Identity {
         &'a self,
         stored: &'a StoredEvent,
         received: Option<&'a Received>,
+        onward: &'a [Onward<'a>],
         exposed: &'a Exposed,
     ) -> EventView<'a> {
         EventView {
@@ -533,6 +545,7 @@ impl Identity {
             accepted_ms: stored.accepted_ms,
             data: &stored.data,
             received,
+            onward,
             exposed,
             memory: None,
         }
@@ -569,7 +582,7 @@ impl CallOutcome {
     /// The row of a call of which nothing else is kept, because what it did was done already.
     pub(super) fn row(flow: Option<FlowRecord>) -> Self {
         let record = CallRecord { flows: flow.into_iter().collect(), ..CallRecord::default() };
-        Self { record, deliveries: vec![], turn: None }
+        Self { record, deliveries: vec![], turn: None, returned: None }
     }
 
     /// Only a row: nothing came of the call.
@@ -578,6 +591,7 @@ impl CallOutcome {
             record: CallRecord { work: Some(work), flows: vec![flow], ..CallRecord::default() },
             deliveries: vec![],
             turn: None,
+            returned: None,
         }
     }
 }

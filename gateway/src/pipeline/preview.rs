@@ -217,7 +217,10 @@ impl Gateway {
                     continue;
                 }
                 let (received, exposed) = (consumer.received(&connection.plugin), Exposed::default());
-                let view = identity.view(&stored, received.as_deref(), &exposed);
+                self.look_up_returned(&consumer, hook).await?;
+                let given = self.given(&consumer, hook);
+                let onward = given.view();
+                let view = identity.view(&stored, received.as_deref(), &onward, &exposed);
                 let toward = toward_plugin(&self.book, connection, index, hook, &view, subject, moment);
                 counts.calls += usize::from(toward.input.is_ok());
                 for verdict in &toward.verdicts {
