@@ -1,9 +1,7 @@
 //! What may meet (clause integrations.combine): labels of different origins in one instance, one request or one
 //! returned value, and labels that the policy keeps apart whatever their origin, also over several calls.
 
-use gateway_policy::{
-    Fact, Facts, Flow, Label, Origin, Partner, Purpose, Reason, Recipient, Verdict,
-};
+use gateway_policy::{Fact, Facts, Flow, Label, Origin, Partner, Purpose, Reason, Recipient, Verdict};
 
 use super::book::{Moment, PolicyBook};
 use super::connection::Connection;
@@ -164,6 +162,7 @@ impl std::fmt::Display for Path {
 struct Reaching<'a> {
     way: String,
     hook: (&'a str, usize),
+    field: usize,
     label: Label,
 }
 
@@ -199,6 +198,10 @@ pub fn refused_meetings(
     let pairs = pairs_of(book, connection, facts, moment);
     for (index, a) in own.iter().enumerate() {
         for b in own.iter().skip(index + 1) {
+            // The labels of one value have met already, where it was made.
+            if a.hook == b.hook && a.field == b.field {
+                continue;
+            }
             // In different calls what came from the partner meets nothing: the partner knows it.
             if a.hook == b.hook || !(is_of(&a.label, partner) || is_of(&b.label, partner)) {
                 judge(&pairs, a, b);
@@ -235,6 +238,7 @@ fn reaching<'a>(brand: Brand<'a>, connection: &'a Connection) -> Vec<Reaching<'a
             found.extend(ways.map(|Way { label, text }| Reaching {
                 way: text,
                 hook: (&connection.plugin, index),
+                field: at,
                 label,
             }));
         }

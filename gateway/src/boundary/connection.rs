@@ -216,10 +216,8 @@ impl Hook {
         let presence = Presence::new(
             fields.iter().enumerate().filter_map(|(index, field)| Some((index, field.path.as_ref()?))),
         );
-        let returned_by: BTreeSet<&str> = receives
-            .iter()
-            .filter_map(|declared| Some(manifest::returned_by(&declared.field)?.0))
-            .collect();
+        let returned_by: BTreeSet<&str> =
+            receives.iter().filter_map(|declared| Some(manifest::returned_by(&declared.field)?.0)).collect();
         let reads_returned_by = returned_by.into_iter().map(Arc::from).collect();
         Ok(Self {
             trigger,

@@ -39,7 +39,12 @@ impl<'a> Sources<'a> {
             return Ok(Declared { source: Source::FirstParty, path: None, labels, of: None });
         }
         if let Some(label) = self.received(declared) {
-            return Ok(Declared { source: Source::Received, path: path()?, labels: [label?].into(), of: None });
+            return Ok(Declared {
+                source: Source::Received,
+                path: path()?,
+                labels: [label?].into(),
+                of: None,
+            });
         }
         if manifest::returned_by(declared).is_some() {
             // Which label it has, the plugin that returns it says; and which others, the call that made it.

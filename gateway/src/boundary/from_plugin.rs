@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gateway_policy::{Access, Conditions, FieldVerdict, Flow, Label, LabelSet, Origin, Purpose, Reason, Verdict};
+use gateway_policy::{
+    Access, Conditions, FieldVerdict, Flow, Label, LabelSet, Origin, Purpose, Reason, Verdict,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -252,12 +252,7 @@ impl<'a> Brand<'a> {
     }
 
     /// The labels that a field under [`manifest::RETURNED`] may have toward a partner.
-    fn of_returned(
-        &self,
-        field: &'a str,
-        toward: &str,
-        seen: &mut BTreeSet<(&'a str, &'a str)>,
-    ) -> Vec<Way> {
+    fn of_returned(&self, field: &'a str, toward: &str, seen: &mut BTreeSet<(&'a str, &'a str)>) -> Vec<Way> {
         let Some((plugin, leaf)) = manifest::returned_by(field) else { return Vec::new() };
         let Some(from) = self.connection(plugin) else { return Vec::new() };
         if !seen.insert((plugin, leaf)) {
@@ -308,6 +303,14 @@ pub fn labels_of_returned(
     ways.into_iter().map(|way| way.label).collect()
 }
 
+/// The category that a plugin of the brand gives a field that it returns to others; none: it is no such field, or
+/// there is none that returns it.
+pub fn returned_category(connections: &[&Connection], field: &str) -> Option<Category> {
+    let (plugin, leaf) = manifest::returned_by(field)?;
+    let from = connections.iter().find(|known| *known.plugin == *plugin)?;
+    from.labels_of_leaf(leaf).next().map(|(_, label)| label.category)
+}
+
 impl Connection {
     /// Notes which labels may come with what other plugins return to it. It is asked of what it keeps: a memory, a
     /// request that waits.
@@ -334,7 +337,11 @@ impl Connection {
     fn returned_inputs(&self) -> Vec<Arc<str>> {
         let hooks = self.release.hooks.iter().enumerate();
         let granted = hooks.flat_map(|(index, hook)| {
-            hook.fields.iter().enumerate().filter(move |(at, _)| self.grants(index, *at)).map(|(_, field)| field)
+            hook.fields
+                .iter()
+                .enumerate()
+                .filter(move |(at, _)| self.grants(index, *at))
+                .map(|(_, field)| field)
         });
         granted.filter_map(|field| Some(manifest::returned_by(&field.name)?.0.into())).collect()
     }

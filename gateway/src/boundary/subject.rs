@@ -42,7 +42,10 @@ pub fn base_facts(subject: Subject<'_>, integration: Integration<'_>) -> Facts {
     let other_purpose = !conditions.collected_for.is_empty()
         && !conditions.collected_for.iter().any(|collected| integration.purpose.is_under(*collected));
     [
-        (Fact::OptOutIntegration, refused(integration.plugin) || conditions.through.iter().any(|via| refused(via))),
+        (
+            Fact::OptOutIntegration,
+            refused(integration.plugin) || conditions.through.iter().any(|via| refused(via)),
+        ),
         (Fact::OptOutAll, opt_out.all_integrations),
         (Fact::OptOutMarketing, opt_out.marketing),
         (Fact::OptOutSms, opt_out.sms),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gateway_policy::{Conditions, Flow};
+use serde::{Deserialize, Serialize};
 
 use super::accept::StoredEvent;
 use super::consumers::Consumer;
@@ -27,6 +28,13 @@ struct Asked {
     consumer: Arc<Consumer>,
     event: Arc<StoredEvent>,
     deadline: Instant,
+}
+
+/// An answer as it is kept, with what held when the data was collected that it derives from.
+#[derive(Serialize, Deserialize)]
+struct Recorded {
+    view: DecisionView,
+    conditions: Conditions,
 }
 
 /// The place of a recorded answer: associated data of its encryption.
@@ -251,7 +259,7 @@ impl Gateway {
         outcome.record.log = log;
         outcome.record.memory = memory;
         outcome.turn = turn;
-        outcome.record.decision = Some(decision_record(asked, &view)?);
+        outcome.record.decision = Some(decision_record(asked, &view, crossing.conditions())?);
         Ok((outcome, view))
     }
 
@@ -262,7 +270,7 @@ impl Gateway {
         log: Option<crate::store::NewLog>,
     ) -> Result<(CallOutcome, DecisionView), Refusal> {
         let view = DecisionView::none(flow.outcome.clone());
-        let decision = Some(decision_record(asked, &view)?);
+        let decision = Some(decision_record(asked, &view, &asked.event.event.conditions)?);
         let record = CallRecord { flows: vec![flow], decision, log, ..CallRecord::default() };
         Ok((CallOutcome { record, deliveries: vec![], turn: None, returned: None }, view))
     }
@@ -280,7 +288,9 @@ impl Gateway {
             .key
             .open(&decision_place(&record.event), &record.payload)
             .map_err(|_| Refusal::Internal)?;
-        let view: DecisionView = serde_json::from_slice(&text).map_err(|_| Refusal::Internal)?;
+        let Recorded { view, conditions: mut held } =
+            serde_json::from_slice(&text).map_err(|_| Refusal::Internal)?;
+        held.join(conditions);
         let labels = view.provenance.iter().flat_map(|provenance| provenance.labels.values());
         // As it stands now: a brand may have marked the slot promotional since.
         let promotional = self
@@ -288,9 +298,10 @@ impl Gateway {
             .load()
             .slot(&consumer.brand, slot)
             .is_some_and(|live| live.connection.promotional.contains(slot));
-        let may = view.plugin.as_deref().is_none_or(|plugin| {
-            self.may_use(Flow::Return, consumer, plugin, promotional, conditions, labels)
-        });
+        let may = view
+            .plugin
+            .as_deref()
+            .is_none_or(|plugin| self.may_use(Flow::Return, consumer, plugin, promotional, &held, labels));
         Ok(Some(if may { view } else { DecisionView::none("withheld") }))
     }
 
@@ -312,8 +323,13 @@ impl Gateway {
     }
 }
 
-fn decision_record(asked: &Asked, view: &DecisionView) -> Result<DecisionRecord, Refusal> {
-    let text = serde_json::to_vec(view).map_err(|_| Refusal::Internal)?;
+fn decision_record(
+    asked: &Asked,
+    view: &DecisionView,
+    conditions: &Conditions,
+) -> Result<DecisionRecord, Refusal> {
+    let recorded = Recorded { view: view.clone(), conditions: conditions.clone() };
+    let text = serde_json::to_vec(&recorded).map_err(|_| Refusal::Internal)?;
     Ok(DecisionRecord {
         event_key: asked.event.key,
         slot: asked.slot.clone(),

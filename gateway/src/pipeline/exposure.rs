@@ -31,7 +31,10 @@ impl Gateway {
         let onward = given.view();
         loop {
             let exposed = consumer.exposed(partner);
-            let view = EventView { memory: recalled, ..identity.view(event, received.as_deref(), &onward, &exposed) };
+            let view = EventView {
+                memory: recalled,
+                ..identity.view(event, received.as_deref(), &onward, &exposed)
+            };
             let toward = toward_plugin(&self.book, connection, hook_index, hook, &view, subject, moment);
             if toward.input.is_err() {
                 return toward;

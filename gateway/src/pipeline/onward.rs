@@ -138,7 +138,8 @@ mod tests {
         let newer = updated(stands, received(json!({ "b": 2 }), "/b", false));
         assert_eq!(newer.value, json!({ "a": 1, "b": 2 }));
         assert!(newer.conditions.dnt);
-        let replaced = updated(received(json!({ "a": 1 }), "/a", true), received(json!({ "a": 3 }), "/a", false));
+        let replaced =
+            updated(received(json!({ "a": 1 }), "/a", true), received(json!({ "a": 3 }), "/a", false));
         assert_eq!((&replaced.value, replaced.conditions.dnt), (&json!({ "a": 3 }), false));
     }
 

@@ -98,6 +98,8 @@ pub const BEHAVIOURS: &[(&str, Expected)] = {
 /// Behaviours that use what outlives a call, or wait for the partner: what comes of each depends on the calls
 /// before it, and on the partner.
 pub const LASTING: &[&str] = &[
+    // returns
+    "pass-on",
     // memory
     "remember",
     "remember-by-name",
@@ -124,9 +126,13 @@ pub const LASTING: &[&str] = &[
 /// The plugin.
 pub struct Hostile;
 
-/// What there is to leak: the first readable value of the event.
+/// What there is to leak: what another plugin said, or else the first readable value of the event.
 fn secret(event: &Event) -> String {
     let fields: Value = plugin_sdk::serde_json::from_str(&event.fields).unwrap_or_default();
+    let others = fields.get("returned").and_then(Value::as_object).into_iter().flatten();
+    if let Some(said) = others.filter_map(|(_, returned)| returned.get("verdict")?.as_str()).next() {
+        return said.to_owned();
+    }
     let known = ["/contact/name/first", "/transcript/0/text", "/url"];
     known.iter().find_map(|path| fields.pointer(path)?.as_str().map(Into::into)).unwrap_or_default()
 }
