@@ -1,9 +1,7 @@
 //! What may meet (clause integrations.combine): labels of different origins in one instance, one request or one
-//! returned value, and labels that the policy keeps apart whatever their origin, also over several calls.
+//! returned value, and labels that the policy keeps apart whatever their origin.
 
-use gateway_policy::{
-    Access, Fact, Facts, Flow, Label, Origin, Partner, Purpose, Reason, Recipient, Verdict,
-};
+use gateway_policy::{Fact, Facts, Flow, Label, Origin, Partner, Purpose, Reason, Recipient, Verdict};
 
 use super::book::{Moment, PolicyBook, Question};
 use super::connection::{Connection, grant_key};
@@ -50,6 +48,7 @@ pub(super) enum Meeting<'a> {
 }
 
 /// Decides about pairs of labels for one call.
+#[derive(Clone, Copy)]
 pub(super) struct Pairs<'a> {
     pub(super) book: &'a PolicyBook,
     pub(super) partner: &'a Partner,
@@ -233,8 +232,8 @@ fn reaching<'a>(
             to_brand: false,
         };
         for (at, field) in hook.fields.iter().enumerate() {
-            // A sealed field meets nothing until it is placed, and then the call decides.
-            if !connection.grants(index, at) || field.access != Access::Read {
+            // A sealed field meets what else is in the request where it is placed, and that it can be.
+            if !connection.grants(index, at) {
                 continue;
             }
             for label in connection.labels(index, at) {
