@@ -1,5 +1,5 @@
 //! What may meet (clause integrations.combine): labels of different origins in one instance, one request or one
-//! returned value, and labels that the policy keeps apart whatever their origin, also over several calls.
+//! returned value, and labels that the policy keeps apart whatever their origin.
 
 use gateway_policy::{Fact, Facts, Flow, Label, Origin, Partner, Purpose, Reason, Recipient, Verdict};
 
@@ -49,6 +49,7 @@ pub(super) enum Meeting<'a> {
 }
 
 /// Decides about pairs of labels for one call.
+#[derive(Clone, Copy)]
 pub(super) struct Pairs<'a> {
     pub(super) book: &'a PolicyBook,
     pub(super) partner: &'a Partner,

@@ -270,6 +270,14 @@ impl Hook {
         }
     }
 
+    /// The slot for which it decides.
+    pub(super) fn slot(&self) -> Option<&Arc<str>> {
+        match &self.trigger {
+            Trigger::Slot { slot, .. } => Some(slot),
+            Trigger::Event(_) | Trigger::Message => None,
+        }
+    }
+
     /// Whether a field of it comes from what the plugin received.
     pub(super) fn reads_received(&self) -> bool {
         self.flow != Flow::Receive && self.fields.iter().any(|field| field.source == Source::Received)
@@ -468,7 +476,7 @@ impl Connection {
 
     /// Whether the brand marks the hook's slot promotional.
     pub fn is_promotional(&self, hook: &Hook) -> bool {
-        matches!(&hook.trigger, Trigger::Slot { slot, .. } if self.promotional.contains(&**slot))
+        hook.slot().is_some_and(|slot| self.promotional.contains(&**slot))
     }
 
     /// What a decision about a call of `hook` knows of the integration; whoever holds a connection holds one

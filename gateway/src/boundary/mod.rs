@@ -1,6 +1,7 @@
 //! The boundary: the only maker of `Permitted<T>`. It knows the policy, the manifest and the
 //! catalogue; it may not know wasmtime, sqlx, reqwest or axum.
 
+mod across;
 mod aggregate;
 mod book;
 mod combine;

@@ -16,7 +16,6 @@ use serde_json::{Map, Value};
 use super::book::{Moment, PolicyBook, Question};
 use super::connection::{Connection, Hook, Release, Source, grant_key};
 use super::from_plugin::Returned;
-use super::prepared::stricter;
 use super::received::Received;
 use super::subject::{Integration, Subject, base_facts};
 use crate::manifest;
@@ -176,16 +175,12 @@ impl Reader<'_> {
         let (purpose, partner) = (from.release.purpose, &*from.partner);
         let kept = Question { flow: Flow::Return, purpose, partner, to_brand: true };
         let facts_of_brand = base_facts(subject, from.integration_of_leaf(leaf));
-        let mut recipient = Recipient::ServiceProvider;
-        let mut found: Option<Verdict> = None;
-        for label in labels.iter() {
-            let (to, verdict) = self.book.decide(&onward, label, facts, self.moment);
-            let brands = self.book.decide(&kept, label, facts_of_brand, self.moment).1;
-            recipient = stricter(recipient, to);
-            let verdict = verdict.strictest(brands);
-            found = Some(found.map_or(verdict, |found| found.strictest(verdict)));
+        let onward = self.book.decide_all(&onward, labels.iter(), facts, self.moment);
+        let kept = self.book.decide_all(&kept, labels.iter(), facts_of_brand, self.moment);
+        match (onward, kept) {
+            (Some((recipient, onward)), Some((_, kept))) => (recipient, onward.strictest(kept)),
+            _ => (Recipient::ThirdParty, Verdict::withhold(Reason::Undeclared)),
         }
-        (recipient, found.unwrap_or(Verdict::withhold(Reason::Undeclared)))
     }
 }
 
@@ -210,7 +205,8 @@ impl<'a> Brand<'a> {
         self.connections.iter().copied().find(|connection| *connection.plugin == *plugin)
     }
 
-    /// What reaches a plugin's partner by a field that the brand grants it to read.
+    /// What reaches a plugin's partner by a field that the brand grants it. A sealed one meets what else is in the
+    /// request where it is placed, and that it can be.
     pub(super) fn inputs(&self, connection: &'a Connection, hook_index: usize, at: usize) -> Vec<Way> {
         self.inputs_seen(connection, hook_index, at, &mut BTreeSet::new())
     }
@@ -224,8 +220,7 @@ impl<'a> Brand<'a> {
     ) -> Vec<Way> {
         let Some(hook) = connection.release.hooks.get(hook_index) else { return Vec::new() };
         let Some(field) = hook.fields.get(at) else { return Vec::new() };
-        // A sealed field meets nothing until it is placed, and then the call decides.
-        if !connection.grants(hook_index, at) || field.access != Access::Read {
+        if !connection.grants(hook_index, at) {
             return Vec::new();
         }
         let question = Question {
@@ -258,13 +253,17 @@ impl<'a> Brand<'a> {
         if !seen.insert((plugin, leaf)) {
             return Vec::new();
         }
+        let asks = from.release.manifest.endpoint.iter().any(|endpoint| endpoint.reply.is_some());
         let (mut ways, mut own) = (Vec::new(), Vec::new());
         for (index, hook) in from.release.hooks.iter().enumerate() {
             let label = from.labels_of_leaf(leaf).find(|(of, _)| std::ptr::eq(*of, hook));
             let Some((_, label)) = label else { continue };
             own.push((label, format!("{plugin} `{}` {leaf}", grant_key(&hook.trigger))));
-            for at in 0..hook.fields.len() {
-                ways.extend(self.inputs_seen(from, index, at, seen));
+            for (at, field) in hook.fields.iter().enumerate() {
+                // What is placed in a question comes back with the answer.
+                if field.access == Access::Read || asks {
+                    ways.extend(self.inputs_seen(from, index, at, seen));
+                }
             }
         }
         if *from.partner.name == *toward {

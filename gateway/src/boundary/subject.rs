@@ -39,8 +39,7 @@ pub fn base_facts(subject: Subject<'_>, integration: Integration<'_>) -> Facts {
     let permitted =
         |scope: &dyn Fn(&PermissionScope) -> bool| choices.permissions.iter().any(|p| scope(&p.scope));
     let cookie = |class| conditions.cookies.contains(&class);
-    let other_purpose = !conditions.collected_for.is_empty()
-        && !conditions.collected_for.iter().any(|collected| integration.purpose.is_under(*collected));
+    let other_purpose = !conditions.is_for(integration.purpose);
     [
         (
             Fact::OptOutIntegration,

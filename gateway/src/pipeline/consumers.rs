@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
-use gateway_policy::{Choices, Conditions, Label};
+use gateway_policy::{Choices, Conditions, Label, Purpose};
 use moka::sync::Cache;
 
 use super::error::Refusal;
@@ -76,16 +76,17 @@ impl Consumer {
         self.exposures(|exposures| exposures.of(partner))
     }
 
-    /// Takes in that a partner is about to receive these labels. Not so where it received something since `seen`:
-    /// then the decision was made on too little.
+    /// Takes in that a partner is about to receive these labels for a purpose. Not so where it received something
+    /// since `seen`: then the decision was made on too little.
     pub fn expose<'l>(
         &self,
         partner: &str,
+        purpose: Purpose,
         seen: &Arc<Exposed>,
-        labels: impl Iterator<Item = &'l Label>,
+        labels: impl Iterator<Item = &'l Label> + Clone,
         conditions: &Conditions,
     ) -> bool {
-        self.exposures(|exposures| exposures.add(self.id, partner, seen, labels, conditions))
+        self.exposures(|exposures| exposures.add(self.id, partner, purpose, seen, labels, conditions))
     }
 
     /// What a partner received that no committed row says yet: to be committed with the next one.

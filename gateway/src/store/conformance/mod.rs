@@ -279,12 +279,16 @@ async fn work_is_due_oldest_first_and_goes_when_it_is_recorded(store: &dyn Store
 async fn work_put_off_is_due_later(store: &dyn Store) {
     let consumer = consumer(store, "north", 1).await;
     let (event, work) = accepted(store, &consumer, 1).await;
-    store.defer_work(work, 1, NOW + 5_000, vec![flow(&consumer, &event.uid, NOW)]).await.unwrap();
+    let later = |attempt, due_ms| {
+        let flows = vec![flow(&consumer, &event.uid, NOW)];
+        Deferral { work, attempt, due_ms, flows, exposures: vec![] }
+    };
+    store.defer_work(later(1, NOW + 5_000)).await.unwrap();
     assert!(store.due_work(NOW + 4_999, 9).await.unwrap().is_empty());
     assert_eq!(store.due_work(NOW + 5_000, 9).await.unwrap()[0].attempt, 1);
     assert_eq!(flow_ids(store, FlowQuery::default()).await.len(), 1);
     store.record_call(call(&consumer, &event.uid, Some(work))).await.unwrap();
-    let after = store.defer_work(work, 2, NOW, vec![flow(&consumer, &event.uid, NOW)]).await;
+    let after = store.defer_work(later(2, NOW)).await;
     assert!(matches!(after, Err(StoreError::Contradiction(_))), "the work is done");
     assert_eq!(flow_ids(store, FlowQuery::default()).await.len(), 2);
 }
@@ -457,7 +461,7 @@ async fn a_flow_is_recorded_by_itself_and_its_result_once(store: &dyn Store) {
         |status| FlowResult { at_ms: NOW, outcome: "answered".into(), status: Some(status), code: None };
     let early = store.record_flow_result(&row.id, result(200)).await;
     assert!(matches!(early, Err(StoreError::Contradiction(_))), "{early:?}");
-    store.record_flow(row.clone()).await.unwrap();
+    store.record_flow(row.clone(), vec![]).await.unwrap();
     assert_eq!(store.flow(&row.id).await.unwrap().unwrap().result, None);
     store.record_flow_result(&row.id, result(200)).await.unwrap();
     assert!(store.record_flow_result(&row.id, result(500)).await.is_err());
