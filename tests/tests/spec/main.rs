@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod arrows;
+mod attacks;
 mod bad_input;
 mod choices;
 mod combined;
