@@ -112,6 +112,10 @@ pub struct Conditions {
     /// that exclude each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collected_for: Option<BTreeSet<Purpose>>,
+    /// Plugins by which it came: what they returned is in it, so an opt-out of one of them reaches it (clause
+    /// integrations.opt-out).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub through: BTreeSet<String>,
 }
 
 impl Conditions {
@@ -133,6 +137,7 @@ impl Conditions {
             (Some(own), Some(others)) => Some(in_both(&own, others)),
             (own, others) => own.or_else(|| others.clone()),
         };
+        self.through.extend(other.through.iter().cloned());
     }
 
     /// Whether what was collected may be used for a purpose, as far as that depends on what it was collected for.
@@ -179,6 +184,12 @@ mod tests {
         let eu = Conditions { region: Region::Eu, dnt: true, in_conversation: true, ..Conditions::default() };
         us.join(&eu);
         assert_eq!(us, eu);
+
+        let through = |plugin: &str| Conditions { through: [plugin.to_owned()].into(), ..eu.clone() };
+        us.join(&through("a"));
+        us.join(&through("b"));
+        us.join(&eu);
+        assert_eq!(us.through, ["a".to_owned(), "b".to_owned()].into());
     }
 
     #[test]

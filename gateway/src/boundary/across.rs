@@ -26,6 +26,8 @@ impl<'a> Across<'a> {
         let Some(earlier) = &exposed.conditions else { return Self { asked: Vec::new() } };
         let mut conditions = subject.conditions.clone();
         conditions.join(earlier);
+        // That the consumer refused a plugin by which some of it came is no word about what comes now.
+        conditions.through.clone_from(&subject.conditions.through);
         let subject = Subject { conditions: &conditions, ..subject };
         let asked = |purpose: Purpose| Pairs {
             purpose,

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gateway_policy::{Access, Conditions, FieldVerdict, Flow, Label, LabelSet, Purpose, Reason, Verdict};
+use gateway_policy::{
+    Access, Conditions, FieldVerdict, Flow, Label, LabelSet, Origin, Purpose, Reason, Verdict,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -184,6 +186,9 @@ pub struct Returned {
     pub fields: Vec<ReturnedField>,
     /// What held when the data it derives from was collected.
     pub conditions: Conditions,
+    /// A service provider's plugin made it of first-party data alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_behalf: bool,
 }
 
 /// An outcome that passed.
@@ -507,6 +512,12 @@ fn check_returns(
     }
     let value =
         if fields.len() == verdicts.len() { value } else { crate::catalogue::project(&paths, &value) };
-    let returned = Returned { value, fields, conditions: crossing.conditions.clone() };
+    // Also what a plugin knew that read nothing.
+    let made_of = if read.is_empty() { labels_of_call(hook, crossing) } else { read };
+    let made_of = || made_of.iter().flat_map(|carried| carried.labels.iter());
+    let on_behalf = made_of().all(|label| !matches!(label.origin, Origin::Partner(_)))
+        && connection.serves(fields.iter().flat_map(|field| field.labels.iter()), moment.now_ms)
+        && connection.serves(made_of(), moment.now_ms);
+    let returned = Returned { value, fields, conditions: crossing.conditions.clone(), on_behalf };
     Ok((Some(Permitted::grant(returned)), verdicts))
 }

@@ -6,9 +6,11 @@ mod aggregate;
 mod book;
 mod combine;
 mod connection;
+mod declared;
 mod exchange;
 mod from_plugin;
 mod memory;
+mod onward;
 mod permitted;
 pub mod placing;
 mod prepared;
@@ -33,6 +35,7 @@ pub use from_plugin::{
     Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share,
 };
 pub use memory::{Memory, MemoryAfter, Recalled, recall};
+pub use onward::{Onward, labels_of_returned, returned_category};
 pub use permitted::Permitted;
 pub use received::{Exposed, Received};
 pub use subject::{Integration, Subject, base_facts};

@@ -14,6 +14,7 @@ use super::combine::{Meeting, Pairs};
 use super::connection::{Connection, Form, Hook, Source};
 use super::from_plugin::{Carried, taint};
 use super::memory::{Recalled, Standing};
+use super::onward::{self, Onward, Reader};
 use super::permitted::Permitted;
 use super::prepared::stricter;
 use super::received::{Exposed, Received};
@@ -39,6 +40,8 @@ pub struct EventView<'a> {
     pub data: &'a Arc<Value>,
     /// What the plugin received of the consumer from its partner.
     pub received: Option<&'a Received>,
+    /// What other plugins returned of the consumer, of those that the hook reads from.
+    pub onward: &'a [Onward<'a>],
     /// What the partner already received of the consumer.
     pub exposed: &'a Exposed,
     /// What became of the plugin's memory of the consumer; none: the plugin does not ask for it.
@@ -147,8 +150,7 @@ pub fn toward_plugin(
     moment: Moment,
 ) -> TowardPlugin {
     let received = event.received.filter(|_| hook.reads_received());
-    let data =
-        received.map_or_else(|| Arc::clone(event.data), |received| with_received(event.data, received));
+    let data = with_others(event.data, received, event.onward);
     let Decided { facts, fields: mut decided } = verdicts(connection, hook_index, &data, subject, moment);
     let forms = connection.forms(hook_index);
     let data = in_forms(connection, hook, &data, &forms, &mut decided);
@@ -158,6 +160,12 @@ pub fn toward_plugin(
         let joined =
             judge_received(book, connection, hook, received, subject, moment, &mut decided, &mut labels);
         conditions = joined.unwrap_or(conditions);
+    }
+    let reader = Reader { book, connection, hook_index, hook, subject, moment };
+    for one in event.onward {
+        if let Some(joined) = reader.judge(*one, &mut decided, &mut labels) {
+            conditions.join(&joined);
+        }
     }
     let subject = Subject { conditions: &conditions, ..subject };
     let integration = connection.integration(hook);
@@ -256,11 +264,18 @@ fn in_forms(
     Arc::new(data)
 }
 
-/// The event's data with what was received under `partner`, a name that no event type has.
-fn with_received(data: &Value, received: &Received) -> Arc<Value> {
-    let mut data = data.clone();
+/// The event's data with what was received under `partner`, a name that no event type has, and what other plugins
+/// returned beside it.
+fn with_others(data: &Arc<Value>, received: Option<&Received>, onward: &[Onward<'_>]) -> Arc<Value> {
+    if received.is_none() && onward.is_empty() {
+        return Arc::clone(data);
+    }
+    let mut data = Value::clone(data);
     if let Value::Object(object) = &mut data {
-        object.insert(manifest::RECEIVED.trim_start_matches('/').to_owned(), received.value.clone());
+        if let Some(received) = received {
+            object.insert(manifest::RECEIVED.trim_start_matches('/').to_owned(), received.value.clone());
+        }
+        onward::insert(object, onward);
     }
     Arc::new(data)
 }
@@ -326,8 +341,10 @@ fn keep_apart(
     for (source, access) in [
         (Source::FirstParty, Access::Read),
         (Source::Received, Access::Read),
+        (Source::Returned, Access::Read),
         (Source::FirstParty, Access::Sealed),
         (Source::Received, Access::Sealed),
+        (Source::Returned, Access::Sealed),
     ] {
         for ((field, labels), decided) in hook.fields.iter().zip(labels).zip(&mut *decided) {
             if field.source != source || field.access != access || !allowed(decided) {

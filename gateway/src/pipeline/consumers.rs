@@ -12,6 +12,7 @@ use moka::sync::Cache;
 use super::error::Refusal;
 use super::links::{Exposures, Person};
 use super::memories::Memories;
+use super::onward::LastReturned;
 use crate::boundary::{Exposed, Received};
 use crate::store::crypto::{ConsumerKey, MasterKey, new_pseudonym};
 use crate::store::{Change, ConsumerRecord, Digest, Exposure, Store, Uid};
@@ -35,6 +36,7 @@ pub struct Consumer {
     pub(super) memories: Memories,
     /// What plugins received of the consumer, by plugin.
     received: Mutex<HashMap<String, Arc<Received>>>,
+    pub(super) returned: LastReturned,
     /// Held while a message is merged into what stands.
     pub(super) receiving: tokio::sync::Mutex<()>,
 }
@@ -266,6 +268,7 @@ impl Consumers {
             choices: ArcSwap::from_pointee(choices),
             memories: Memories::default(),
             received: Mutex::new(received),
+            returned: LastReturned::default(),
             receiving: tokio::sync::Mutex::default(),
         });
         let shared = self.one_of_it(fresh);

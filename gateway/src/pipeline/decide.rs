@@ -107,12 +107,12 @@ impl Gateway {
         known: bool,
     ) -> Result<DecisionView, Refusal> {
         let (outcome, view) = self.judge_decision(&asked).await?;
-        let CallOutcome { record: mut call, turn, .. } = outcome;
+        let CallOutcome { record: mut call, turn, returned, .. } = outcome;
         call.exposures = asked.consumer.unwritten(&asked.live.connection.partner.name);
         if known {
             let event = asked.event.uid;
             let (row, exposures) = (call.flows.first().cloned(), call.exposures.clone());
-            if self.commit(CallOutcome { record: call, deliveries: vec![], turn }).await? {
+            if self.commit(CallOutcome { record: call, deliveries: vec![], turn, returned }).await? {
                 asked.consumer.exposures_written(&exposures);
                 return Ok(view);
             }
@@ -135,13 +135,16 @@ impl Gateway {
                 if let Some(turn) = turn {
                     turn.committed();
                 }
+                if let Some(returned) = returned {
+                    returned.committed();
+                }
                 self.stored(&asked.consumer, Arc::clone(&asked.event), plugins, work);
                 Ok(view)
             }
             // The same event came in twice at once. This call ran all the same, so its row is written.
             raced => {
                 let record = CallRecord { decision: None, returns: vec![], memory: None, ..call };
-                self.commit(CallOutcome { record, deliveries: vec![], turn: None }).await?;
+                self.commit(CallOutcome { record, deliveries: vec![], turn: None, returned: None }).await?;
                 asked.consumer.exposures_written(&exposures);
                 if matches!(raced, Acceptance::Conflict) {
                     return Err(conflict());
@@ -174,6 +177,7 @@ impl Gateway {
             engaged: consumer.engaged() || event.event.engages,
         };
         let Some(declared) = live.connection.release.hooks.get(*hook) else { return Err(Refusal::Internal) };
+        self.look_up_returned(consumer, declared).await?;
         let recalled = self.recalled(live, *hook, turn.as_ref(), subject, moment);
         let toward = self.toward(live, *hook, declared, consumer, event, recalled.as_ref(), subject, moment);
         let mut flow =
@@ -266,7 +270,7 @@ impl Gateway {
         let recorded = Recorded { view: DecisionView::none(flow.outcome.clone()), conditions: None };
         let decision = Some(decision_record(asked, &recorded)?);
         let record = CallRecord { flows: vec![flow], decision, log, ..CallRecord::default() };
-        Ok((CallOutcome { record, deliveries: vec![], turn: None }, recorded.view))
+        Ok((CallOutcome { record, deliveries: vec![], turn: None, returned: None }, recorded.view))
     }
 
     /// The recorded answer for an event and a slot, by what held for all that it derives from.

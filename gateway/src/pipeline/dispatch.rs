@@ -15,8 +15,9 @@ use super::event;
 use super::gateway::Gateway;
 use super::ledger::Row;
 use super::memories::Turn;
+use super::onward::Fresh;
 use super::registry::LiveConnection;
-use crate::boundary::{Checked, Crossing, EventView, Exposed, Received, Subject, Violation, let_ask};
+use crate::boundary::{Checked, Crossing, EventView, Exposed, Onward, Received, Subject, Violation, let_ask};
 use crate::plugin_host::{Budget, Call, CallError};
 use crate::store::crypto::{format_digest, format_uid};
 use crate::store::{
@@ -87,6 +88,8 @@ pub(super) struct CallOutcome {
     pub(super) deliveries: Vec<DueDelivery>,
     /// The call's turn with the plugin's memory, which lasts until the commit.
     pub(super) turn: Option<Turn>,
+    /// What other plugins get once it is committed.
+    pub(super) returned: Option<Fresh>,
 }
 
 impl Gateway {
@@ -189,6 +192,7 @@ impl Gateway {
             engaged: due.consumer.engaged(),
         };
         let Some(hook_data) = live.connection.release.hooks.get(hook) else { return Err(Refusal::Internal) };
+        self.look_up_returned(&due.consumer, hook_data).await?;
         let recalled = self.recalled(live, hook, turn.as_ref(), subject, moment);
         let toward =
             self.toward(live, hook, hook_data, &due.consumer, &due.event, recalled.as_ref(), subject, moment);
@@ -310,12 +314,14 @@ impl Gateway {
     ) -> Result<CallOutcome, Refusal> {
         let facts = Facts::from_bits(flow.facts);
         let mut record = CallRecord { flows: vec![flow], ..CallRecord::default() };
+        let mut fresh = None;
         if !checked.verdicts.is_empty() {
             let outcome = if checked.returned.is_some() { "returned" } else { "withheld" };
             let mut back =
                 row.record(Stage::Return, Flow::Return, Recipient::Brand, checked.verdicts, facts, outcome);
             if let Some(returned) = checked.returned {
-                let text = serde_json::to_vec(&returned.release()).map_err(|_| Refusal::Internal)?;
+                let returned = returned.release();
+                let text = serde_json::to_vec(&returned).map_err(|_| Refusal::Internal)?;
                 back.payload = Some(consumer.key.digest(&text));
                 record.returns.push(NewReturn {
                     flow: back.id,
@@ -326,6 +332,8 @@ impl Gateway {
                     payload: seal(consumer, &return_place(&back.id), &text)?,
                     at_ms: row.at_ms,
                 });
+                let plugin = row.plugin.to_owned();
+                fresh = Some(Fresh { consumer: Arc::clone(consumer), plugin, returned });
             }
             record.flows.push(back);
         }
@@ -354,7 +362,7 @@ impl Gateway {
                 planned: Arc::new(planned),
             });
         }
-        Ok(CallOutcome { record, deliveries, turn: None })
+        Ok(CallOutcome { record, deliveries, turn: None, returned: fresh })
     }
 
     /// The id of a request: that of its event with the random part replaced by a keyed digest of (event,
@@ -372,7 +380,7 @@ impl Gateway {
 
     /// Commits a call; then, and only then, its deliveries go on.
     pub(super) async fn commit(self: &Arc<Self>, outcome: CallOutcome) -> Result<bool, Refusal> {
-        let CallOutcome { record, deliveries, turn } = outcome;
+        let CallOutcome { record, deliveries, turn, returned } = outcome;
         let tally = Tally::of(&record.flows);
         if !self.store.record_call(record).await? {
             return Ok(false);
@@ -380,6 +388,9 @@ impl Gateway {
         self.tally(&tally);
         if let Some(turn) = turn {
             turn.committed();
+        }
+        if let Some(returned) = returned {
+            returned.committed();
         }
         for delivery in deliveries {
             self.deliveries.push(delivery.id, delivery);
@@ -542,6 +553,7 @@ impl Identity {
         &'a self,
         stored: &'a StoredEvent,
         received: Option<&'a Received>,
+        onward: &'a [Onward<'a>],
         exposed: &'a Exposed,
     ) -> EventView<'a> {
         EventView {
@@ -552,6 +564,7 @@ impl Identity {
             accepted_ms: stored.accepted_ms,
             data: &stored.data,
             received,
+            onward,
             exposed,
             memory: None,
         }
@@ -563,7 +576,7 @@ impl CallOutcome {
     /// received what it received.
     pub(super) fn row(flow: Option<FlowRecord>, exposures: Vec<Exposure>) -> Self {
         let record = CallRecord { flows: flow.into_iter().collect(), exposures, ..CallRecord::default() };
-        Self { record, deliveries: vec![], turn: None }
+        Self { record, deliveries: vec![], turn: None, returned: None }
     }
 
     /// Only a row: nothing came of the call.
@@ -572,6 +585,7 @@ impl CallOutcome {
             record: CallRecord { work: Some(work), flows: vec![flow], ..CallRecord::default() },
             deliveries: vec![],
             turn: None,
+            returned: None,
         }
     }
 }

@@ -30,9 +30,14 @@ impl Gateway {
         let connection = &live.connection;
         let partner = &*connection.partner.name;
         let received = consumer.received(&connection.plugin);
+        let given = self.given(consumer, hook);
+        let onward = given.view();
         loop {
             let exposed = consumer.exposed(partner);
-            let view = EventView { memory: recalled, ..identity.view(event, received.as_deref(), &exposed) };
+            let view = EventView {
+                memory: recalled,
+                ..identity.view(event, received.as_deref(), &onward, &exposed)
+            };
             let toward = toward_plugin(&self.book, connection, hook_index, hook, &view, subject, moment);
             if toward.input.is_err() {
                 return toward;

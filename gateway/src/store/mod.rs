@@ -178,6 +178,14 @@ pub trait Store: Send + Sync {
     /// Returned fields of one consumer, newest first.
     async fn consumer_returns(&self, consumer: i64, limit: u32) -> Result<Vec<ReturnRecord>, StoreError>;
 
+    /// Fields that a plugin returned of one consumer, newest first.
+    async fn last_returns(
+        &self,
+        consumer: i64,
+        plugin: &str,
+        limit: u32,
+    ) -> Result<Vec<ReturnRecord>, StoreError>;
+
     /// Whether a partner's message was taken.
     async fn knows_message(&self, key: &Digest) -> Result<bool, StoreError>;
     /// Writes rows of the ledger that no call made, and the change that they are part of.

@@ -92,12 +92,19 @@ pub const BEHAVIOURS: &[(&str, Expected)] = {
         ("path-slash", NotAssembled),
         // Encoded by the gateway, so harmless.
         ("path-query", Fine),
+        // What it never holds, where it would see it: places for values, and texts that stay its own words.
+        ("sealed-in-header", Fine),
+        ("sealed-in-path", Fine),
+        ("sealed-in-return", Fine),
+        ("sealed-in-log", Fine),
     ]
 };
 
 /// Behaviours that use what outlives a call, or wait for the partner: what comes of each depends on the calls
 /// before it, and on the partner.
 pub const LASTING: &[&str] = &[
+    // returns
+    "pass-on",
     // memory
     "remember",
     "remember-by-name",
@@ -128,9 +135,13 @@ pub const LASTING: &[&str] = &[
 /// The plugin.
 pub struct Hostile;
 
-/// What there is to leak: the first readable value of the event.
+/// What there is to leak: what another plugin said, or else the first readable value of the event.
 fn secret(event: &Event) -> String {
     let fields: Value = plugin_sdk::serde_json::from_str(&event.fields).unwrap_or_default();
+    let others = fields.get("returned").and_then(Value::as_object).into_iter().flatten();
+    if let Some(said) = others.filter_map(|(_, returned)| returned.get("verdict")?.as_str()).next() {
+        return said.to_owned();
+    }
     let known = ["/contact/name/first", "/transcript/0/text", "/url"];
     known.iter().find_map(|path| fields.pointer(path)?.as_str().map(Into::into)).unwrap_or_default()
 }
@@ -145,6 +156,10 @@ fn returned(behaviour: &str, event: &Event) -> Result<String, Failure> {
     match behaviour {
         "value-in-log" => {
             log::info(secret(event));
+            Ok(returns::FINE.to_owned())
+        }
+        "sealed-in-log" => {
+            log::info(format!("{{{}}}", requests::EMAIL));
             Ok(returns::FINE.to_owned())
         }
         "value-in-failure" => Err(Failure::Rejected(format!("no such customer: {}", secret(event)))),

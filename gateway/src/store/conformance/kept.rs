@@ -66,6 +66,28 @@ pub(super) async fn a_memory_is_kept_replaced_and_forgotten_with_its_call(store:
     assert_eq!(read(&one, "adf-lead").await, Some(4));
 }
 
+pub(super) async fn returns_are_a_feed(store: &dyn Store) {
+    let consumers = [consumer(store, "north", 1).await, consumer(store, "south", 1).await];
+    for seed in 0..6 {
+        let consumer = &consumers[seed as usize % 2];
+        let (event, work) = accepted(store, consumer, seed).await;
+        store.record_call(call(consumer, &event.uid, Some(work))).await.unwrap();
+    }
+    let feed = store.returns("north", 0, 2).await.unwrap();
+    assert_eq!(feed.len(), 2);
+    let rest = store.returns("north", feed[1].position, 9).await.unwrap();
+    assert_eq!(rest.len(), 1);
+    assert!(feed[0].position < feed[1].position && feed[1].position < rest[0].position);
+    let own = store.consumer_returns(consumers[0].id, 9).await.unwrap();
+    let newest: Vec<_> = own.iter().map(|each| each.position).collect();
+    assert_eq!(newest, [rest[0].position, feed[1].position, feed[0].position]);
+    assert!(own.iter().all(|each| each.brand == "north" && each.payload == [6; 30]));
+    let plugin = own[0].plugin.clone();
+    let last = store.last_returns(consumers[0].id, &plugin, 2).await.unwrap();
+    assert_eq!(last.iter().map(|each| each.position).collect::<Vec<_>>(), newest[..2]);
+    assert!(store.last_returns(consumers[0].id, "another", 9).await.unwrap().is_empty());
+}
+
 pub(super) async fn work_put_off_is_due_later_and_what_was_received_stays(store: &dyn Store) {
     let consumer = consumer(store, "north", 1).await;
     let (event, work) = accepted(store, &consumer, 1).await;

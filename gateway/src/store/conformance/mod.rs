@@ -48,7 +48,7 @@ pub(crate) async fn all<S: Store, K, F: Future<Output = (S, K)>>(open: impl Fn()
         a_delivery_that_is_not_pending_may_not_be_attempted,
         a_dead_letter_is_listed_and_sent_again,
         a_flow_is_recorded_by_itself_and_its_result_once,
-        returns_are_a_feed,
+        kept::returns_are_a_feed,
         events_are_listed_newest_first,
         a_flow_reads_as_it_was_written,
         flows_are_found_by_each_filter,
@@ -450,24 +450,6 @@ async fn a_flow_is_recorded_by_itself_and_its_result_once(store: &dyn Store) {
     assert!(store.record_flow_result(&row.id, result(500)).await.is_err());
     let stored = store.flow(&row.id).await.unwrap().unwrap();
     assert_eq!((stored.stage, stored.result), (Stage::Exchange, Some(result(200))));
-}
-
-async fn returns_are_a_feed(store: &dyn Store) {
-    let consumers = [consumer(store, "north", 1).await, consumer(store, "south", 1).await];
-    for seed in 0..6 {
-        let consumer = &consumers[seed as usize % 2];
-        let (event, work) = accepted(store, consumer, seed).await;
-        store.record_call(call(consumer, &event.uid, Some(work))).await.unwrap();
-    }
-    let feed = store.returns("north", 0, 2).await.unwrap();
-    assert_eq!(feed.len(), 2);
-    let rest = store.returns("north", feed[1].position, 9).await.unwrap();
-    assert_eq!(rest.len(), 1);
-    assert!(feed[0].position < feed[1].position && feed[1].position < rest[0].position);
-    let own = store.consumer_returns(consumers[0].id, 9).await.unwrap();
-    let newest: Vec<_> = own.iter().map(|each| each.position).collect();
-    assert_eq!(newest, [rest[0].position, feed[1].position, feed[0].position]);
-    assert!(own.iter().all(|each| each.brand == "north" && each.payload == [6; 30]));
 }
 
 async fn events_are_listed_newest_first(store: &dyn Store) {

@@ -351,6 +351,15 @@ impl Store for SqliteStore {
         reads::returns(&self.readers, brand, after, limit).await
     }
 
+    async fn last_returns(
+        &self,
+        consumer: i64,
+        plugin: &str,
+        limit: u32,
+    ) -> Result<Vec<ReturnRecord>, StoreError> {
+        reads::last_returns(&self.readers, consumer, plugin, limit).await
+    }
+
     async fn consumer_returns(&self, consumer: i64, limit: u32) -> Result<Vec<ReturnRecord>, StoreError> {
         reads::consumer_returns(&self.readers, consumer, limit).await
     }
