@@ -171,7 +171,7 @@ impl Gateway {
         let log = self.log_of(&call, &flow, consumer, || toward.crossing.labels(connection));
         let checked = match call.result {
             Ok(outcome) => self
-                .from_share(connection, consumer, &toward.crossing, subject, moment, &outcome)
+                .check_share(connection, consumer, &toward.crossing, subject, moment, &outcome)
                 .map_err(Failed::of_violation),
             Err(error) => Err(Failed::of_call(&error)),
         };
