@@ -16,7 +16,7 @@ use super::combine::{Meeting, Pairs};
 use super::connection::{Connection, Form, Hook, HookField};
 use super::permitted::Permitted;
 use super::placing::{self, FieldValue, Placement, PlacingError};
-use super::received::Exposed;
+use super::received::{Exposed, is_of};
 use super::subject::{Subject, base_facts};
 use super::toward_plugin::Crossing;
 use super::transform::Transform;
@@ -159,6 +159,13 @@ pub struct PlannedDelivery {
     pub carried: Vec<Carried>,
     /// What held at collection.
     pub conditions: Conditions,
+}
+
+impl PlannedDelivery {
+    /// Sealed fields that it holds.
+    fn placed(&self) -> impl Iterator<Item = &Carried> {
+        self.carried.iter().filter(|carried| carried.access == Access::Sealed)
+    }
 }
 
 /// One field that goes back to the brand.
@@ -330,21 +337,17 @@ fn carried(field: &HookField, labels: &Arc<[Label]>, form: &Form) -> Carried {
     }
 }
 
-/// What one request of a call places meets, at the partner, what another places.
+/// What one request of a call places meets, at the partner, what another places. A partner knows what it sent itself.
 fn keep_requests_apart(
     pairs: &Pairs<'_>,
     planned: &PlannedDelivery,
     before: &[PlannedDelivery],
 ) -> Result<(), Violation> {
-    let placed = |planned: &PlannedDelivery| {
-        let sealed = planned.carried.iter().filter(|carried| carried.access == Access::Sealed);
-        sealed.cloned().collect::<Vec<_>>()
-    };
-    let new = placed(planned);
-    for earlier in before.iter().flat_map(placed) {
-        for other in new.iter().filter(|other| other.field != earlier.field) {
-            let meeting = pairs.strictest(other.labels.iter(), earlier.labels.iter(), Meeting::Instance);
-            if meeting.is_some_and(|verdict| !verdict.allows()) {
+    let foreign = |label: &&Label| !is_of(label, &pairs.partner.name);
+    for earlier in before.iter().flat_map(PlannedDelivery::placed) {
+        for other in planned.placed().filter(|other| other.field != earlier.field) {
+            let (a, b) = (earlier.labels.iter().filter(foreign), other.labels.iter().filter(foreign));
+            if pairs.strictest(a, b, Meeting::Instance).is_some_and(|verdict| !verdict.allows()) {
                 return Err(Violation::Combination);
             }
         }

@@ -126,6 +126,10 @@ pub const LASTING: &[&str] = &[
     "ask-sealed-in-undeclared-header",
     "ask-sealed-in-undeclared-slot",
     "ask-too-much",
+    // what it may place, each in a request of its own
+    "ask-sealed",
+    "ask-and-deliver-sealed",
+    "deliver-sealed",
 ];
 
 /// The plugin.
@@ -177,7 +181,7 @@ impl Share for Hostile {
         if let Some(deliveries) = requests::deliveries(&behaviour) {
             return Ok(Outcome { deliveries, returns: returns::FINE.to_owned() });
         }
-        if let Some(asked) = exchange::outcome(&behaviour) {
+        if let Some(asked) = exchange::outcome(&behaviour, &event.sealed) {
             return asked.map(|(returns, deliveries)| Outcome { deliveries, returns });
         }
         let returns = returned(&behaviour, &event)?;
@@ -188,7 +192,7 @@ impl Share for Hostile {
 impl Decide for Hostile {
     fn decide(_slot: String, event: Event) -> Result<String, Failure> {
         let behaviour = behaviour(&event);
-        match exchange::outcome(&behaviour) {
+        match exchange::outcome(&behaviour, &event.sealed) {
             Some(asked) => asked.map(|(returns, _)| returns),
             None => returned(&behaviour, &event),
         }

@@ -87,3 +87,30 @@ pub(super) async fn returns_are_a_feed(store: &dyn Store) {
     assert_eq!(last.iter().map(|each| each.position).collect::<Vec<_>>(), newest[..2]);
     assert!(store.last_returns(consumers[0].id, "another", 9).await.unwrap().is_empty());
 }
+
+pub(super) async fn work_put_off_is_due_later_and_what_was_received_stays(store: &dyn Store) {
+    let consumer = consumer(store, "north", 1).await;
+    let (event, work) = accepted(store, &consumer, 1).await;
+    let exposure = |what: &str| Exposure { consumer: consumer.id, partner: "acme".into(), what: what.into() };
+    let later = |attempt, due_ms, what| Deferral {
+        work,
+        attempt,
+        due_ms,
+        flows: vec![flow(&consumer, &event.uid, NOW)],
+        exposures: vec![exposure(what)],
+    };
+    store.defer_work(later(1, NOW + 5_000, "by a call put off")).await.unwrap();
+    assert!(store.due_work(NOW + 4_999, 9).await.unwrap().is_empty());
+    assert_eq!(store.due_work(NOW + 5_000, 9).await.unwrap()[0].attempt, 1);
+    assert_eq!(flow_ids(store, FlowQuery::default()).await.len(), 1);
+    store.record_call(call(&consumer, &event.uid, Some(work))).await.unwrap();
+    let after = store.defer_work(later(2, NOW, "never")).await;
+    assert!(matches!(after, Err(StoreError::Contradiction(_))), "the work is done");
+    assert_eq!(flow_ids(store, FlowQuery::default()).await.len(), 2);
+
+    let received = vec![exposure("by a request"), exposure("by a call put off")];
+    store.record_flow(flow(&consumer, &event.uid, NOW), received).await.unwrap();
+    let kept = store.kept(consumer.id).await.unwrap().exposures;
+    let acme = |what: &str| ("acme".to_owned(), what.to_owned());
+    assert_eq!(kept, [acme("by a call put off"), acme("by a request")]);
+}

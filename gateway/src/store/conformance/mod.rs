@@ -37,7 +37,7 @@ pub(crate) async fn all<S: Store, K, F: Future<Output = (S, K)>>(open: impl Fn()
         a_thousand_concurrent_accepts_store_each_event_once,
         an_event_engages_its_consumer,
         work_is_due_oldest_first_and_goes_when_it_is_recorded,
-        work_put_off_is_due_later,
+        kept::work_put_off_is_due_later_and_what_was_received_stays,
         a_call_is_recorded_once,
         a_decision_is_recorded_once,
         kept::what_partners_received_and_sent_is_kept,
@@ -274,23 +274,6 @@ async fn work_is_due_oldest_first_and_goes_when_it_is_recorded(store: &dyn Store
     assert_eq!(store.next_due_ms(NOW + 9).await.unwrap(), None);
     assert!(store.record_call(call(&consumer, &two.uid, Some(early[0]))).await.unwrap());
     assert_eq!(due(NOW + 9).await, expected[1..]);
-}
-
-async fn work_put_off_is_due_later(store: &dyn Store) {
-    let consumer = consumer(store, "north", 1).await;
-    let (event, work) = accepted(store, &consumer, 1).await;
-    let later = |attempt, due_ms| {
-        let flows = vec![flow(&consumer, &event.uid, NOW)];
-        Deferral { work, attempt, due_ms, flows, exposures: vec![] }
-    };
-    store.defer_work(later(1, NOW + 5_000)).await.unwrap();
-    assert!(store.due_work(NOW + 4_999, 9).await.unwrap().is_empty());
-    assert_eq!(store.due_work(NOW + 5_000, 9).await.unwrap()[0].attempt, 1);
-    assert_eq!(flow_ids(store, FlowQuery::default()).await.len(), 1);
-    store.record_call(call(&consumer, &event.uid, Some(work))).await.unwrap();
-    let after = store.defer_work(later(2, NOW)).await;
-    assert!(matches!(after, Err(StoreError::Contradiction(_))), "the work is done");
-    assert_eq!(flow_ids(store, FlowQuery::default()).await.len(), 2);
 }
 
 // ---- outcomes ----
