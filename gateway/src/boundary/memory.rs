@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gateway_policy::{Access, Conditions, FieldVerdict, Label, LabelSet, Reason, Recipient, Verdict};
+use gateway_policy::{Access, Conditions, FieldVerdict, Flow, Label, LabelSet, Reason, Recipient, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::book::{Moment, PolicyBook, Question};
@@ -94,7 +94,8 @@ pub fn recall(
     conditions.join(&memory.conditions);
     let facts = base_facts(Subject { conditions: &conditions, ..subject }, connection.integration(hook));
     let question = Question {
-        flow: hook.flow,
+        // What a plugin can read counts as shared with its partner, whatever called it.
+        flow: if hook.flow == Flow::Receive { Flow::Share } else { hook.flow },
         purpose: connection.release.purpose,
         partner: &connection.partner,
         to_brand: false,

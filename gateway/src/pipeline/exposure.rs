@@ -26,7 +26,7 @@ impl Gateway {
         let identity = self.identity(live, consumer, event);
         let connection = &live.connection;
         let partner = &*connection.partner.name;
-        let received = consumer.received(&connection.plugin);
+        let received = consumer.received(&live.id);
         loop {
             let exposed = consumer.exposed(partner);
             let view = EventView { memory: recalled, ..identity.view(event, received.as_deref(), &exposed) };

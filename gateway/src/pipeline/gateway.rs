@@ -13,6 +13,8 @@ use super::counts::{Counters, Counts};
 use super::deliver::DueDelivery;
 use super::dispatch::DueWork;
 use super::documents::ConnectionDocument;
+use super::inbound::Moments;
+use super::messages::DueMessage;
 use super::queue::Queue;
 use super::registry::{LiveRelease, Registry, Source};
 use crate::boundary::{PolicyBook, Release};
@@ -94,6 +96,8 @@ pub struct Gateway {
     pub(super) counters: Counters,
     pub(super) work: Queue<i64, DueWork>,
     pub(super) deliveries: Queue<Uid, DueDelivery>,
+    pub(super) messages: Queue<Uid, DueMessage>,
+    pub(super) moments: Moments,
     pub(super) tasks: TaskTracker,
     pub(super) stopping: CancellationToken,
 }
@@ -120,6 +124,8 @@ impl Gateway {
             counters: Counters::default(),
             work: Queue::new(),
             deliveries: Queue::new(),
+            messages: Queue::new(),
+            moments: Moments::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             tuning,
@@ -127,6 +133,7 @@ impl Gateway {
         gateway.reload().await?;
         gateway.spawn(Self::dispatch_loop);
         gateway.spawn(Self::delivery_loop);
+        gateway.spawn(Self::message_loop);
         gateway.spawn(Self::poll_loop);
         Ok(gateway)
     }
@@ -160,6 +167,7 @@ impl Gateway {
             // Retries and deferred work become due by the clock alone.
             self.work.fall_behind();
             self.deliveries.fall_behind();
+            self.messages.fall_behind();
         }
     }
 
@@ -253,18 +261,17 @@ impl Gateway {
         !self.stopping.is_cancelled() && self.store.ping().await.is_ok()
     }
 
-    /// Waits until no work and no delivery is due or under way.
+    /// Waits until no work, no message and no delivery is due or under way.
     pub async fn settled(&self) {
+        let is_idle = || self.work.len() == 0 && self.deliveries.len() == 0 && self.messages.len() == 0;
+        let is_behind = || self.work.is_behind() || self.deliveries.is_behind() || self.messages.is_behind();
         loop {
-            let idle = self.work.len() == 0
-                && self.deliveries.len() == 0
-                && !self.work.is_behind()
-                && !self.deliveries.is_behind();
-            if idle {
+            if is_idle() && !is_behind() {
                 let now_ms = self.clock.now_ms();
                 let nothing_due = matches!(self.store.due_work(now_ms, 1).await, Ok(due) if due.is_empty())
+                    && matches!(self.store.due_messages(now_ms, 1).await, Ok(due) if due.is_empty())
                     && matches!(self.store.due_deliveries(now_ms, 1).await, Ok(due) if due.is_empty());
-                if nothing_due && self.work.len() == 0 && self.deliveries.len() == 0 {
+                if nothing_due && is_idle() {
                     return;
                 }
             }

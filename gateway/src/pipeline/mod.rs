@@ -24,6 +24,7 @@ mod keys;
 mod ledger;
 mod links;
 mod memories;
+mod messages;
 mod model;
 mod preview;
 mod publish;

@@ -17,6 +17,7 @@ use super::registry::LiveRelease;
 use crate::boundary::{
     Connection, Exposed, Grant, Hook, HookField, Subject, Transform, combine_key, grant_key, toward_plugin,
 };
+use crate::store::Uid;
 
 /// Events that a preview looks at.
 const EVENTS: u32 = 100;
@@ -73,7 +74,7 @@ impl Gateway {
             .enumerate()
             .map(|(index, hook)| self.preview_hook(&connection, index, hook))
             .collect();
-        let last_events = self.preview_events(brand, &connection, &mut hooks).await?;
+        let last_events = self.preview_events(brand, &connection, on.map(|on| on.id), &mut hooks).await?;
         let manifest = &live.release.manifest;
         let endpoints: Vec<PreviewEndpoint> = manifest
             .endpoint
@@ -192,6 +193,7 @@ impl Gateway {
         &self,
         brand: &str,
         connection: &Connection,
+        id: Option<Uid>,
         hooks: &mut [PreviewHook],
     ) -> Result<PreviewCounts, Refusal> {
         let kinds: BTreeSet<String> =
@@ -216,7 +218,8 @@ impl Gateway {
                 if hook.event() != stored.event.kind {
                     continue;
                 }
-                let (received, exposed) = (consumer.received(&connection.plugin), Exposed::default());
+                let exposed = Exposed::default();
+                let received = id.and_then(|id| consumer.received(&id));
                 let view = identity.view(&stored, received.as_deref(), &exposed);
                 let toward = toward_plugin(&self.book, connection, index, hook, &view, subject, moment);
                 counts.calls += usize::from(toward.input.is_ok());

@@ -125,6 +125,7 @@ impl Gateway {
         events.sort_by_key(|(_, record)| std::cmp::Reverse(record.accepted_ms));
         returned.sort_by_key(|(_, record)| std::cmp::Reverse(record.position));
         let newest = NEWEST as usize;
+        let ids = self.registry.load().connection_ids.get(brand).cloned().unwrap_or_default();
         Ok(ConsumerView {
             pseudonym: format_uid(&known.pseudonym),
             linked: peers.iter().map(|peer| format_uid(&peer.pseudonym)).collect(),
@@ -139,15 +140,15 @@ impl Gateway {
                 .take(newest)
                 .filter_map(|(consumer, record)| self.return_view(consumer, record).transpose())
                 .collect::<Result<_, _>>()?,
-            received: known
-                .all_received()
-                .into_iter()
+            received: ids
+                .iter()
+                .filter_map(|(plugin, id)| Some((plugin.clone(), known.received(id)?)))
                 .filter(|(plugin, received)| {
                     let labels = received.labels.values();
                     self.may_use(Flow::Receive, &known, plugin, false, &received.conditions, labels)
                 })
                 .map(|(plugin, received)| {
-                    let Received { value, labels, conditions } = (*received).clone();
+                    let Received { value, labels, conditions, .. } = (*received).clone();
                     (plugin, ReceivedView { value, labels, conditions })
                 })
                 .collect(),

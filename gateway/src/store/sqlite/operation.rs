@@ -4,7 +4,8 @@ use tokio::sync::oneshot;
 
 use super::super::{
     Acceptance, ApiKeyRecord, AttemptResult, CallRecord, Change, ConsumerRecord, Digest, Document,
-    DocumentKind, FlowRecord, FlowResult, LinkedChoices, NewEvent, ReleaseRecord, StoreError, Uid,
+    DocumentKind, FlowRecord, FlowResult, LinkedChoices, NewEvent, NewMessage, ReleaseRecord, StoreError,
+    Uid,
 };
 
 /// A flow with the digest of its shape, computed by the caller so that the writer need not.
@@ -47,6 +48,13 @@ pub(super) enum Operation {
     },
     Defer {
         work: i64,
+        attempt: u32,
+        due_ms: i64,
+        flows: Vec<Shaped>,
+    },
+    TakeMessage(NewMessage),
+    DeferMessage {
+        message: Uid,
         attempt: u32,
         due_ms: i64,
         flows: Vec<Shaped>,
@@ -110,6 +118,7 @@ impl Operation {
             Self::Flow(_) => "flow",
             Self::FlowResult { .. } => "result of an exchange",
             Self::Defer { .. } => "work",
+            Self::TakeMessage(_) | Self::DeferMessage { .. } => "message",
             Self::Flows { .. } => "flow",
             Self::Aggregates(_) => "aggregate",
             Self::Disclosures { .. } => "disclosure",
