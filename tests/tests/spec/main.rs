@@ -15,6 +15,7 @@ mod leaks;
 mod lifecycle;
 mod links;
 mod memory_exchange;
+mod messages;
 mod partner_behaviour;
 mod received;
 mod routes;
