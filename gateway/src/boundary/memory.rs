@@ -35,6 +35,21 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// How many.
+    pub fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Of every call that could have written.
+    pub fn labels(&self) -> &LabelSet {
+        &self.labels
+    }
+
+    /// What held when anything was collected that those calls saw.
+    pub fn conditions(&self) -> &Conditions {
+        &self.conditions
+    }
+
     /// Bytes of keys and values.
     pub fn bytes(&self) -> usize {
         self.entries.iter().map(|(key, value)| key.len() + value.len()).sum()

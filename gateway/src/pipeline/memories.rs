@@ -70,7 +70,12 @@ impl Consumer {
         Ok(Turn { connection: *connection, known, memory, next: None })
     }
 
-    async fn read_memory(&self, store: &dyn Store, connection: &Uid) -> Result<Option<Memory>, Refusal> {
+    /// What is stored, without a turn: to be looked at, and not written over.
+    pub(super) async fn read_memory(
+        &self,
+        store: &dyn Store,
+        connection: &Uid,
+    ) -> Result<Option<Memory>, Refusal> {
         let Some(sealed) = store.memory(self.id, connection).await? else { return Ok(None) };
         let text =
             self.key.open(&memory_place(self.id, connection), &sealed).map_err(|_| Refusal::Internal)?;

@@ -15,7 +15,7 @@ use super::flows::page_size;
 use super::gateway::Gateway;
 use super::keys::may_choose;
 use super::model::{
-    Caller, ConsumerView, DeadLetterView, Page, ReceivedView, ReturnView, Role, StoredEventView,
+    Caller, ConsumerView, DeadLetterView, MemoryView, Page, ReceivedView, ReturnView, Role, StoredEventView,
 };
 use super::registry::rfc3339;
 use crate::boundary::{Integration, Question, Received, Returned, Subject, base_facts};
@@ -126,7 +126,20 @@ impl Gateway {
         returned.sort_by_key(|(_, record)| std::cmp::Reverse(record.position));
         let newest = NEWEST as usize;
         let ids = self.registry.load().connection_ids.get(brand).cloned().unwrap_or_default();
+        let mut memories = BTreeMap::new();
+        for (plugin, id) in &ids {
+            if let Some(memory) = known.read_memory(&*self.store, id).await? {
+                let view = MemoryView {
+                    entries: memory.entries(),
+                    bytes: memory.bytes(),
+                    labels: memory.labels().clone(),
+                    conditions: memory.conditions().clone(),
+                };
+                memories.insert(plugin.clone(), view);
+            }
+        }
         Ok(ConsumerView {
+            memories,
             pseudonym: format_uid(&known.pseudonym),
             linked: peers.iter().map(|peer| format_uid(&peer.pseudonym)).collect(),
             engaged: known.engaged(),

@@ -114,6 +114,11 @@ impl PluginHost {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Bytes of keys and values that a plugin remembers of one consumer, at most.
+    pub fn memory_bytes(&self) -> usize {
+        self.inner.limits.memory_total_bytes
+    }
+
     /// Makes a release ready to be called. Compiles it in a child process, with limits of memory and
     /// time, unless the cache has it; then links it. A release that is loaded already is shared.
     ///

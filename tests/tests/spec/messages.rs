@@ -250,3 +250,28 @@ async fn what_a_plugin_keeps_goes_with_its_connection() {
     world.chat().await;
     assert_eq!(world.returned().await["value"]["said"], "nothing");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brand_sees_that_a_plugin_remembers_and_gets_messages() {
+    let world = World::new().await;
+    let client = world.gateway.brand(BRAND).await;
+    let preview = client.get(&format!("{}/preview", world.path())).await.ok();
+    assert_eq!(preview["memory"]["max_bytes"], 32 * 1024);
+    let labels = &preview["memory"]["labels"];
+    assert_eq!(*labels, json!([OWN, FIRST]), "not the pseudonym, which it cannot read");
+    let sentences = preview["sentences"].to_string();
+    for part in ["may send it messages", "may remember up to 32768 bytes", FIRST] {
+        assert!(sentences.contains(part), "{part}: {sentences}");
+    }
+
+    assert_eq!(world.consumer().await["memories"], json!({}));
+    world.behave("remember").await;
+    world.chat().await;
+    let memories = world.consumer().await["memories"].clone();
+    let memory = &memories[PLUGIN];
+    assert_eq!((&memory["entries"], &memory["labels"]), (&json!(1), &json!([FIRST])), "{memories}");
+    assert_eq!(memory["bytes"], "kept".len() + NAME.len() + 2);
+    assert!(!memories.to_string().contains(NAME), "that there is one, and not what is in it: {memories}");
+    client.delete(&world.path()).await.ok();
+    assert_eq!(world.consumer().await["memories"], json!({}));
+}
