@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use gateway_policy::{Access, Conditions, FieldVerdict, Flow, Label, LabelSet, Reason, Recipient, Verdict};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::book::{Moment, PolicyBook, Question};
 use super::connection::Connection;
@@ -21,7 +22,7 @@ use super::toward_plugin::Crossing;
 use super::types::MemoryUse;
 
 /// What the ledger calls a memory.
-const NAME: &str = "memory";
+pub(super) const NAME: &str = "memory";
 
 /// What one connection's plugin remembers about one consumer. It holds values, in its keys too: it is stored
 /// under the consumer's key only.
@@ -48,6 +49,12 @@ impl Memory {
     /// What held when anything was collected that those calls saw.
     pub fn conditions(&self) -> &Conditions {
         &self.conditions
+    }
+
+    /// All of it.
+    pub(super) fn value(&self) -> Value {
+        let read = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()));
+        self.entries.iter().map(|(key, value)| (key.clone(), read(value))).collect()
     }
 
     /// Bytes of keys and values.

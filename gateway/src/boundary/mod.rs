@@ -35,7 +35,7 @@ pub use memory::{Memory, MemoryAfter, Recalled, recall};
 pub use permitted::Permitted;
 pub use received::{Exposed, Received};
 pub use subject::{Integration, Subject, base_facts};
-pub use toward_authority::{TowardAuthority, toward_authority};
+pub use toward_authority::{Kept, TowardAuthority, kept_toward_authority, toward_authority};
 pub use toward_partner::{Stays, TowardPartner, toward_partner};
 pub use toward_plugin::{Crossing, Decided, EventView, NotRun, TowardPlugin, toward_plugin, verdicts};
 pub use toward_receive::{MessageView, TowardReceive, toward_receive};

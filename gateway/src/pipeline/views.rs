@@ -300,11 +300,20 @@ impl Gateway {
         labels.all(|label| self.book.decide(&question, label, facts, moment).1.allows())
     }
 
-    /// Returned fields as the brand sees them; none where they may not be used any more.
-    fn return_view(&self, consumer: &Consumer, record: &ReturnRecord) -> Result<Option<ReturnView>, Refusal> {
+    /// Returned fields, opened.
+    pub(super) fn open_return(
+        &self,
+        consumer: &Consumer,
+        record: &ReturnRecord,
+    ) -> Result<Returned, Refusal> {
         let text =
             consumer.key.open(&return_place(&record.flow), &record.payload).map_err(|_| Refusal::Internal)?;
-        let returned: Returned = serde_json::from_slice(&text).map_err(|_| Refusal::Internal)?;
+        serde_json::from_slice(&text).map_err(|_| Refusal::Internal)
+    }
+
+    /// Returned fields as the brand sees them; none where they may not be used any more.
+    fn return_view(&self, consumer: &Consumer, record: &ReturnRecord) -> Result<Option<ReturnView>, Refusal> {
+        let returned = self.open_return(consumer, record)?;
         let labels = returned.fields.iter().map(|field| &field.labels);
         if !self.may_use(Flow::Return, consumer, &record.plugin, false, &returned.conditions, labels) {
             return Ok(None);

@@ -275,3 +275,64 @@ async fn a_brand_sees_that_a_plugin_remembers_and_gets_messages() {
     client.delete(&world.path()).await.ok();
     assert_eq!(world.consumer().await["memories"], json!({}));
 }
+
+/// Clause share.legal: an export covers what plugins keep, where all that it derives from is within the scope.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_to_an_authority_holds_what_plugins_keep_within_its_scope() {
+    let world = World::new().await;
+    world.send("m-1", "gold").await;
+    world.behave("remember").await;
+    world.chat().await;
+    world.behave("recall").await;
+    world.chat().await;
+    let gateway = &world.gateway;
+    let key = async || {
+        let made = gateway.gateway.create_key(gateway::pipeline::Role::Operator, None, None, "tests").await;
+        gateway.anonymous().with_key(Some(&made.unwrap().1))
+    };
+    let (ada, carl) = (key().await, key().await);
+    let base = format!("/v1/brands/{BRAND}/disclosures");
+    let export = async |scope: &[&str]| {
+        let document = json!({
+            "consumer": "ada", "reason": "i", "scope": scope, "authority": "District Court", "reference": "1",
+            "person": "Ada Bell",
+        });
+        let body = |document: &Value| document.to_string().into_bytes();
+        let asked = ada.post_body(&base, "application/json", body(&document)).await.expect(201);
+        let one = format!("{base}/{}", asked["id"].as_str().unwrap());
+        let approval = json!({ "person": "Carl Dow" });
+        carl.post_body(&format!("{one}/approve"), "application/json", body(&approval)).await.expect(200);
+        let answer = ada.get(&format!("{one}/export")).await.expect(200);
+        let mut rows = gateway.auditor().await.flows("stage=disclose").await;
+        rows.retain(|row| row["event"] == asked["id"] && row["plugin"] == PLUGIN);
+        rows.sort_by_key(|row| row["event_type"].to_string());
+        (answer["kept"].clone(), rows)
+    };
+    // All that any of it derives from, and no more.
+    let (kept, rows) = export(&["user.account", "user.name", "user.unique_id"]).await;
+    let told: Vec<_> = kept.as_array().unwrap().iter().map(|one| (&one["kind"], &one["data"])).collect();
+    let (memory, name) = (json!({ "kept": NAME }), json!({ "said": NAME }));
+    assert_eq!(
+        told,
+        [
+            (&json!("received"), &json!({ "said": "gold" })),
+            (&json!("memory"), &memory),
+            (&json!("returned"), &name),
+        ]
+    );
+    assert_eq!(kept[1]["labels"]["memory"], json!([FIRST]));
+    assert_eq!(rows.len(), 3);
+    for (row, kind) in rows.iter().zip(["memory", "received", "returned"]) {
+        assert_eq!((&row["event_type"], &row["partner"]), (&json!(kind), &json!("mallory")));
+        assert_eq!(row["outcome"], "exported:share.legal.i");
+        assert_eq!(row["fields"][0]["reason"], "clause:share.legal");
+    }
+    // A name that was remembered: the name alone may go; what the partner said derives from more.
+    let (kept, rows) = export(&["user.name"]).await;
+    let told: Vec<_> = kept.as_array().unwrap().iter().map(|one| &one["kind"]).collect();
+    assert_eq!(told, [&json!("memory")]);
+    let reasons: Vec<_> = rows.iter().map(|row| row["fields"][0]["reason"].as_str().unwrap()).collect();
+    assert_eq!(reasons, ["clause:share.legal", "not-granted", "not-granted"]);
+    let (kept, rows) = export(&["user.contact"]).await;
+    assert_eq!((kept, rows), (json!([]), vec![]));
+}
