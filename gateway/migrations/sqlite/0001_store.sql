@@ -110,13 +110,16 @@ CREATE TABLE inbox (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX inbox_due ON inbox (due_ms);
 
--- By digest and not by consumer: a choice outlives the consumer's deletion.
+-- By digest and not by consumer: a choice outlives the consumer's deletion. `changed` grows with every change of any
+-- choice or link, so that other processes read again what they hold.
 CREATE TABLE choices (
     subject BLOB NOT NULL,
     brand TEXT NOT NULL,
     choices TEXT NOT NULL,
+    changed INTEGER NOT NULL,
     PRIMARY KEY (subject, brand)
 ) STRICT;
+CREATE UNIQUE INDEX choices_changed ON choices (changed);
 
 -- Consumers of a brand who are one person. By digest, as choices are: a link outlives a deletion too. `person` is
 -- the digest of one of them; each of them has a row in `choices`.

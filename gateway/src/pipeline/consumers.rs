@@ -292,6 +292,7 @@ impl Consumers {
         linked: impl Fn(&Choices, &Choices) -> Choices + Send,
     ) -> Result<Choices, Refusal> {
         let _alone = self.changing.write().await;
+        self.catch_up(store, &consumer.brand, &consumer.subject).await?;
         let mut choices = next(&consumer.choices())?;
         choices.end_refused_permissions();
         let person = consumer.person.load_full();
@@ -314,7 +315,7 @@ pub(super) fn write(choices: &Choices) -> Result<String, Refusal> {
     serde_json::to_string(choices).map_err(|_| Refusal::Internal)
 }
 
-fn read(text: &str) -> Result<Choices, Refusal> {
+pub(super) fn read(text: &str) -> Result<Choices, Refusal> {
     serde_json::from_str(text).map_err(|_| {
         tracing::error!("a consumer's choices are damaged; nothing of theirs flows");
         Refusal::Internal

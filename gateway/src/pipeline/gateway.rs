@@ -13,6 +13,7 @@ use super::counts::{Counters, Counts};
 use super::deliver::DueDelivery;
 use super::dispatch::DueWork;
 use super::documents::ConnectionDocument;
+use super::error::Refusal;
 use super::inbound::Moments;
 use super::messages::DueMessage;
 use super::queue::Queue;
@@ -28,6 +29,9 @@ use crate::store::{Digest, DocumentKind, ReleaseMeta, Store, StoreError, Uid};
 
 /// How often the store is asked whether another process changed the control plane, or something is due.
 const POLL: Duration = Duration::from_millis(250);
+
+/// Changes of choices that one poll takes in at most.
+const CHANGED: u32 = 256;
 
 /// Polls between two tries to put a connection together that could not be: about half a minute.
 const POLLS_BETWEEN_TRIES: u32 = 120;
@@ -130,11 +134,13 @@ impl Gateway {
             stopping: CancellationToken::new(),
             tuning,
         });
+        // Before anything of a consumer is read.
+        let choices_seen = gateway.store.choices_version().await?;
         gateway.reload().await?;
         gateway.spawn(Self::dispatch_loop);
         gateway.spawn(Self::delivery_loop);
         gateway.spawn(Self::message_loop);
-        gateway.spawn(Self::poll_loop);
+        gateway.spawn(|gateway| gateway.poll_loop(choices_seen));
         Ok(gateway)
     }
 
@@ -146,7 +152,7 @@ impl Gateway {
     }
 
     /// Notices what other processes changed, and what has become due.
-    async fn poll_loop(self: Arc<Self>) {
+    async fn poll_loop(self: Arc<Self>, mut choices_seen: i64) {
         let mut polls: u32 = 0;
         loop {
             tokio::select! {
@@ -163,12 +169,29 @@ impl Gateway {
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "the store does not answer"),
             }
+            choices_seen = match self.see_choices(choices_seen).await {
+                Ok(seen) => seen,
+                Err(_) => {
+                    tracing::warn!("what consumers chose elsewhere cannot be read; it is asked for again");
+                    choices_seen
+                }
+            };
             polls = polls.wrapping_add(1);
             // Retries and deferred work become due by the clock alone.
             self.work.fall_behind();
             self.deliveries.fall_behind();
             self.messages.fall_behind();
         }
+    }
+
+    /// Takes in what consumers chose through other processes, and how they are linked; up to which version.
+    async fn see_choices(&self, seen: i64) -> Result<i64, Refusal> {
+        let changed = self.store.changed_choices(seen, CHANGED).await?;
+        for of_one in &changed {
+            let _alone = self.consumers.changing.write().await;
+            self.consumers.catch_up(&*self.store, &of_one.brand, &of_one.subject).await?;
+        }
+        Ok(changed.last().map_or(seen, |last| last.version))
     }
 
     /// Whether it is time to try again what could not be put together.

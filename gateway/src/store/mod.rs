@@ -91,6 +91,11 @@ pub trait Store: Send + Sync {
         change: Change,
     ) -> Result<(), StoreError>;
 
+    /// The version of the last change of any choice or link, by any process; 0: there is none.
+    async fn choices_version(&self) -> Result<i64, StoreError>;
+    /// The next `limit` of those whose choices or links changed after a version, oldest first; each once, by its last
+    /// change.
+    async fn changed_choices(&self, after: i64, limit: u32) -> Result<Vec<ChangedChoices>, StoreError>;
     /// What the consumer chose, and the person as whom it is linked with others.
     async fn choices_and_person(
         &self,

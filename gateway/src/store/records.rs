@@ -107,6 +107,16 @@ pub struct LinkedChoices {
     pub change: Change,
 }
 
+/// What somebody chose, or as whom they are linked, changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedChoices {
+    pub brand: String,
+    /// Keyed digest of (brand, subject).
+    pub subject: Digest,
+    /// Grows with every change.
+    pub version: i64,
+}
+
 /// An event to be stored.
 #[derive(Clone, Debug)]
 pub struct NewEvent {

@@ -161,6 +161,16 @@ async fn choices_are_replaced_and_do_not_move_the_control_version(store: &dyn St
         assert_eq!(store.choices("north", &digest(1)).await.unwrap().as_deref(), Some(choices));
     }
     assert_eq!(store.choices("south", &digest(1)).await.unwrap(), None);
+    let seen = store.choices_version().await.unwrap();
+    assert!(seen > 0 && store.changed_choices(seen, 9).await.unwrap().is_empty());
+    for subject in [2, 1, 2] {
+        store.put_choices("north", &digest(subject), "{}", change("choose")).await.unwrap();
+    }
+    let changed = store.changed_choices(seen, 9).await.unwrap();
+    let subjects: Vec<Digest> = changed.iter().map(|changed| changed.subject).collect();
+    assert_eq!(subjects, [digest(1), digest(2)], "each once, by the last change");
+    assert_eq!(changed[1].version, store.choices_version().await.unwrap());
+    assert_eq!(store.changed_choices(seen, 1).await.unwrap(), changed[..1]);
     assert_eq!(store.control_version().await.unwrap(), 0);
 }
 

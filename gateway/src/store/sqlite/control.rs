@@ -145,8 +145,9 @@ async fn put_choices(
     choices: &str,
 ) -> Result<(), Trouble> {
     sqlx::query(
-        "INSERT INTO choices (subject, brand, choices) VALUES (?, ?, ?) \
-         ON CONFLICT (subject, brand) DO UPDATE SET choices = excluded.choices",
+        "INSERT INTO choices (subject, brand, choices, changed) \
+         VALUES (?, ?, ?, (SELECT coalesce(max(changed), 0) + 1 FROM choices)) \
+         ON CONFLICT (subject, brand) DO UPDATE SET choices = excluded.choices, changed = excluded.changed",
     )
     .bind(subject.as_slice())
     .bind(brand)

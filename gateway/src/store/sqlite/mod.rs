@@ -34,10 +34,10 @@ use self::ledger::shaped;
 use self::operation::{Answer, Operation, Request, Shaped};
 use self::writer::Writer;
 use super::{
-    Acceptance, ApiKeyRecord, Approval, AttemptResult, CallRecord, Change, ConsumerRecord, DecisionRecord,
-    DeliveryRecord, Digest, DisclosureRecord, Document, DocumentKind, EventRecord, FlowQuery, FlowRecord,
-    FlowResult, FlowShape, Kept, LedgerPage, LinkedChoices, MessageRecord, NewEvent, NewMessage, ReleaseMeta,
-    ReleaseRecord, ReturnRecord, Store, StoreError, Uid, WorkRecord,
+    Acceptance, ApiKeyRecord, Approval, AttemptResult, CallRecord, Change, ChangedChoices, ConsumerRecord,
+    DecisionRecord, DeliveryRecord, Digest, DisclosureRecord, Document, DocumentKind, EventRecord, FlowQuery,
+    FlowRecord, FlowResult, FlowShape, Kept, LedgerPage, LinkedChoices, MessageRecord, NewEvent, NewMessage,
+    ReleaseMeta, ReleaseRecord, ReturnRecord, Store, StoreError, Uid, WorkRecord,
 };
 
 /// Operations that may wait for the writer; beyond it their callers wait to be let in.
@@ -204,6 +204,14 @@ impl Store for SqliteStore {
     ) -> Result<(), StoreError> {
         let (brand, choices) = (brand.to_owned(), choices.to_owned());
         self.write_done(Operation::PutChoices { brand, subject: *subject, choices, change }).await
+    }
+
+    async fn choices_version(&self) -> Result<i64, StoreError> {
+        reads::choices_version(&self.readers).await
+    }
+
+    async fn changed_choices(&self, after: i64, limit: u32) -> Result<Vec<ChangedChoices>, StoreError> {
+        reads::changed_choices(&self.readers, after, limit).await
     }
 
     async fn choices_and_person(

@@ -5,8 +5,8 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
 use sqlx::{QueryBuilder, SqlitePool};
 
 use super::super::{
-    ApiKeyRecord, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document, EventRecord, Kept,
-    MessageRecord, ReleaseMeta, ReturnRecord, StoreError, Uid, WorkRecord,
+    ApiKeyRecord, ChangedChoices, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document,
+    EventRecord, Kept, MessageRecord, ReleaseMeta, ReturnRecord, StoreError, Uid, WorkRecord,
 };
 use super::errors::unavailable;
 use super::rows;
@@ -135,6 +135,23 @@ pub(super) async fn choices(
         .fetch_optional(readers)
         .await
         .map_err(|error| unavailable("read", &error))
+}
+
+pub(super) async fn choices_version(readers: &SqlitePool) -> Result<i64, StoreError> {
+    sqlx::query_scalar("SELECT coalesce(max(changed), 0) FROM choices")
+        .fetch_one(readers)
+        .await
+        .map_err(|error| unavailable("read", &error))
+}
+
+pub(super) async fn changed_choices(
+    readers: &SqlitePool,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<ChangedChoices>, StoreError> {
+    let question =
+        sqlx::query("SELECT brand, subject, changed FROM choices WHERE changed > ? ORDER BY changed LIMIT ?");
+    all(readers, question.bind(after).bind(limit), rows::changed_choices).await
 }
 
 pub(super) async fn choices_and_person(

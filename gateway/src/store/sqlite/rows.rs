@@ -5,9 +5,9 @@ use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{Decode, Row, Type};
 
 use super::super::{
-    ApiKeyRecord, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document, EventRecord, FlowGroup,
-    FlowRecord, FlowResult, FlowShape, MessageRecord, ReleaseMeta, ReturnRecord, Stage, StoreError, Uid,
-    WorkRecord,
+    ApiKeyRecord, ChangedChoices, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document,
+    EventRecord, FlowGroup, FlowRecord, FlowResult, FlowShape, MessageRecord, ReleaseMeta, ReturnRecord,
+    Stage, StoreError, Uid, WorkRecord,
 };
 use super::{control, deliveries};
 
@@ -126,6 +126,11 @@ pub(super) fn consumer(row: &SqliteRow) -> Result<ConsumerRecord, StoreError> {
 pub(super) fn choices_and_person(row: &SqliteRow) -> Result<(String, Option<Digest>), StoreError> {
     let mut columns = Columns::new(row, "choices");
     Ok((columns.take()?, columns.optional_bytes()?))
+}
+
+pub(super) fn changed_choices(row: &SqliteRow) -> Result<ChangedChoices, StoreError> {
+    let mut columns = Columns::new(row, "choices");
+    Ok(ChangedChoices { brand: columns.take()?, subject: columns.bytes()?, version: columns.take()? })
 }
 
 pub(super) fn linked(row: &SqliteRow) -> Result<Digest, StoreError> {
