@@ -27,6 +27,13 @@ pub struct TowardAuthority {
     pub data: Option<Permitted<Value>>,
 }
 
+impl TowardAuthority {
+    /// `data` holds nothing but what has a verdict that allows it.
+    fn new(verdicts: Vec<FieldVerdict>, data: Option<Value>) -> Self {
+        Self { verdicts, data: data.map(Permitted::grant) }
+    }
+}
+
 /// Decides for each of these fields that is present in `data`; `approved`: a second person approved the
 /// export, not long ago.
 pub fn toward_authority(
@@ -57,8 +64,8 @@ pub fn toward_authority(
             verdict,
         });
     }
-    let data = (!allowed.is_empty()).then(|| Permitted::grant(project(&allowed, data)));
-    TowardAuthority { verdicts, data }
+    let data = (!allowed.is_empty()).then(|| project(&allowed, data));
+    TowardAuthority::new(verdicts, data)
 }
 
 /// What is kept of a consumer beside events, each value with its labels.
@@ -144,14 +151,14 @@ pub fn kept_toward_authority(
     }
     let data = match (allowed.is_empty(), kept.access) {
         (true, _) => None,
-        (false, Access::Memory) => Some(Permitted::grant(kept.value.clone().into_owned())),
+        (false, Access::Memory) => Some(kept.value.clone().into_owned()),
         (false, _) => {
             let paths: Vec<FieldPath> =
                 allowed.iter().filter_map(|name| FieldPath::parse(name).ok()).collect();
-            Some(Permitted::grant(project(&paths.iter().collect::<Vec<_>>(), &kept.value)))
+            Some(project(&paths.iter().collect::<Vec<_>>(), &kept.value))
         }
     };
-    TowardAuthority { verdicts, data }
+    TowardAuthority::new(verdicts, data)
 }
 
 /// No plugin is part of an export.

@@ -18,8 +18,8 @@ use super::ledger::Row;
 use super::memories::{TURN_WAIT, Turn};
 use super::registry::{LiveConnection, rfc3339};
 use crate::boundary::{
-    Checked, Exposed, Hook, MESSAGE, MessageView, Moment, Received, Returned, Subject, from_share,
-    let_message_ask, toward_receive,
+    Checked, Exposed, Hook, MESSAGE, MessageView, Moment, Received, Returned, Subject, let_message_ask,
+    toward_receive,
 };
 use crate::plugin_host::{Budget, CallError};
 use crate::store::crypto::{format_uid, parse_uid};
@@ -213,7 +213,7 @@ impl Gateway {
                 flow.outcome = not_run.code().into();
                 let after = crossing.memory_after(connection, None);
                 let memory = turn.as_mut().map(|turn| turn.leave(consumer, after)).transpose()?.flatten();
-                let mut outcome = CallOutcome::row(Some(flow));
+                let mut outcome = CallOutcome::row(Some(flow), vec![]);
                 outcome.record.memory = memory;
                 outcome.turn = turn;
                 return self.commit_message(due, outcome).await.map(drop);
@@ -238,7 +238,8 @@ impl Gateway {
         }
         let log = self.log_of(&call, &flow, consumer, || crossing.labels(connection));
         let checked = match call.result {
-            Ok(outcome) => from_share(&self.book, connection, &crossing, subject, moment, outcome)
+            Ok(outcome) => self
+                .from_share(connection, consumer, &crossing, subject, moment, &outcome)
                 .map_err(Failed::of_violation),
             Err(error) => Err(Failed::of_call(&error)),
         };
@@ -307,11 +308,11 @@ impl Gateway {
         }
         let exposures = consumer.unwritten(&live.connection.partner.name);
         outcome.record.exposures.clone_from(&exposures);
-        if self.commit_message(due, outcome).await? {
-            consumer.exposures_written(&exposures);
-            if let Some(kept) = kept {
-                consumer.set_received(&live.id, kept);
-            }
+        let is_first = self.commit_message(due, outcome).await?;
+        // With the row of a call that came too late, too.
+        consumer.exposures_written(&exposures);
+        if let Some(kept) = kept.filter(|_| is_first) {
+            consumer.set_received(&live.id, kept);
         }
         Ok(())
     }
@@ -324,18 +325,19 @@ impl Gateway {
     ) -> Result<bool, Refusal> {
         outcome.record.message = Some(due.uid);
         let row = outcome.record.flows.first().cloned();
+        let exposures = outcome.record.exposures.clone();
         if self.commit(outcome).await? {
             return Ok(true);
         }
         // Somebody else did the work. This call ran all the same, so its row is written.
-        self.commit(CallOutcome::row(row)).await?;
+        self.commit(CallOutcome::row(row, exposures)).await?;
         Ok(false)
     }
 
     /// Ends the work on a message of which there is only a row.
     async fn message_done(self: &Arc<Self>, due: &DueMessage, flow: FlowRecord) -> Result<(), Refusal> {
         let record = CallRecord { message: Some(due.uid), flows: vec![flow], ..CallRecord::default() };
-        self.commit(CallOutcome { record, deliveries: vec![], turn: None }).await.map(drop)
+        self.commit(CallOutcome { record, ..CallOutcome::row(None, vec![]) }).await.map(drop)
     }
 
     /// Puts a message off, with the row that says why.

@@ -26,6 +26,7 @@ mod links;
 mod memories;
 mod messages;
 mod model;
+mod onward;
 mod preview;
 mod publish;
 mod queue;

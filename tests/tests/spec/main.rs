@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod arrows;
+mod attacks;
 mod bad_input;
 mod choices;
 mod combined;
@@ -16,6 +17,7 @@ mod lifecycle;
 mod links;
 mod memory_exchange;
 mod messages;
+mod onward;
 mod partner_behaviour;
 mod received;
 mod routes;
