@@ -73,7 +73,8 @@ CREATE TABLE consumers (
 
 CREATE UNIQUE INDEX consumers_pseudonym ON consumers (pseudonym);
 
--- What a partner already received of a consumer: a label or a set of collection conditions. Rows are only added.
+-- What a partner already received of a consumer: a purpose and a label, or a set of collection conditions. Rows are
+-- only added.
 CREATE TABLE exposures (
     consumer INTEGER NOT NULL REFERENCES consumers (id),
     partner TEXT NOT NULL,

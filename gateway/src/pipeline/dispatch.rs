@@ -238,7 +238,7 @@ impl Gateway {
                 }
                 let checked = match &call.result {
                     Ok(outcome) => self
-                        .from_share(&live.connection, &due.consumer, &crossing, subject, moment, outcome)
+                        .check_share(&live.connection, &due.consumer, &crossing, subject, moment, outcome)
                         .map_err(Failed::of_violation),
                     Err(error) => Err(Failed::of_call(error)),
                 };

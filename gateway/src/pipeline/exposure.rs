@@ -57,7 +57,7 @@ impl Gateway {
     ///
     /// # Errors
     /// [`Violation`], as [`from_share`].
-    pub(super) fn from_share(
+    pub(super) fn check_share(
         &self,
         connection: &Connection,
         consumer: &Consumer,

@@ -239,7 +239,7 @@ impl Gateway {
         let log = self.log_of(&call, &flow, consumer, || crossing.labels(connection));
         let checked = match call.result {
             Ok(outcome) => self
-                .from_share(connection, consumer, &crossing, subject, moment, &outcome)
+                .check_share(connection, consumer, &crossing, subject, moment, &outcome)
                 .map_err(Failed::of_violation),
             Err(error) => Err(Failed::of_call(&error)),
         };
