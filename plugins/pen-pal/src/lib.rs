@@ -90,6 +90,8 @@ impl Receive for PenPal {
                 Ok(Outcome::new())
             }
             "recall" => Outcome::new().returning(&recalled()),
+            "answer" => Ok(Outcome::new()
+                .deliver(Request::to("members").body(json::object().with("said", said.as_str())))),
             _ => Outcome::new().returning(&Said { said }),
         }
     }

@@ -147,6 +147,18 @@ async fn an_answer_does_not_wait_for_the_plugin_and_is_the_same_for_all() {
     }
 }
 
+/// Whether its plugin writes back would tell a partner whether it ran, and so what the consumer chose.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_goes_back_to_the_partner_on_a_message() {
+    let world = World::new().await;
+    let before = world.gateway.partner.received().len();
+    world.behave("answer").await;
+    world.send("m-1", "gold").await;
+    let rows = world.gateway.auditor().await.flows("stage=delivery").await;
+    assert_eq!(rows[0]["outcome"], "withheld", "{rows:?}");
+    assert_eq!(world.gateway.partner.received().len(), before);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_was_taken_is_worked_on_after_a_restart_and_once() {
     let mut world = World::new().await;
