@@ -16,6 +16,7 @@ mod lifecycle;
 mod links;
 mod memory_exchange;
 mod partner_behaviour;
+mod raced;
 mod received;
 mod routes;
 mod scenes;
