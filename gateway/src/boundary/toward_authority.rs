@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Category, Fact, Facts, FieldVerdict, Flow, Label, Origin, Purpose, Reason, Recipient, Verdict,
+    Access, Basis, Category, Fact, Facts, FieldVerdict, Flow, Label, Origin, Purpose, Reason, Recipient,
+    Standing, Verdict,
 };
 use serde_json::Value;
 
@@ -58,6 +59,11 @@ pub fn toward_authority(
             access: Access::Read,
             labels: Arc::from([Label { category, origin }]),
             verdict,
+            // A row speaks of several events, each with what held for it.
+            basis: Basis {
+                own_facts: Some(base),
+                ..Basis::of([Standing { recipient: Recipient::Authority, onward: false }])
+            },
         });
     }
     let data = (!allowed.is_empty()).then(|| Permitted::grant(project(&allowed, data)));

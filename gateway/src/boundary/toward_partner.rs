@@ -1,7 +1,7 @@
 //! Toward a partner: each try is a new decision. If one label of a request is now withheld, the whole
 //! request stays; it is never trimmed.
 
-use gateway_policy::{Access, Decision, Facts, FieldVerdict, Partner, Reason, Recipient, Verdict};
+use gateway_policy::{Access, Basis, Decision, Facts, FieldVerdict, Partner, Reason, Recipient, Verdict};
 
 use super::book::{Moment, PolicyBook, Question};
 use super::connection::Connection;
@@ -93,6 +93,10 @@ pub fn toward_partner(
             access: carried.access,
             labels: carried.labels.clone(),
             verdict,
+            basis: Basis {
+                declassified: carried.declassified.clone(),
+                ..question.basis(carried.labels.iter(), moment.now_ms)
+            },
         });
     }
     let request = match connection {

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use gateway_policy::{Access, Conditions, Decision, Facts, FieldVerdict, Label, Reason, Recipient, Verdict};
+use gateway_policy::{
+    Access, Basis, Conditions, Decision, Facts, FieldVerdict, Label, Reason, Recipient, Verdict,
+};
 use serde_json::Value;
 
 use super::book::{Moment, PolicyBook, Question};
@@ -151,10 +153,25 @@ pub fn toward_plugin(
     let data = in_forms(connection, hook, &data, &forms, &mut decided);
     let mut labels: Vec<_> = forms.iter().map(|form| Arc::clone(&form.labels)).collect();
     let mut conditions = subject.conditions.clone();
+    let question = Question {
+        flow: hook.flow,
+        purpose: connection.release.purpose,
+        partner: &connection.partner,
+        to_brand: false,
+    };
+    let mut facts_of_received = facts;
     if let Some(received) = received {
-        let joined =
-            judge_received(book, connection, hook, received, subject, moment, &mut decided, &mut labels);
-        conditions = joined.unwrap_or(conditions);
+        let joined = {
+            let mut joined = conditions.clone();
+            joined.join(&received.conditions);
+            joined
+        };
+        facts_of_received =
+            base_facts(Subject { conditions: &joined, ..subject }, connection.integration(hook));
+        let asked = (book, &question, facts_of_received, moment);
+        if judge_received(asked, hook, received, &mut decided, &mut labels) {
+            conditions = joined;
+        }
     }
     let pairs = Pairs {
         book,
@@ -164,6 +181,7 @@ pub fn toward_plugin(
         facts: base_facts(Subject { conditions: &conditions, ..subject }, connection.integration(hook)),
         moment,
     };
+    let by_themselves: Vec<bool> = decided.iter().map(is_allowed).collect();
     keep_apart(&pairs, hook, &labels, event.exposed, &mut decided);
     let memory = event.memory.map(|memory| keep_out(&pairs, hook, &labels, &decided, memory));
 
@@ -171,7 +189,8 @@ pub fn toward_plugin(
     let mut allowed = Vec::with_capacity(hook.fields.len());
     let mut not_run = None;
     let mut recipient = Recipient::ServiceProvider;
-    for ((field, decided), labels) in hook.fields.iter().zip(decided).zip(&labels) {
+    let fields = hook.fields.iter().zip(decided).zip(&labels).zip(&*forms).zip(by_themselves);
+    for ((((field, decided), labels), form), by_itself) in fields {
         let Some((stands, verdict)) = decided else {
             allowed.push(false);
             if field.required {
@@ -184,11 +203,17 @@ pub fn toward_plugin(
         if field.required && !verdict.allows() {
             not_run = Some(NotRun::RequiredWithheld);
         }
+        let own = if field.source == Source::Received { facts_of_received } else { facts };
         verdicts.push(FieldVerdict {
             field: Arc::clone(&field.name),
             access: field.access,
             labels: Arc::clone(labels),
             verdict,
+            basis: Basis {
+                met: by_itself && !verdict.allows(),
+                declassified: form.declassified.clone(),
+                ..question.basis(labels.iter(), moment.now_ms).under(own, facts)
+            },
         });
     }
     if let Some((stands, verdict)) = memory.as_ref().and_then(Recalled::verdict) {
@@ -260,27 +285,14 @@ fn with_received(data: &Value, received: &Received) -> Arc<Value> {
 }
 
 /// Decides about the fields that were received by the labels that they were stored with, under the stricter of
-/// what held for them and what holds for the event. What then holds for the call, where any of them may go.
-#[allow(clippy::too_many_arguments)] // one call's whole context, used once
+/// what held for them and what holds for the event. Whether any of them may go: then that holds for the call.
 fn judge_received(
-    book: &PolicyBook,
-    connection: &Connection,
+    (book, question, facts, moment): (&PolicyBook, &Question<'_>, Facts, Moment),
     hook: &Hook,
     received: &Received,
-    subject: Subject<'_>,
-    moment: Moment,
     decided: &mut [Option<(Recipient, Verdict)>],
     labels: &mut [Arc<[Label]>],
-) -> Option<Conditions> {
-    let mut conditions = subject.conditions.clone();
-    conditions.join(&received.conditions);
-    let facts = base_facts(Subject { conditions: &conditions, ..subject }, connection.integration(hook));
-    let question = Question {
-        flow: hook.flow,
-        purpose: connection.release.purpose,
-        partner: &connection.partner,
-        to_brand: false,
-    };
+) -> bool {
     let mut any = false;
     for ((field, decided), labels) in hook.fields.iter().zip(decided).zip(labels) {
         let (Source::Received, Some((stands, verdict))) = (field.source, decided.as_mut()) else { continue };
@@ -293,14 +305,18 @@ fn judge_received(
         let mut all = stored.clone();
         all.extend(field.labels.iter().cloned());
         for label in all.iter() {
-            let (to, one) = book.decide(&question, label, facts, moment);
+            let (to, one) = book.decide(question, label, facts, moment);
             *stands = stricter(*stands, to);
             *verdict = verdict.strictest(one);
         }
         any |= verdict.allows();
         *labels = all.iter().cloned().collect();
     }
-    any.then_some(conditions)
+    any
+}
+
+fn is_allowed(decided: &Option<(Recipient, Verdict)>) -> bool {
+    decided.is_some_and(|(_, verdict)| verdict.allows())
 }
 
 /// Withholds what may not meet what stands before it, or what the partner already received: what came from the

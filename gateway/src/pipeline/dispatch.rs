@@ -298,12 +298,17 @@ impl Gateway {
         consumer: &Arc<Consumer>,
         accepted_ms: i64,
     ) -> Result<CallOutcome, Refusal> {
-        let facts = Facts::from_bits(flow.facts);
         let mut record = CallRecord { flows: vec![flow], ..CallRecord::default() };
         if !checked.verdicts.is_empty() {
             let outcome = if checked.returned.is_some() { "returned" } else { "withheld" };
-            let mut back =
-                row.record(Stage::Return, Flow::Return, Recipient::Brand, checked.verdicts, facts, outcome);
+            let mut back = row.record(
+                Stage::Return,
+                Flow::Return,
+                Recipient::Brand,
+                checked.verdicts,
+                checked.facts,
+                outcome,
+            );
             if let Some(returned) = checked.returned {
                 let text = serde_json::to_vec(&returned.release()).map_err(|_| Refusal::Internal)?;
                 back.payload = Some(consumer.key.digest(&text));

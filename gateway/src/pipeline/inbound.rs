@@ -197,7 +197,7 @@ impl Gateway {
         log: Option<crate::store::NewLog>,
     ) -> Result<(), Refusal> {
         let plugin = &*message.live.connection.plugin;
-        let Checked { deliveries, returned, verdicts } = checked;
+        let Checked { deliveries, returned, verdicts, facts } = checked;
         // One row says what the message brought: the verdicts on what was there, not on what could have been.
         if !verdicts.is_empty() {
             flow.verdicts = verdicts;
@@ -211,7 +211,7 @@ impl Gateway {
             }
             .into();
         }
-        let without = Checked { deliveries, returned: None, verdicts: vec![] };
+        let without = Checked { deliveries, returned: None, verdicts: vec![], facts };
         let mut outcome = self.outcome(row, flow, without, consumer, message.now_ms)?;
         outcome.record.log = log;
         outcome.record.message = Some(NewMessage { key: message.key, at_ms: message.now_ms });
