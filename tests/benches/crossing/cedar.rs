@@ -143,12 +143,13 @@ fn written(rule: &Rule, flow: Flow) -> String {
         Effect::Forbid => "forbid",
     };
     let Scope { recipient, category, purpose, when, unless, except, .. } = &rule.scope;
-    let recipients: Vec<_> = recipient.iter().map(|one| format!("Recipient::{:?}", one.as_str())).collect();
+    let recipients: Vec<_> =
+        recipient.iter().map(|one| format!("principal == Recipient::{:?}", one.as_str())).collect();
     let mut text = format!(
-        "@clause({:?})\n{effect}(principal, action == Action::{:?}, resource)\nwhen {{ [{}].contains(principal)",
+        "@clause({:?})\n{effect}(principal, action == Action::{:?}, resource)\nwhen {{ ({})",
         rule.clause.as_str(),
         flow.as_str(),
-        recipients.join(", ")
+        recipients.join(" || ")
     );
     for part in parts(category, purpose, when, unless) {
         let _ = write!(text, " && {part}");
@@ -161,8 +162,9 @@ fn written(rule: &Rule, flow: Flow) -> String {
 
 fn parts(category: &[Category], purpose: &[Purpose], when: &[Fact], unless: &[Fact]) -> Vec<String> {
     let among = |what: &str, kind: &str, keys: Vec<&str>| {
-        let keys: Vec<_> = keys.iter().map(|key| format!("{kind}::{key:?}")).collect();
-        (!keys.is_empty()).then(|| format!("{what} in [{}]", keys.join(", ")))
+        // One by one: a list would be made anew at each evaluation.
+        let keys: Vec<_> = keys.iter().map(|key| format!("{what} in {kind}::{key:?}")).collect();
+        (!keys.is_empty()).then(|| format!("({})", keys.join(" || ")))
     };
     let categories = among("resource", "Category", category.iter().map(|key| key.as_str()).collect());
     let purposes = among("context.purpose", "Purpose", purpose.iter().map(|key| key.as_str()).collect());

@@ -21,4 +21,5 @@ mod received;
 mod routes;
 mod scenes;
 mod switches;
+mod versions;
 mod worked_out;

@@ -35,7 +35,7 @@ use self::writer::Writer;
 use super::{
     Acceptance, ApiKeyRecord, Approval, AttemptResult, CallRecord, Change, ConsumerRecord, DecisionRecord,
     DeliveryRecord, Digest, DisclosureRecord, Document, DocumentKind, EventRecord, FlowQuery, FlowRecord,
-    FlowResult, FlowShape, Kept, LedgerPage, LinkedChoices, NewEvent, ReleaseMeta, ReleaseRecord,
+    FlowResult, FlowShape, Kept, KnownEvent, LedgerPage, LinkedChoices, NewEvent, ReleaseMeta, ReleaseRecord,
     ReturnRecord, Store, StoreError, Uid, WorkRecord,
 };
 
@@ -228,7 +228,7 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn event_by_key(&self, key: &Digest) -> Result<Option<(Uid, Digest)>, StoreError> {
+    async fn event_by_key(&self, key: &Digest) -> Result<Option<KnownEvent>, StoreError> {
         reads::event_by_key(&self.readers, key).await
     }
 
