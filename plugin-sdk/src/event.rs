@@ -79,6 +79,34 @@ impl<D: EventData, S: DeserializeOwned> Event<D, S> {
 ///
 /// impl plugin_sdk::EventType for Parked { const TYPE: &str = "car.parked"; }
 /// ```
+///
+/// Beside the event's own fields stand those that the manifest declares from elsewhere: what the partner sent,
+/// under `partner` (`/partner/member/tier`), and what another plugin of the brand returned, under `returned` and
+/// that plugin's name (`/returned/transcript-quality/score`).
+///
+/// ```
+/// use plugin_sdk::{EventData, EventType, events::ChatEnded};
+/// use serde::Deserialize;
+///
+/// #[derive(Default, Deserialize)]
+/// #[serde(default)]
+/// struct Scored { returned: Others }
+///
+/// #[derive(Default, Deserialize)]
+/// #[serde(default, rename_all = "kebab-case")]
+/// struct Others { transcript_quality: Quality }
+///
+/// #[derive(Default, Deserialize)]
+/// #[serde(default)]
+/// struct Quality { score: Option<u32> }
+///
+/// impl EventType for Scored { const TYPE: &str = ChatEnded::TYPE; }
+///
+/// let fields = r#"{"returned": {"transcript-quality": {"score": 71}}}"#;
+/// let chat = Scored::parse("chat.ended", fields)?;
+/// assert_eq!(chat.returned.transcript_quality.score, Some(71));
+/// # Ok::<(), plugin_sdk::Failure>(())
+/// ```
 pub trait EventType: DeserializeOwned {
     /// CloudEvents `type`.
     const TYPE: &str;

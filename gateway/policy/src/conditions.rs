@@ -107,9 +107,15 @@ pub struct Conditions {
     /// Given in a conversation (clause share.no-sale).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_conversation: bool,
-    /// Purposes collected for; empty: whatever the brand directs (clause principles.purpose).
+    /// Purposes collected for, each with all below it (clause principles.purpose). None given: whatever the brand
+    /// directs. A set without one: none, which is what two values have in common that were collected for purposes
+    /// that exclude each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collected_for: Option<BTreeSet<Purpose>>,
+    /// Plugins by which it came: what they returned is in it, so an opt-out of one of them reaches it (clause
+    /// integrations.opt-out).
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub collected_for: BTreeSet<Purpose>,
+    pub through: BTreeSet<String>,
 }
 
 impl Conditions {
@@ -122,20 +128,39 @@ impl Conditions {
                 self.cookies.push(*class);
             }
         }
-        if other.region.consumer_in_area() {
+        // Of regions inside the area the first stays, so that joining the same again changes nothing.
+        if !self.region.consumer_in_area() {
             self.region = other.region;
         }
         self.in_conversation |= other.in_conversation;
-        if self.collected_for.is_empty() {
-            self.collected_for.clone_from(&other.collected_for);
-        } else if !other.collected_for.is_empty() {
-            self.collected_for.retain(|purpose| other.collected_for.contains(purpose));
-        }
+        self.collected_for = match (self.collected_for.take(), &other.collected_for) {
+            (Some(own), Some(others)) => Some(in_both(&own, others)),
+            (own, others) => own.or_else(|| others.clone()),
+        };
+        self.through.extend(other.through.iter().cloned());
     }
+
+    /// Whether what was collected may be used for a purpose, as far as that depends on what it was collected for.
+    pub fn is_for(&self, purpose: Purpose) -> bool {
+        self.collected_for.as_ref().is_none_or(|purposes| covers(purposes, purpose))
+    }
+}
+
+fn covers(purposes: &BTreeSet<Purpose>, purpose: Purpose) -> bool {
+    purposes.iter().any(|above| purpose.is_under(*above))
+}
+
+/// The purposes that both cover: of two of which one is below the other, the one below.
+fn in_both(a: &BTreeSet<Purpose>, b: &BTreeSet<Purpose>) -> BTreeSet<Purpose> {
+    let of_a = a.iter().filter(|purpose| covers(b, **purpose));
+    let of_b = b.iter().filter(|purpose| covers(a, **purpose));
+    of_a.chain(of_b).copied().collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::strategy::Strategy;
+
     use super::*;
 
     #[test]
@@ -159,5 +184,57 @@ mod tests {
         let eu = Conditions { region: Region::Eu, dnt: true, in_conversation: true, ..Conditions::default() };
         us.join(&eu);
         assert_eq!(us, eu);
+
+        let through = |plugin: &str| Conditions { through: [plugin.to_owned()].into(), ..eu.clone() };
+        us.join(&through("a"));
+        us.join(&through("b"));
+        us.join(&eu);
+        assert_eq!(us.through, ["a".to_owned(), "b".to_owned()].into());
+    }
+
+    #[test]
+    fn what_was_collected_for_purposes_that_exclude_each_other_is_for_none() {
+        let of = |keys: &[&str]| Conditions {
+            collected_for: Some(keys.iter().map(|key| Purpose::parse(key).unwrap()).collect()),
+            ..Conditions::default()
+        };
+        for (one, other, joined) in [
+            (of(&["essential"]), of(&["marketing"]), of(&[])),
+            (of(&[]), of(&["marketing"]), of(&[])),
+            (of(&[]), Conditions::default(), of(&[])),
+            (of(&["essential"]), Conditions::default(), of(&["essential"])),
+            (of(&["essential"]), of(&["essential.service"]), of(&["essential.service"])),
+            (Conditions::default(), Conditions::default(), Conditions::default()),
+        ] {
+            for (a, b) in [(&one, &other), (&other, &one)] {
+                let mut both = a.clone();
+                both.join(b);
+                assert_eq!(both.collected_for, joined.collected_for, "{a:?} with {b:?}");
+            }
+        }
+        assert!(Purpose::all().all(|purpose| !of(&[]).is_for(purpose)), "none is not any");
+    }
+
+    fn purposes() -> impl Strategy<Value = Option<BTreeSet<Purpose>>> {
+        let all: Vec<Purpose> = Purpose::all().collect();
+        proptest::option::of(proptest::collection::btree_set(proptest::sample::select(all), 0..4))
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_derives_from_several_is_for_what_all_of_them_are_for(
+            sets in proptest::collection::vec(purposes(), 1..5),
+        ) {
+            let mut joined = Conditions::default();
+            let all: Vec<Conditions> = sets
+                .into_iter()
+                .map(|collected_for| Conditions { collected_for, ..Conditions::default() })
+                .collect();
+            all.iter().for_each(|one| joined.join(one));
+            for purpose in Purpose::all() {
+                let by_all = all.iter().all(|one| one.is_for(purpose));
+                proptest::prop_assert_eq!(joined.is_for(purpose), by_all, "{}", purpose);
+            }
+        }
     }
 }

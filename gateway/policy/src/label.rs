@@ -110,6 +110,11 @@ impl LabelSet {
         !self.0.contains(label) && self.0.insert(label.clone())
     }
 
+    /// Whether a label is in it.
+    pub fn contains(&self, label: &Label) -> bool {
+        self.0.contains(label)
+    }
+
     /// Adds all labels of another set: labels only ever accumulate.
     pub fn join(&mut self, other: &Self) {
         self.0.extend(other.0.iter().cloned());

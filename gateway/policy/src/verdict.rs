@@ -183,7 +183,8 @@ pub struct Basis {
     /// What held for this field, where that is not what held for the row: it derives from more than the event.
     #[serde(default, rename = "facts", skip_serializing_if = "Option::is_none")]
     pub own_facts: Option<Facts>,
-    /// Not its own labels decided, but what it would have met (clause integrations.combine).
+    /// Not its own labels decided, but what it would have met (clause integrations.combine), or that the brand
+    /// itself may not use what another plugin returned to it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub met: bool,
     /// The declassification that gave it the labels which it left with; none: they are its own.

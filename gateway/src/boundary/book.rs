@@ -9,6 +9,8 @@ use gateway_policy::{
 };
 use sha2::{Digest as _, Sha256};
 
+use super::prepared::stricter;
+
 /// When a decision is made, and under which versions of the policy (clause policy.version).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
@@ -27,6 +29,8 @@ type PairKey = (usize, Recipient, Purpose, Category, Category);
 pub struct PolicyBook {
     set: PolicySet,
     digests: Vec<[u8; 32]>,
+    /// Of each rule, in any version, that keeps categories of one origin apart: its purposes; none given: all.
+    apart: Vec<Vec<Purpose>>,
     compiled: RwLock<HashMap<Key, Arc<CompiledDecision>>>,
     pairs: RwLock<HashMap<PairKey, Arc<CompiledDecision>>>,
 }
@@ -48,7 +52,8 @@ impl PolicyBook {
         parsed.sort_by(|(a, _), (b, _)| a.effective().cmp(b.effective()));
         let (policies, digests) = parsed.into_iter().unzip();
         let set = PolicySet::new(policies)?;
-        Ok(Self { set, digests, compiled: RwLock::default(), pairs: RwLock::default() })
+        let apart = apart(&set);
+        Ok(Self { set, digests, apart, compiled: RwLock::default(), pairs: RwLock::default() })
     }
 
     /// The policies shipped with the gateway.
@@ -127,13 +132,10 @@ impl PolicyBook {
 
     /// Whether any version has a rule that keeps categories of one origin apart for this purpose.
     pub(super) fn tells_pairs_apart(&self, purpose: Purpose) -> bool {
-        self.set.iter().flat_map(Policy::rules).any(|rule| {
-            let scope = &rule.scope;
-            scope.flow.contains(&Flow::Combine)
-                && rule.effect == Effect::Forbid
-                && !(scope.category.is_empty() && scope.with.is_empty())
-                && (scope.purpose.is_empty() || scope.purpose.iter().any(|above| purpose.is_under(*above)))
-        })
+        let speaks_of = |purposes: &Vec<Purpose>| {
+            purposes.is_empty() || purposes.iter().any(|above| purpose.is_under(*above))
+        };
+        self.apart.iter().any(speaks_of)
     }
 
     /// The verdict on one label: allowed by the version at acceptance and by the one in force now.
@@ -157,6 +159,32 @@ impl PolicyBook {
             if moment.accepted == moment.current { now } else { now.strictest(one(moment.accepted)) };
         (recipient, verdict)
     }
+
+    /// The strictest over all of a value's labels; none: it has no label, and so no origin (clause
+    /// collect.sources).
+    pub fn decide_all<'l>(
+        &self,
+        question: &Question<'_>,
+        labels: impl IntoIterator<Item = &'l Label>,
+        base: Facts,
+        moment: Moment,
+    ) -> Option<(Recipient, Verdict)> {
+        let decided = labels.into_iter().map(|label| self.decide(question, label, base, moment));
+        decided.reduce(|(stands, so_far), (to, one)| (stricter(stands, to), so_far.strictest(one)))
+    }
+}
+
+fn apart(set: &PolicySet) -> Vec<Vec<Purpose>> {
+    let scopes = set.iter().flat_map(Policy::rules).filter(|rule| rule.effect == Effect::Forbid);
+    let scopes = scopes.map(|rule| &rule.scope).filter(|scope| scope.flow.contains(&Flow::Combine));
+    let scopes = scopes.filter(|scope| {
+        let of_categories = !(scope.category.is_empty() && scope.with.is_empty());
+        // What speaks of sharing too says the same of each of both; what speaks of origins, nothing of one.
+        let of_origins =
+            scope.when.contains(&Fact::OtherPartner) || scope.unless.contains(&Fact::CombineGranted);
+        of_categories || !(of_origins || scope.flow.contains(&Flow::Share))
+    });
+    scopes.map(|scope| scope.purpose.iter().copied().collect()).collect()
 }
 
 /// The UTC day of a moment, `YYYY-MM-DD`.

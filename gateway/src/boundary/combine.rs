@@ -1,12 +1,11 @@
 //! What may meet (clause integrations.combine): labels of different origins in one instance, one request or one
-//! returned value, and labels that the policy keeps apart whatever their origin, also over several calls.
+//! returned value, and labels that the policy keeps apart whatever their origin.
 
-use gateway_policy::{
-    Access, Fact, Facts, Flow, Label, Origin, Partner, Purpose, Reason, Recipient, Verdict,
-};
+use gateway_policy::{Fact, Facts, Flow, Label, Origin, Partner, Purpose, Reason, Recipient, Verdict};
 
-use super::book::{Moment, PolicyBook, Question};
-use super::connection::{Connection, grant_key};
+use super::book::{Moment, PolicyBook};
+use super::connection::Connection;
+use super::onward::{Brand, Way};
 use super::received::is_of;
 use crate::manifest::Ingredient;
 
@@ -50,6 +49,7 @@ pub(super) enum Meeting<'a> {
 }
 
 /// Decides about pairs of labels for one call.
+#[derive(Clone, Copy)]
 pub(super) struct Pairs<'a> {
     pub(super) book: &'a PolicyBook,
     pub(super) partner: &'a Partner,
@@ -163,25 +163,34 @@ impl std::fmt::Display for Path {
 struct Reaching<'a> {
     way: String,
     hook: (&'a str, usize),
-    label: &'a Label,
+    field: usize,
+    label: Label,
+}
+
+/// The facts that allow most, for what is asked before there is a consumer.
+pub(super) fn most() -> Facts {
+    [Fact::BrandDirected, Fact::Engaged, Fact::PermissionIntegration, Fact::PermissionPurpose]
+        .into_iter()
+        .fold(Facts::none(), |facts, fact| facts.with(fact, true))
 }
 
 /// What would meet by a connection and must not, under the facts that allow most: within one instance, and at the
-/// partner, which also gets what the brand's `others` of that partner give it. Empty: it may be switched on.
+/// partner, which also gets what the brand's `others` of that partner give it; also by way of what `others` return
+/// to it. Empty: it may be switched on.
 pub fn refused_meetings(
     book: &PolicyBook,
     connection: &Connection,
     others: &[&Connection],
     moment: Moment,
 ) -> Vec<Path> {
-    let facts = [Fact::BrandDirected, Fact::Engaged, Fact::PermissionIntegration, Fact::PermissionPurpose]
-        .into_iter()
-        .fold(Facts::none(), |facts, fact| facts.with(fact, true));
+    let facts = most();
     let partner = &*connection.partner.name;
-    let own = reaching(book, connection, facts, moment);
+    let connections: Vec<&Connection> = others.iter().copied().chain([connection]).collect();
+    let brand = Brand { book, connections: &connections, facts, moment };
+    let own = reaching(brand, connection);
     let mut found = std::collections::BTreeSet::new();
     let mut judge = |pairs: &Pairs<'_>, a: &Reaching<'_>, b: &Reaching<'_>| {
-        let verdict = pairs.verdict(a.label, b.label, Meeting::Instance);
+        let verdict = pairs.verdict(&a.label, &b.label, Meeting::Instance);
         if !verdict.allows() {
             let reason = verdict.reason.to_string();
             found.insert(Path { from: a.way.clone(), with: b.way.clone(), reason });
@@ -190,17 +199,21 @@ pub fn refused_meetings(
     let pairs = pairs_of(book, connection, facts, moment);
     for (index, a) in own.iter().enumerate() {
         for b in own.iter().skip(index + 1) {
+            // The labels of one value have met already, where it was made.
+            if a.hook == b.hook && a.field == b.field {
+                continue;
+            }
             // In different calls what came from the partner meets nothing: the partner knows it.
-            if a.hook == b.hook || !(is_of(a.label, partner) || is_of(b.label, partner)) {
+            if a.hook == b.hook || !(is_of(&a.label, partner) || is_of(&b.label, partner)) {
                 judge(&pairs, a, b);
             }
         }
     }
-    for other in others {
-        let theirs = reaching(book, other, facts, moment);
+    for other in others.iter().filter(|other| *other.partner.name == *partner) {
+        let theirs = reaching(brand, other);
         let other_pairs = pairs_of(book, other, facts, moment);
-        for a in own.iter().filter(|a| !is_of(a.label, partner)) {
-            for b in theirs.iter().filter(|b| !is_of(b.label, partner)) {
+        for a in own.iter().filter(|a| !is_of(&a.label, partner)) {
+            for b in theirs.iter().filter(|b| !is_of(&b.label, partner)) {
                 judge(&pairs, a, b);
                 judge(&other_pairs, a, b);
             }
@@ -215,35 +228,20 @@ fn pairs_of<'a>(book: &'a PolicyBook, connection: &'a Connection, facts: Facts, 
 }
 
 /// The labels of granted fields that may reach the partner at all.
-fn reaching<'a>(
-    book: &PolicyBook,
-    connection: &'a Connection,
-    facts: Facts,
-    moment: Moment,
-) -> Vec<Reaching<'a>> {
+fn reaching<'a>(brand: Brand<'a>, connection: &'a Connection) -> Vec<Reaching<'a>> {
     let mut found = Vec::new();
     for (index, hook) in connection.release.hooks.iter().enumerate() {
         if hook.flow == Flow::Receive {
             continue;
         }
-        let question = Question {
-            flow: hook.flow,
-            purpose: connection.release.purpose,
-            partner: &connection.partner,
-            to_brand: false,
-        };
-        for (at, field) in hook.fields.iter().enumerate() {
-            // A sealed field meets nothing until it is placed, and then the call decides.
-            if !connection.grants(index, at) || field.access != Access::Read {
-                continue;
-            }
-            for label in connection.labels(index, at) {
-                if book.decide(&question, label, facts, moment).1.allows() {
-                    let key = grant_key(&hook.trigger);
-                    let way = format!("{} `{key}` {} ({label})", connection.plugin, field.name);
-                    found.push(Reaching { way, hook: (&connection.plugin, index), label });
-                }
-            }
+        for at in 0..hook.fields.len() {
+            let ways = brand.inputs(connection, index, at).into_iter();
+            found.extend(ways.map(|Way { label, text }| Reaching {
+                way: text,
+                hook: (&connection.plugin, index),
+                field: at,
+                label,
+            }));
         }
     }
     found

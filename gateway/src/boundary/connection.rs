@@ -1,13 +1,15 @@
 //! A connection made ready for decisions: release, grant and partner record, compiled once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use gateway_policy::{Access, Category, Flow, Label, Origin, Partner, Purpose};
+use arc_swap::ArcSwap;
+use gateway_policy::{Access, Flow, Label, LabelSet, Origin, Partner, Purpose};
 use serde_json::Value;
 
 use super::book::PolicyBook;
 use super::combine::Combination;
+use super::declared::{Declared, Sources, return_schema};
 use super::prepared::Prepared;
 use super::subject::Integration;
 use super::transform::{PseudonymKey, Region, Transform};
@@ -60,6 +62,8 @@ pub struct Hook {
     pub returns: Option<ReturnSchema>,
     /// Labels of what it may return, in the order of [`ReturnSchema::leaves`].
     pub return_labels: Vec<Label>,
+    /// Plugins of which it reads what they returned.
+    pub reads_returned_by: Box<[Arc<str>]>,
     /// The projection onto every readable field.
     pub(super) all_readable: Projection,
     /// Which fields an event has, by their index.
@@ -80,7 +84,7 @@ pub struct HookField {
     pub required: bool,
     /// In the partner's words.
     pub why: String,
-    /// Of the field in the catalogue.
+    /// Of the field in the catalogue; none for what another plugin returns.
     pub labels: Arc<[Label]>,
     /// What its values are; none: the pseudonym.
     pub(super) kind: Option<FieldKind>,
@@ -95,6 +99,8 @@ pub enum Source {
     FirstParty,
     /// What the plugin received from its partner: its labels are those that it was stored with.
     Received,
+    /// What another plugin of the brand returned: its labels are those that it was returned with.
+    Returned,
 }
 
 /// A release whose manifest no longer fits this gateway.
@@ -184,25 +190,7 @@ impl Hook {
             .ok_or_else(|| format!("event type {event} is not in the catalogue"))?;
         let mut fields = Vec::with_capacity(receives.len());
         for declared in receives {
-            let mut source = Source::FirstParty;
-            let (path, label, of) = if declared.field == manifest::CONSUMER_FIELD {
-                let category =
-                    Category::parse("user.unique_id.pseudonymous").map_err(|error| error.to_string())?;
-                (None, Label::first_party(category), None)
-            } else if let Some(received) = sources.received(&declared.field) {
-                source = Source::Received;
-                let path = FieldPath::parse(&declared.field).map_err(|error| error.to_string())?;
-                (Some(path), received?, None)
-            } else {
-                let field = kind
-                    .fields
-                    .iter()
-                    .find(|field| field.path.as_str() == declared.field)
-                    .ok_or_else(|| format!("field {} is not in event type {event}", declared.field))?;
-                let category = Category::parse(&field.category).map_err(|error| error.to_string())?;
-                let origin = if field.public { Origin::Public } else { Origin::FirstParty };
-                (Some(field.path.clone()), Label { category, origin }, Some(field))
-            };
+            let Declared { source, path, labels, of } = sources.find(&declared.field, kind)?;
             fields.push(HookField {
                 name: declared.field.as_str().into(),
                 path,
@@ -213,7 +201,7 @@ impl Hook {
                 },
                 required: declared.required,
                 why: declared.why.clone(),
-                labels: [label].into(),
+                labels,
                 kind: of.map(|field| field.kind),
                 region: of.and_then(|field| Region::beside(field, kind)),
             });
@@ -228,7 +216,20 @@ impl Hook {
         let presence = Presence::new(
             fields.iter().enumerate().filter_map(|(index, field)| Some((index, field.path.as_ref()?))),
         );
-        Ok(Self { trigger, flow, deadline_ms: None, fields, returns, return_labels, all_readable, presence })
+        let returned_by: BTreeSet<&str> =
+            receives.iter().filter_map(|declared| Some(manifest::returned_by(&declared.field)?.0)).collect();
+        let reads_returned_by = returned_by.into_iter().map(Arc::from).collect();
+        Ok(Self {
+            trigger,
+            flow,
+            deadline_ms: None,
+            fields,
+            returns,
+            return_labels,
+            reads_returned_by,
+            all_readable,
+            presence,
+        })
     }
 
     /// The hook for messages: each leaf of its schema is a field that a message may bring.
@@ -255,6 +256,7 @@ impl Hook {
             fields,
             returns,
             return_labels,
+            reads_returned_by: Box::default(),
             all_readable: Projection::new([]),
             presence: Presence::new([]),
         })
@@ -268,6 +270,14 @@ impl Hook {
         }
     }
 
+    /// The slot for which it decides.
+    pub(super) fn slot(&self) -> Option<&Arc<str>> {
+        match &self.trigger {
+            Trigger::Slot { slot, .. } => Some(slot),
+            Trigger::Event(_) | Trigger::Message => None,
+        }
+    }
+
     /// Whether a field of it comes from what the plugin received.
     pub(super) fn reads_received(&self) -> bool {
         self.flow != Flow::Receive && self.fields.iter().any(|field| field.source == Source::Received)
@@ -276,45 +286,6 @@ impl Hook {
 
 /// What the ledger calls a partner's message.
 pub const MESSAGE: &str = "message";
-
-/// Where declared fields are looked up.
-#[derive(Clone, Copy)]
-struct Sources<'a> {
-    catalogue: &'a Catalogue,
-    /// What messages may bring.
-    received: &'a [HookField],
-}
-
-impl Sources<'_> {
-    /// The label of a field under `/partner`; none: it is not there.
-    fn received(&self, declared: &str) -> Option<Result<Label, String>> {
-        let path = declared.strip_prefix(manifest::RECEIVED).filter(|path| path.starts_with('/'))?;
-        let field = self.received.iter().find(|field| *field.name == *path);
-        let label = field.and_then(|field| field.labels.first()).cloned();
-        Some(label.ok_or_else(|| format!("field {declared} is nothing that the `receive` hook returns")))
-    }
-}
-
-fn return_schema(
-    returns: Option<&manifest::SchemaSource>,
-    partner: &Arc<str>,
-) -> Result<(Option<ReturnSchema>, Vec<Label>), String> {
-    let returns = match returns {
-        None => None,
-        Some(manifest::SchemaSource::Inline(schema)) => {
-            Some(ReturnSchema::compile(schema).map_err(|problem| problem.message)?)
-        }
-        Some(manifest::SchemaSource::Path(_)) => return Err("its schemas are not inlined".into()),
-    };
-    let mut labels = Vec::new();
-    for (_, category) in returns.iter().flat_map(|schema| schema.leaves()) {
-        labels.push(Label {
-            category: Category::parse(category).map_err(|error| error.to_string())?,
-            origin: Origin::Partner(Arc::clone(partner)),
-        });
-    }
-    Ok((returns, labels))
-}
 
 /// What a brand agreed to: for each hook, by [`grant_key`], the declared fields, and the form of those that do
 /// not go as they are.
@@ -403,6 +374,8 @@ pub struct Connection {
     pub(super) prepared: Vec<Prepared>,
     /// Combinations that the brand granted, each with all that it is of.
     pub(super) combinations: Vec<Combination>,
+    /// Labels that may come with what other plugins of the brand return to it, as the brand's connections stand.
+    pub(super) derivable: ArcSwap<LabelSet>,
     /// Slots that the brand marks promotional.
     pub promotional: HashSet<String>,
     /// Valid against the plugin's settings schema.
@@ -466,6 +439,7 @@ impl Connection {
             .collect();
         Self {
             combinations,
+            derivable: ArcSwap::default(),
             prepared,
             forms,
             pseudonyms: grant.pseudonyms.clone(),
@@ -505,7 +479,7 @@ impl Connection {
 
     /// Whether the brand marks the hook's slot promotional.
     pub fn is_promotional(&self, hook: &Hook) -> bool {
-        matches!(&hook.trigger, Trigger::Slot { slot, .. } if self.promotional.contains(&**slot))
+        hook.slot().is_some_and(|slot| self.promotional.contains(&**slot))
     }
 
     /// What a decision about a call of `hook` knows of the integration; whoever holds a connection holds one
@@ -531,6 +505,7 @@ impl Connection {
     pub(super) fn grants_labels<'l>(&self, labels: impl IntoIterator<Item = &'l Label>) -> bool {
         labels.into_iter().all(|label| {
             matches!(label.origin, Origin::Partner(_))
+                || self.derivable.load().iter().any(|known| known == label)
                 || self.release.hooks.iter().enumerate().any(|(index, hook)| {
                     (0..hook.fields.len())
                         .any(|at| self.labels(index, at).contains(label) && self.grants(index, at))

@@ -78,7 +78,7 @@ pub fn plan_exchange(
     let reply = category(endpoint)?;
     let conditions = crossing.conditions.clone();
     let pairs = pairs(book, connection, hook, crossing, subject, moment);
-    match plan(&pairs, connection, hook, crossing, request) {
+    match plan(&pairs, connection, hook, crossing, &request) {
         Ok(delivery) => {
             let exchange = PlannedExchange { delivery, reply };
             // What the call has read meets the reply, so that must be granted before there is one.

@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Basis, Conditions, Facts, FieldVerdict, Flow, Label, LabelSet, Purpose, Reason, Verdict,
+    Access, Basis, Conditions, Facts, FieldVerdict, Flow, Label, LabelSet, Origin, Purpose, Reason, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::across::Across;
 use super::book::{Moment, PolicyBook, Question};
 use super::combine::{Meeting, Pairs};
 use super::connection::{Connection, Form, Hook, HookField};
 use super::permitted::Permitted;
 use super::placing::{self, FieldValue, Placement, PlacingError};
+use super::received::{Exposed, is_of};
 use super::subject::{Subject, base_facts};
 use super::toward_plugin::Crossing;
 use super::transform::Transform;
@@ -53,6 +55,10 @@ pub enum Violation {
     /// A request would bring together what may not meet.
     #[error("a request would bring together fields that no granted combination lets meet there")]
     Combination,
+    /// What the partner received since the call was decided about, through another, may not meet what a request
+    /// would bring: the same call again is decided with that.
+    #[error("a request would bring what may not meet what the partner has received meanwhile")]
+    Meanwhile,
     /// More requests than a call may make.
     #[error("the plugin asked for {used} requests; {MAX_DELIVERIES} are allowed")]
     TooManyDeliveries {
@@ -81,7 +87,11 @@ pub enum Violation {
 impl Violation {
     /// Whether the plugin is at fault.
     pub fn is_plugins_fault(&self) -> bool {
-        !matches!(self, Self::Placing(error) if error.is_set_up_wrong())
+        match self {
+            Self::Placing(error) => !error.is_set_up_wrong(),
+            Self::Meanwhile => false,
+            _ => true,
+        }
     }
 
     /// The ledger's code.
@@ -92,6 +102,7 @@ impl Violation {
             Self::NothingDeclared => "refused:returns-undeclared".into(),
             Self::Undeclared { .. } => "refused:undeclared-field".into(),
             Self::Combination => "refused:combination".into(),
+            Self::Meanwhile => "failed:received-meanwhile".into(),
             Self::TooManyDeliveries { .. } => "refused:too-many-deliveries".into(),
             Self::UndeclaredEndpoint { .. } => "refused:undeclared-endpoint".into(),
             Self::NoReplyDeclared { .. } => "refused:no-reply-declared".into(),
@@ -102,11 +113,8 @@ impl Violation {
     }
 }
 
-/// What stands before the name of something that is no declared field: a message, a reply, memory. A brand
-/// grants no such thing; it grants the fields that made it.
-pub const NO_FIELD: char = '@';
-
-/// Labels that a request carries, and the declared field that they come from, or a name after [`NO_FIELD`].
+/// Labels that a request carries, and the declared field that they come from, or the name of what else was readable
+/// in the call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Carried {
     /// As declared.
@@ -131,6 +139,9 @@ pub struct PlannedDelivery {
     pub flow: Flow,
     /// The event's type.
     pub event_type: String,
+    /// The slot, of a decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Arc<str>>,
     /// The plugin's purpose.
     pub purpose: Purpose,
     /// Of the release that ran.
@@ -153,6 +164,13 @@ pub struct PlannedDelivery {
     pub conditions: Conditions,
 }
 
+impl PlannedDelivery {
+    /// Sealed fields that it holds.
+    fn placed(&self) -> impl Iterator<Item = &Carried> {
+        self.carried.iter().filter(|carried| carried.access == Access::Sealed)
+    }
+}
+
 /// One field that goes back to the brand.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReturnedField {
@@ -171,6 +189,9 @@ pub struct Returned {
     pub fields: Vec<ReturnedField>,
     /// What held when the data it derives from was collected.
     pub conditions: Conditions,
+    /// A service provider's plugin made it of first-party data alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_behalf: bool,
 }
 
 /// An outcome that passed.
@@ -185,7 +206,8 @@ pub struct Checked {
     pub facts: Facts,
 }
 
-/// Checks what a `share` call gave back.
+/// Checks what a `share` call gave back; `exposed` is what the partner received until now, of what was readable in
+/// the call too.
 ///
 /// # Errors
 /// [`Violation`]: the whole outcome is refused.
@@ -193,9 +215,10 @@ pub fn from_share(
     book: &PolicyBook,
     connection: &Connection,
     crossing: &Crossing,
+    exposed: &Exposed,
     subject: Subject<'_>,
     moment: Moment,
-    outcome: PluginOutcome,
+    outcome: &PluginOutcome,
 ) -> Result<Checked, Violation> {
     let used = outcome.deliveries.len();
     if used > MAX_DELIVERIES {
@@ -205,9 +228,22 @@ pub fn from_share(
         return Err(Violation::NothingDeclared);
     };
     let pairs = pairs(book, connection, hook, crossing, subject, moment);
-    let mut deliveries = Vec::with_capacity(used);
-    for request in outcome.deliveries {
-        deliveries.push(plan(&pairs, connection, hook, crossing, request)?);
+    let subject = Subject { conditions: &crossing.conditions, ..subject };
+    let across = Across::new(&pairs, subject, connection.integration(hook), exposed);
+    let mut deliveries: Vec<PlannedDelivery> = Vec::with_capacity(used);
+    for request in &outcome.deliveries {
+        let planned = plan(&pairs, connection, hook, crossing, request)?;
+        keep_requests_apart(&pairs, &planned, &deliveries)?;
+        // What was read has met what the partner has when it was decided about; a reply is made of that.
+        let placed = planned
+            .carried
+            .iter()
+            .filter(|carried| matches!(carried.access, Access::Sealed | Access::Memory));
+        let meeting = across.verdict(placed.flat_map(|carried| carried.labels.iter()), &LabelSet::default());
+        if meeting.is_some_and(|verdict| !verdict.allows()) {
+            return Err(Violation::Meanwhile);
+        }
+        deliveries.push(planned);
     }
     let (returned, verdicts) = check_returns(&pairs, connection, hook, crossing, &outcome.returns)?;
     Ok(Checked { deliveries, returned, verdicts, facts: pairs.facts })
@@ -307,12 +343,30 @@ fn carried(field: &HookField, labels: &Arc<[Label]>, form: &Form) -> Carried {
     }
 }
 
+/// What one request of a call places meets, at the partner, what another places. A partner knows what it sent itself.
+fn keep_requests_apart(
+    pairs: &Pairs<'_>,
+    planned: &PlannedDelivery,
+    before: &[PlannedDelivery],
+) -> Result<(), Violation> {
+    let foreign = |label: &&Label| !is_of(label, &pairs.partner.name);
+    for earlier in before.iter().flat_map(PlannedDelivery::placed) {
+        for other in planned.placed().filter(|other| other.field != earlier.field) {
+            let (a, b) = (earlier.labels.iter().filter(foreign), other.labels.iter().filter(foreign));
+            if pairs.strictest(a, b, Meeting::Instance).is_some_and(|verdict| !verdict.allows()) {
+                return Err(Violation::Combination);
+            }
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn plan(
     pairs: &Pairs<'_>,
     connection: &Connection,
     hook: &Hook,
     crossing: &Crossing,
-    request: PluginRequest,
+    request: &PluginRequest,
 ) -> Result<PlannedDelivery, Violation> {
     let release = &connection.release;
     let endpoint = release
@@ -330,7 +384,7 @@ pub(super) fn plan(
         })
     };
     let assembled = placing::assemble(
-        &request,
+        request,
         &Placement {
             endpoint,
             settings: &connection.settings,
@@ -369,6 +423,7 @@ pub(super) fn plan(
     }
     Ok(PlannedDelivery {
         flow: hook.flow,
+        slot: hook.slot().cloned(),
         event_type: hook.event().to_owned(),
         purpose: release.purpose,
         release: release.digest,
@@ -376,7 +431,7 @@ pub(super) fn plan(
         partner: connection.partner.name.clone(),
         accepted_ms: crossing.accepted_ms,
         endpoint: endpoint.clone(),
-        request,
+        request: request.clone(),
         values: kept,
         carried: carries,
         conditions: crossing.conditions.clone(),
@@ -427,8 +482,7 @@ fn check_returns(
     let read: Vec<Carried> = taint(hook, crossing).collect();
     let values: Vec<&[Label]> = read.iter().map(|carried| &*carried.labels).collect();
     let joined: LabelSet = values.iter().flat_map(|labels| labels.iter().cloned()).collect();
-    let decide = |label: &Label| book.decide(&question, label, facts, moment).1;
-    let verdict_of_taint = joined.iter().map(decide).reduce(Verdict::strictest);
+    let verdict_of_taint = book.decide_all(&question, joined.iter(), facts, moment);
     let matter = hook.flow != Flow::Receive && pairs.matter(joined.iter());
     let mut verdicts = Vec::new();
     let mut fields = Vec::new();
@@ -440,7 +494,8 @@ fn check_returns(
         let mut labels = joined.clone();
         labels.insert(own.clone());
         let name: Arc<str> = path.as_str().into();
-        let of_labels = verdict_of_taint.into_iter().fold(decide(own), Verdict::strictest);
+        let (_, of_own) = book.decide(&question, own, facts, moment);
+        let of_labels = verdict_of_taint.map_or(of_own, |(_, taint)| of_own.strictest(taint));
         let meeting = matter.then(|| pairs.strictest_between(&values, Meeting::Field(&name)));
         let mut verdict = meeting.flatten().into_iter().fold(of_labels, Verdict::strictest);
         let met = of_labels.allows() && !verdict.allows();
@@ -464,6 +519,12 @@ fn check_returns(
     }
     let value =
         if fields.len() == verdicts.len() { value } else { crate::catalogue::project(&paths, &value) };
-    let returned = Returned { value, fields, conditions: crossing.conditions.clone() };
+    // Also what a plugin knew that read nothing.
+    let made_of = if read.is_empty() { labels_of_call(hook, crossing) } else { read };
+    let made_of = || made_of.iter().flat_map(|carried| carried.labels.iter());
+    let on_behalf = made_of().all(|label| !matches!(label.origin, Origin::Partner(_)))
+        && connection.serves(fields.iter().flat_map(|field| field.labels.iter()), moment.now_ms)
+        && connection.serves(made_of(), moment.now_ms);
+    let returned = Returned { value, fields, conditions: crossing.conditions.clone(), on_behalf };
     Ok((Some(Permitted::grant(returned)), verdicts))
 }

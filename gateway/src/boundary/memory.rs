@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use super::book::{Moment, PolicyBook, Question};
 use super::connection::Connection;
 use super::from_plugin::{Carried, labels_of_call};
-use super::prepared::stricter;
 use super::subject::{Subject, base_facts};
 use super::toward_plugin::Crossing;
 use super::types::MemoryUse;
@@ -99,17 +98,9 @@ pub fn recall(
         partner: &connection.partner,
         to_brand: false,
     };
-    let mut decided: Option<(Recipient, Verdict)> = None;
-    for label in memory.labels.iter() {
-        let (stands, one) = book.decide(&question, label, facts, moment);
-        decided = Some(match decided {
-            None => (stands, one),
-            Some((first, so_far)) => (stricter(first, stands), so_far.strictest(one)),
-        });
-    }
-    // Without a label it has no origin (clause collect.sources).
-    let (recipient, mut verdict) =
-        decided.unwrap_or((Recipient::ThirdParty, Verdict::withhold(Reason::Undeclared)));
+    let (recipient, mut verdict) = book
+        .decide_all(&question, memory.labels.iter(), facts, moment)
+        .unwrap_or((Recipient::ThirdParty, Verdict::withhold(Reason::Undeclared)));
     if !granted {
         verdict = Verdict::withhold(Reason::NotGranted);
     }

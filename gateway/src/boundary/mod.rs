@@ -1,13 +1,16 @@
 //! The boundary: the only maker of `Permitted<T>`. It knows the policy, the manifest and the
 //! catalogue; it may not know wasmtime, sqlx, reqwest or axum.
 
+mod across;
 mod aggregate;
 mod book;
 mod combine;
 mod connection;
+mod declared;
 mod exchange;
 mod from_plugin;
 mod memory;
+mod onward;
 mod permitted;
 pub mod placing;
 mod prepared;
@@ -32,6 +35,7 @@ pub use from_plugin::{
     Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share,
 };
 pub use memory::{Memory, MemoryAfter, Recalled, recall};
+pub use onward::{Onward, labels_of_returned, returned_category};
 pub use permitted::Permitted;
 pub use received::{Exposed, Received};
 pub use subject::{Integration, Subject, base_facts};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use gateway_policy::{Conditions, Label, LabelSet, Origin};
+use gateway_policy::{Conditions, Label, LabelSet, Origin, Purpose};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -39,60 +39,87 @@ fn merge(older: &mut Value, newer: Value) {
 }
 
 /// What a partner already received of a consumer, in whatever call or request.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exposed {
     /// Labels.
     pub labels: LabelSet,
+    /// The same, by the purposes for which it received them.
+    pub by_purpose: BTreeMap<Purpose, LabelSet>,
     /// What held when that was collected; none: it received nothing.
     pub conditions: Option<Conditions>,
 }
 
+/// What stands between purpose and label in the store: in neither of them.
+const FOR: char = ' ';
+
 impl Exposed {
-    /// From what the store keeps: labels as text, conditions as JSON. What does not read is a sign of damage.
+    /// From what the store keeps: `PURPOSE LABEL`, or conditions as JSON. What does not read is a sign of damage.
     pub fn read<'w>(kept: impl Iterator<Item = &'w str>) -> Option<Self> {
         let mut exposed = Self::default();
         for what in kept {
             if what.starts_with('{') {
                 exposed.meet(&serde_json::from_str(what).ok()?);
             } else {
-                exposed.labels.insert(what.parse().ok()?);
+                let (purpose, label) = what.split_once(FOR)?;
+                exposed.insert(Purpose::parse(purpose).ok()?, label.parse().ok()?);
             }
         }
         Some(exposed)
     }
 
-    /// Takes in that the partner receives these labels, collected under these conditions; what of it is new, as
-    /// the store keeps it. What a partner sent itself is nothing that it receives.
-    pub fn add<'l>(
-        &mut self,
+    /// With what the partner receives by these labels, for this purpose, collected under these conditions; and
+    /// what of it is new, as the store keeps it. None: nothing is. What a partner sent itself is nothing that it
+    /// receives.
+    pub fn with<'l>(
+        &self,
         partner: &str,
-        labels: impl Iterator<Item = &'l Label>,
+        purpose: Purpose,
+        labels: impl Iterator<Item = &'l Label> + Clone,
         conditions: &Conditions,
-    ) -> Vec<String> {
-        let mut new = Vec::new();
-        for label in labels.filter(|label| !is_of(label, partner)) {
-            if self.labels.insert_new(label) {
-                new.push(label.to_string());
+    ) -> Option<(Self, Vec<String>)> {
+        let known = self.by_purpose.get(&purpose);
+        let is_new = |label: &&Label| !is_of(label, partner) && !known.is_some_and(|all| all.contains(label));
+        let has_new = labels.clone().any(|label| is_new(&label));
+        let tightens = match &self.conditions {
+            None => has_new,
+            Some(known) => {
+                let mut joined = known.clone();
+                joined.join(conditions);
+                joined != *known
+            }
+        };
+        if !has_new && !tightens {
+            return None;
+        }
+        let (mut next, mut new) = (self.clone(), Vec::new());
+        for label in labels.filter(is_new) {
+            let text = format!("{purpose}{FOR}{label}");
+            if !new.contains(&text) {
+                new.push(text);
+                next.insert(purpose, label.clone());
             }
         }
-        let before = self.conditions.clone();
-        if !new.is_empty() || before.is_some() {
-            self.meet(conditions);
+        if tightens {
+            next.meet(conditions);
+            // Invariant: conditions always serialise.
+            new.extend(serde_json::to_string(conditions).ok());
         }
-        if self.conditions != before
-            && let Ok(text) = serde_json::to_string(conditions)
-        {
-            new.push(text);
-        }
-        new
+        Some((next, new))
     }
 
     /// Takes in what the partner received of another who is the same person.
     pub fn join(&mut self, other: &Self) {
-        self.labels.extend(other.labels.iter().cloned());
+        for (purpose, labels) in &other.by_purpose {
+            labels.iter().for_each(|label| self.insert(*purpose, label.clone()));
+        }
         if let Some(conditions) = &other.conditions {
             self.meet(conditions);
         }
+    }
+
+    fn insert(&mut self, purpose: Purpose, label: Label) {
+        self.labels.insert(label.clone());
+        self.by_purpose.entry(purpose).or_default().insert(label);
     }
 
     fn meet(&mut self, conditions: &Conditions) {
@@ -146,15 +173,23 @@ mod tests {
         let own: Label = "partner:a:user.account".parse().unwrap();
         let us = Conditions { region: Region::Us, ..Conditions::default() };
         let eu = Conditions { region: Region::Eu, ..Conditions::default() };
-        let mut exposed = Exposed::default();
-        assert!(exposed.add("a", [&own].into_iter(), &us).is_empty(), "it sent that itself");
-        assert_eq!(exposed.conditions, None);
-        let mut kept = exposed.add("a", [&name, &own].into_iter(), &us);
-        assert_eq!(kept.len(), 2);
-        assert!(exposed.add("a", [&name].into_iter(), &us).is_empty());
-        kept.extend(exposed.add("a", [&name].into_iter(), &eu));
+        let [support, analytics] = ["essential.service.operations.support", "analytics"]
+            .map(|purpose| Purpose::parse(purpose).unwrap());
+        let nothing = Exposed::default();
+        assert_eq!(nothing.with("a", support, [&own].into_iter(), &us), None, "it sent that itself");
+        let (exposed, mut kept) = nothing.with("a", support, [&name, &own, &name].into_iter(), &us).unwrap();
+        assert_eq!(kept.len(), 2, "a label and what held: {kept:?}");
+        assert_eq!(exposed.with("a", support, [&name].into_iter(), &us), None);
+        let (exposed, new) = exposed.with("a", analytics, [&name].into_iter(), &us).unwrap();
+        assert_eq!(new, ["analytics first-party:user.name.first"]);
+        kept.extend(new);
+        let (exposed, new) = exposed.with("a", analytics, [&name].into_iter(), &eu).unwrap();
+        kept.extend(new);
         assert_eq!(exposed.conditions, Some(eu));
+        assert!(exposed.by_purpose.keys().eq([&analytics, &support]));
         assert_eq!(Exposed::read(kept.iter().map(String::as_str)), Some(exposed));
-        assert_eq!(Exposed::read(["elsewhere"].into_iter()), None);
+        for damaged in ["elsewhere", "first-party:user.name", "nowhere first-party:user.name", "{"] {
+            assert_eq!(Exposed::read([damaged].into_iter()), None, "{damaged}");
+        }
     }
 }

@@ -35,13 +35,16 @@ pub fn base_facts(subject: Subject<'_>, integration: Integration<'_>) -> Facts {
     let Some(choices) = subject.choices else { return Facts::unknown() };
     let conditions = subject.conditions;
     let opt_out = &choices.opt_out;
+    let refused = |plugin: &str| opt_out.integrations.contains(plugin);
     let permitted =
         |scope: &dyn Fn(&PermissionScope) -> bool| choices.permissions.iter().any(|p| scope(&p.scope));
     let cookie = |class| conditions.cookies.contains(&class);
-    let other_purpose = !conditions.collected_for.is_empty()
-        && !conditions.collected_for.iter().any(|collected| integration.purpose.is_under(*collected));
+    let other_purpose = !conditions.is_for(integration.purpose);
     [
-        (Fact::OptOutIntegration, opt_out.integrations.contains(integration.plugin)),
+        (
+            Fact::OptOutIntegration,
+            refused(integration.plugin) || conditions.through.iter().any(|via| refused(via)),
+        ),
         (Fact::OptOutAll, opt_out.all_integrations),
         (Fact::OptOutMarketing, opt_out.marketing),
         (Fact::OptOutSms, opt_out.sms),

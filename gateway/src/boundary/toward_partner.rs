@@ -1,13 +1,19 @@
 //! Toward a partner: each try is a new decision. If one label of a request is now withheld, the whole
 //! request stays; it is never trimmed.
 
-use gateway_policy::{Access, Basis, Decision, Facts, FieldVerdict, Partner, Reason, Recipient, Verdict};
+use gateway_policy::{
+    Access, Basis, Decision, Facts, FieldVerdict, Flow, LabelSet, Partner, Reason, Recipient, Verdict,
+};
 
+use super::across::Across;
 use super::book::{Moment, PolicyBook, Question};
+use super::combine::Pairs;
 use super::connection::Connection;
-use super::from_plugin::{NO_FIELD, PlannedDelivery};
+use super::from_plugin::PlannedDelivery;
 use super::permitted::Permitted;
 use super::placing::{self, FieldValue, Placement, PlacingError};
+use super::prepared::stricter;
+use super::received::Exposed;
 use super::subject::{Integration, Subject, base_facts};
 use super::types::OutboundRequest;
 use crate::manifest::Channel;
@@ -35,52 +41,59 @@ pub enum Stays {
     Placing(#[from] PlacingError),
 }
 
-/// Decides about `planned` as things stand now.
+/// Decides about `planned` as things stand now; `exposed` is what the partner received until now.
 ///
 /// `connection` is none where the brand has switched the plugin off: then clause use.brand-directed
 /// withholds everything.
+#[allow(clippy::too_many_arguments)] // one try's whole context
 pub fn toward_partner(
     book: &PolicyBook,
     partner: &Partner,
     connection: Option<&Connection>,
     planned: &PlannedDelivery,
+    exposed: &Exposed,
     subject: Subject<'_>,
     moment: Moment,
     webhook_id: String,
 ) -> TowardPartner {
     let question = Question { flow: planned.flow, purpose: planned.purpose, partner, to_brand: false };
-    let facts = base_facts(
-        subject,
-        Integration {
-            plugin: &planned.plugin,
-            purpose: planned.purpose,
-            partner,
-            switched_on: connection.is_some(),
-            promotional: false,
-            by_sms: planned.endpoint.channel == Some(Channel::Sms),
-        },
-    );
+    let is_promotional = |connection: &Connection| {
+        planned.slot.as_ref().is_some_and(|slot| connection.promotional.contains(&**slot))
+    };
+    let integration = Integration {
+        plugin: &planned.plugin,
+        purpose: planned.purpose,
+        partner,
+        switched_on: connection.is_some(),
+        promotional: connection.is_some_and(is_promotional),
+        by_sms: planned.endpoint.channel == Some(Channel::Sms),
+    };
+    let facts = base_facts(subject, integration);
+    let granted = connection.map_or(&[][..], |connection| &connection.combinations);
+    let pairs = Pairs { book, partner, purpose: planned.purpose, granted, facts, moment };
+    let across = Across::new(&pairs, subject, integration, exposed);
+    let together: LabelSet =
+        planned.carried.iter().flat_map(|carried| carried.labels.iter().cloned()).collect();
     let mut recipient = Recipient::ServiceProvider;
     // What carries no label has no origin, and nothing could be decided about it.
     let mut all_allowed = !planned.carried.is_empty();
     let mut verdicts = Vec::with_capacity(planned.carried.len());
     for carried in &planned.carried {
-        let mut verdict: Option<Verdict> = None;
-        for label in carried.labels.iter() {
-            let (stands, one) = book.decide(&question, label, facts, moment);
-            if stands == Recipient::ThirdParty {
-                recipient = Recipient::ThirdParty;
-            }
-            verdict = Some(verdict.map_or(one, |so_far| so_far.strictest(one)));
+        let decided = book.decide_all(&question, carried.labels.iter(), facts, moment);
+        let (stands, mut verdict) =
+            decided.unwrap_or((Recipient::ThirdParty, Verdict::withhold(Reason::Undeclared)));
+        recipient = stricter(recipient, stands);
+        let by_its_labels = verdict.allows();
+        if let Some(meeting) = across.verdict(carried.labels.iter(), &together) {
+            verdict = verdict.strictest(meeting);
         }
-        // No label at all would be a value without an origin (clause collect.sources).
-        let mut verdict = verdict.unwrap_or(Verdict::withhold(Reason::Undeclared));
-        let granted = carried.field.starts_with(NO_FIELD)
-            || connection.is_none_or(|connection| match carried.access {
-                // No field of the event: what it derives from must be granted still.
-                Access::Memory | Access::Reply => connection.grants_labels(carried.labels.iter()),
-                _ => connection.grants_named(planned.flow, &planned.event_type, &carried.field, carried.form),
-            });
+        let granted = connection.is_none_or(|connection| match carried.access {
+            // A brand grants no message: it is what the partner sent, and carries what the partner has.
+            Access::Reply if planned.flow == Flow::Receive => true,
+            // No field of the event: what it derives from must be granted still.
+            Access::Memory | Access::Reply => connection.grants_labels(carried.labels.iter()),
+            _ => connection.grants_named(planned.flow, &planned.event_type, &carried.field, carried.form),
+        });
         if !granted {
             verdict = Verdict::withhold(Reason::NotGranted);
         }
@@ -94,6 +107,7 @@ pub fn toward_partner(
             labels: carried.labels.clone(),
             verdict,
             basis: Basis {
+                met: by_its_labels && !verdict.allows(),
                 declassified: carried.declassified.clone(),
                 ..question.basis(carried.labels.iter(), moment.now_ms)
             },

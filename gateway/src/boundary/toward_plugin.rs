@@ -4,18 +4,20 @@
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Basis, Conditions, Decision, Facts, FieldVerdict, Label, Reason, Recipient, Verdict,
+    Access, Basis, Conditions, Decision, Facts, FieldVerdict, Label, LabelSet, Reason, Recipient, Verdict,
 };
 use serde_json::Value;
 
+use super::across::Across;
 use super::book::{Moment, PolicyBook, Question};
 use super::combine::{Meeting, Pairs};
 use super::connection::{Connection, Form, Hook, Source};
 use super::from_plugin::{Carried, taint};
 use super::memory::{Recalled, Standing};
+use super::onward::{self, Onward, Reader};
 use super::permitted::Permitted;
 use super::prepared::stricter;
-use super::received::{Exposed, Received, is_of};
+use super::received::{Exposed, Received};
 use super::subject::{Subject, base_facts};
 use super::transform::{Rewrite, rewrite};
 use super::types::PluginInput;
@@ -38,6 +40,8 @@ pub struct EventView<'a> {
     pub data: &'a Arc<Value>,
     /// What the plugin received of the consumer from its partner.
     pub received: Option<&'a Received>,
+    /// What other plugins returned of the consumer, of those that the hook reads from.
+    pub onward: &'a [Onward<'a>],
     /// What the partner already received of the consumer.
     pub exposed: &'a Exposed,
     /// What became of the plugin's memory of the consumer; none: the plugin does not ask for it.
@@ -102,6 +106,15 @@ pub struct Crossing {
     pub(super) memory: Option<Standing>,
 }
 
+/// What the verdict on a field rests on, beside its labels.
+#[derive(Clone, Copy)]
+pub(super) struct Rests {
+    /// What held for it.
+    pub(super) facts: Facts,
+    /// Whether its labels may go where it goes, and something else withholds it.
+    pub(super) elsewhere: bool,
+}
+
 /// The verdicts on a hook's fields.
 pub struct Decided {
     /// What held, apart from what depends on a label.
@@ -146,8 +159,7 @@ pub fn toward_plugin(
     moment: Moment,
 ) -> TowardPlugin {
     let received = event.received.filter(|_| hook.reads_received());
-    let data =
-        received.map_or_else(|| Arc::clone(event.data), |received| with_received(event.data, received));
+    let data = with_others(event.data, received, event.onward);
     let Decided { facts, fields: mut decided } = verdicts(connection, hook_index, &data, subject, moment);
     let forms = connection.forms(hook_index);
     let data = in_forms(connection, hook, &data, &forms, &mut decided);
@@ -159,38 +171,51 @@ pub fn toward_plugin(
         partner: &connection.partner,
         to_brand: false,
     };
-    let mut facts_of_received = facts;
+    let mut rests = vec![Rests { facts, elsewhere: false }; decided.len()];
     if let Some(received) = received {
         let joined = {
             let mut joined = conditions.clone();
             joined.join(&received.conditions);
             joined
         };
-        facts_of_received =
-            base_facts(Subject { conditions: &joined, ..subject }, connection.integration(hook));
-        let asked = (book, &question, facts_of_received, moment);
+        let own = base_facts(Subject { conditions: &joined, ..subject }, connection.integration(hook));
+        let of_received = hook.fields.iter().zip(&mut rests);
+        of_received
+            .filter(|(field, _)| field.source == Source::Received)
+            .for_each(|(_, rests)| rests.facts = own);
+        let asked = (book, &question, own, moment);
         if judge_received(asked, hook, received, &mut decided, &mut labels) {
             conditions = joined;
         }
     }
+    let reader = Reader { book, connection, hook_index, hook, subject, moment };
+    for one in event.onward {
+        if let Some(joined) = reader.judge(*one, &mut decided, &mut labels, &mut rests) {
+            conditions.join(&joined);
+        }
+    }
+    let subject = Subject { conditions: &conditions, ..subject };
+    let integration = connection.integration(hook);
     let pairs = Pairs {
         book,
         partner: &connection.partner,
         purpose: connection.release.purpose,
         granted: &connection.combinations,
-        facts: base_facts(Subject { conditions: &conditions, ..subject }, connection.integration(hook)),
+        facts: base_facts(subject, integration),
         moment,
     };
     let by_themselves: Vec<bool> = decided.iter().map(is_allowed).collect();
-    keep_apart(&pairs, hook, &labels, event.exposed, &mut decided);
-    let memory = event.memory.map(|memory| keep_out(&pairs, hook, &labels, &decided, memory));
+    let across = Across::new(&pairs, subject, integration, event.exposed);
+    keep_apart(&pairs, &across, hook, &labels, &mut decided);
+    let memory = event.memory.map(|memory| keep_out(&pairs, &across, hook, &labels, &decided, memory));
 
     let mut verdicts = Vec::with_capacity(hook.fields.len());
     let mut allowed = Vec::with_capacity(hook.fields.len());
     let mut not_run = None;
     let mut recipient = Recipient::ServiceProvider;
-    let fields = hook.fields.iter().zip(decided).zip(&labels).zip(&*forms).zip(by_themselves);
-    for ((((field, decided), labels), form), by_itself) in fields {
+    let fields =
+        hook.fields.iter().zip(decided).zip(&labels).zip(&*forms).zip(by_themselves.into_iter().zip(rests));
+    for ((((field, decided), labels), form), (by_itself, rests)) in fields {
         let Some((stands, verdict)) = decided else {
             allowed.push(false);
             if field.required {
@@ -203,16 +228,15 @@ pub fn toward_plugin(
         if field.required && !verdict.allows() {
             not_run = Some(NotRun::RequiredWithheld);
         }
-        let own = if field.source == Source::Received { facts_of_received } else { facts };
         verdicts.push(FieldVerdict {
             field: Arc::clone(&field.name),
             access: field.access,
             labels: Arc::clone(labels),
             verdict,
             basis: Basis {
-                met: by_itself && !verdict.allows(),
+                met: (by_itself || rests.elsewhere) && !verdict.allows(),
                 declassified: form.declassified.clone(),
-                ..question.basis(labels.iter(), moment.now_ms).under(own, facts)
+                ..question.basis(labels.iter(), moment.now_ms).under(rests.facts, facts)
             },
         });
     }
@@ -275,11 +299,18 @@ fn in_forms(
     Arc::new(data)
 }
 
-/// The event's data with what was received under `partner`, a name that no event type has.
-fn with_received(data: &Value, received: &Received) -> Arc<Value> {
-    let mut data = data.clone();
+/// The event's data with what was received under `partner`, a name that no event type has, and what other plugins
+/// returned beside it.
+fn with_others(data: &Arc<Value>, received: Option<&Received>, onward: &[Onward<'_>]) -> Arc<Value> {
+    if received.is_none() && onward.is_empty() {
+        return Arc::clone(data);
+    }
+    let mut data = Value::clone(data);
     if let Value::Object(object) = &mut data {
-        object.insert(manifest::RECEIVED.trim_start_matches('/').to_owned(), received.value.clone());
+        if let Some(received) = received {
+            object.insert(manifest::RECEIVED.trim_start_matches('/').to_owned(), received.value.clone());
+        }
+        onward::insert(object, onward);
     }
     Arc::new(data)
 }
@@ -304,8 +335,7 @@ fn judge_received(
         };
         let mut all = stored.clone();
         all.extend(field.labels.iter().cloned());
-        for label in all.iter() {
-            let (to, one) = book.decide(question, label, facts, moment);
+        if let Some((to, one)) = book.decide_all(question, all.iter(), facts, moment) {
             *stands = stricter(*stands, to);
             *verdict = verdict.strictest(one);
         }
@@ -320,37 +350,41 @@ fn is_allowed(decided: &Option<(Recipient, Verdict)>) -> bool {
 }
 
 /// Withholds what may not meet what stands before it, or what the partner already received: what came from the
-/// partner gives way to what is first-party, and a later field to an earlier one.
+/// partner gives way to what is first-party, a later field to an earlier one, and a sealed field, which is given
+/// up only where no request could hold it, to all that is read.
 fn keep_apart(
     pairs: &Pairs<'_>,
+    across: &Across<'_>,
     hook: &Hook,
     labels: &[Arc<[Label]>],
-    exposed: &Exposed,
     decided: &mut [Option<(Recipient, Verdict)>],
 ) {
     let allowed =
         |decided: &Option<(Recipient, Verdict)>| decided.is_some_and(|(_, verdict)| verdict.allows());
     let present = labels.iter().zip(&*decided).filter(|(_, decided)| allowed(decided));
-    let of_fields = present.flat_map(|(labels, _)| labels.iter());
-    if !pairs.matter(of_fields.chain(exposed.labels.iter())) {
-        return;
-    }
+    let matter = pairs.matter(present.flat_map(|(labels, _)| labels.iter()));
     let mut met: Vec<&Label> = Vec::new();
-    for source in [Source::FirstParty, Source::Received] {
+    for (source, access) in [
+        (Source::FirstParty, Access::Read),
+        (Source::Received, Access::Read),
+        (Source::Returned, Access::Read),
+        (Source::FirstParty, Access::Sealed),
+        (Source::Received, Access::Sealed),
+        (Source::Returned, Access::Sealed),
+    ] {
         for ((field, labels), decided) in hook.fields.iter().zip(labels).zip(&mut *decided) {
-            // A sealed field meets nothing until it is placed.
-            if field.source != source || field.access != Access::Read || !allowed(decided) {
+            if field.source != source || field.access != access || !allowed(decided) {
                 continue;
             }
-            let before = pairs.strictest(labels.iter(), met.iter().copied(), Meeting::Instance);
-            // A partner knows what it sent: only what it got from elsewhere can meet what it got before.
-            let foreign = labels.iter().filter(|label| !is_of(label, &pairs.partner.name));
-            let earlier = pairs.strictest(foreign, exposed.labels.iter(), Meeting::Instance);
+            let before =
+                matter.then(|| pairs.strictest(labels.iter(), met.iter().copied(), Meeting::Instance));
+            let earlier = across.verdict(labels.iter(), &LabelSet::default());
             if let Some((_, verdict)) = decided {
-                for meeting in before.into_iter().chain(earlier) {
+                for meeting in before.flatten().into_iter().chain(earlier) {
                     *verdict = verdict.strictest(meeting);
                 }
-                if verdict.allows() {
+                // Two sealed fields meet where one request holds both, which the plugin decides.
+                if verdict.allows() && access == Access::Read {
                     met.extend(labels.iter());
                 }
             }
@@ -358,9 +392,10 @@ fn keep_apart(
     }
 }
 
-/// A memory that may not meet what the call reads stays out of it.
+/// A memory that may not meet what the call reads, or what else the partner has, stays out of it.
 fn keep_out(
     pairs: &Pairs<'_>,
+    across: &Across<'_>,
     hook: &Hook,
     labels: &[Arc<[Label]>],
     decided: &[Option<(Recipient, Verdict)>],
@@ -370,10 +405,11 @@ fn keep_out(
         field.access == Access::Read && decided.is_some_and(|(_, verdict)| verdict.allows())
     });
     let read: Vec<&Label> = read.flat_map(|((_, labels), _)| labels.iter()).collect();
-    if !pairs.matter(read.iter().copied().chain(memory.labels())) {
-        return memory.clone();
-    }
-    match pairs.strictest(read.iter().copied(), memory.labels(), Meeting::Instance) {
+    let matter = pairs.matter(read.iter().copied().chain(memory.labels()));
+    let with_read = matter.then(|| pairs.strictest(read.iter().copied(), memory.labels(), Meeting::Instance));
+    let remembered = memory.labels().cloned().collect();
+    let earlier = across.verdict(memory.labels(), &remembered);
+    match with_read.flatten().into_iter().chain(earlier).reduce(Verdict::strictest) {
         Some(verdict) if !verdict.allows() => memory.kept_out(verdict),
         _ => memory.clone(),
     }

@@ -7,8 +7,8 @@ use gateway_policy::{Access, Facts, FieldVerdict, Flow, Label, Origin, Reason, V
 use serde_json::Value;
 
 use super::book::{Moment, PolicyBook, Question};
-use super::connection::{Connection, Hook};
-use super::from_plugin::{Carried, NO_FIELD};
+use super::connection::{Connection, Hook, MESSAGE};
+use super::from_plugin::Carried;
 use super::permitted::Permitted;
 use super::received::Exposed;
 use super::subject::{Subject, base_facts};
@@ -67,8 +67,8 @@ pub fn toward_receive(
         .enumerate()
         .map(|(index, field)| {
             let labels = field.labels.iter().chain(message.exposed.labels.iter());
-            let decided = labels.clone().map(|label| book.decide(&question, label, facts, moment).1);
-            let decided = decided.reduce(Verdict::strictest).unwrap_or(Verdict::withhold(Reason::Undeclared));
+            let decided = book.decide_all(&question, labels.clone(), facts, moment);
+            let decided = decided.map_or(Verdict::withhold(Reason::Undeclared), |(_, verdict)| verdict);
             let granted = connection.grants(hook_index, index);
             FieldVerdict {
                 field: Arc::clone(&field.name),
@@ -97,7 +97,7 @@ pub fn toward_receive(
         .map(|label| label.category)
         .map(|category| Label { category, origin: Origin::Partner(connection.partner.name.as_str().into()) });
     let joined = Carried {
-        field: format!("{NO_FIELD}message").into(),
+        field: MESSAGE.into(),
         access: Access::Reply,
         labels: own.chain(message.exposed.labels.iter().cloned()).collect(),
         form: None,

@@ -70,7 +70,10 @@ pub struct Field {
 }
 
 /// Where a plugin finds what its partner sent of the consumer; no event type has such a property.
-pub const RESERVED: &str = "/partner";
+pub const RECEIVED: &str = "/partner";
+
+/// Where a plugin finds what other plugins returned of the consumer, by plugin; no event type has such a property.
+pub const RETURNED: &str = "/returned";
 
 /// Why the catalogue cannot be used. Schemas are the operator's own documents, so they are quoted.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +117,7 @@ pub enum CatalogueError {
     },
     /// It has a property that is not its own to have.
     #[error(
-        "{file}: has the property `partner`, under which plugins find what their partner sent; give it another name",
+        "{file}: has the property `partner` or `returned`, under which plugins find what their partner sent and what other plugins returned; give it another name",
         file = file.display()
     )]
     Reserved {
@@ -288,8 +291,10 @@ fn insert(
     let event_type =
         EventType::read(name, &document).map_err(|faults| CatalogueError::Schema { file: file(), faults })?;
     let taken = event_type.fields.iter().any(|field| {
-        let path = field.path.as_str().strip_prefix(RESERVED);
-        path.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        [RECEIVED, RETURNED].iter().any(|reserved| {
+            let path = field.path.as_str().strip_prefix(reserved);
+            path.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
     });
     if taken {
         return Err(CatalogueError::Reserved { file: file() });

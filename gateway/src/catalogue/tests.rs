@@ -254,8 +254,10 @@ fn operators_add_types_and_replace_none() {
     std::fs::remove_file(dir.path().join("chat.ended.json")).expect("removed");
     write("a.b.json", "{\"type\": \"object\"");
     assert!(matches!(Catalogue::load(dir.path()), Err(CatalogueError::NotJson { .. })));
-    write("a.b.json", &schema.replace("\"a\"", "\"partner\""));
-    assert!(matches!(Catalogue::load(dir.path()), Err(CatalogueError::Reserved { .. })));
+    for reserved in ["\"partner\"", "\"returned\""] {
+        write("a.b.json", &schema.replace("\"a\"", reserved));
+        assert!(matches!(Catalogue::load(dir.path()), Err(CatalogueError::Reserved { .. })), "{reserved}");
+    }
     write("a.b.json", &schema.replace("user.device", "user.devise"));
     let error = Catalogue::load(dir.path()).expect_err("unknown category").to_string();
     assert!(error.contains("a.b.json: at `/properties/a/x-category`"), "{error}");

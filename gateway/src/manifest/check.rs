@@ -8,8 +8,8 @@ use gateway_policy::Purpose;
 use super::problem::Problem;
 use super::schemas::not_inlined;
 use super::{
-    Access, CONSUMER_FIELD, Manifest, PluginSection, RECEIVED, ReceivedField, SchemaSource, combine,
-    endpoints,
+    Access, CONSUMER_FIELD, Manifest, PluginSection, RECEIVED, RETURNED, ReceivedField, SchemaSource,
+    combine, endpoints, returned,
 };
 use crate::catalogue::schema::{Schema, SchemaKind};
 use crate::catalogue::{Catalogue, FieldPath};
@@ -43,13 +43,15 @@ pub fn check(manifest: &Manifest, catalogue: &Catalogue) -> Vec<Problem> {
 
     let received = combine::check_receive(manifest, &mut problems);
     combine::check_combine(manifest, &mut problems);
+    let plugin = &*manifest.plugin.name;
     let mut events = BTreeSet::new();
     for (index, hook) in manifest.share.iter().enumerate() {
         let at = format!("share[{index}]");
         if !events.insert(&hook.event) {
             problems.push(duplicate("duplicate-hook", &format!("{at}.event"), "event type"));
         }
-        let fields = Fields { at: &at, catalogue, event: &hook.event, received: &received, decide: false };
+        let fields =
+            Fields { at: &at, plugin, catalogue, event: &hook.event, received: &received, decide: false };
         fields.check(&hook.receives, &mut problems);
         check_schema(hook.returns.as_ref(), &format!("{at}.returns"), SchemaKind::Returns, &mut problems);
         if manifest.endpoint.is_empty() {
@@ -71,7 +73,8 @@ pub fn check(manifest: &Manifest, catalogue: &Catalogue) -> Vec<Problem> {
                 "choose one within these bounds",
             ));
         }
-        let fields = Fields { at: &at, catalogue, event: &hook.event, received: &received, decide: true };
+        let fields =
+            Fields { at: &at, plugin, catalogue, event: &hook.event, received: &received, decide: true };
         fields.check(&hook.receives, &mut problems);
         check_schema(Some(&hook.returns), &format!("{at}.returns"), SchemaKind::Returns, &mut problems);
     }
@@ -151,6 +154,8 @@ fn check_unserved(manifest: &Manifest, problems: &mut Vec<Problem>) {
 /// The fields of one hook.
 struct Fields<'c> {
     at: &'c str,
+    /// Whose hook it is.
+    plugin: &'c str,
     catalogue: &'c Catalogue,
     event: &'c str,
     /// What a message may bring.
@@ -199,6 +204,10 @@ impl Fields<'_> {
                         "name a leaf of its schema, with `/partner` before it",
                     ));
                 }
+            } else if let Some(path) =
+                declared.field.strip_prefix(RETURNED).filter(|path| path.starts_with('/'))
+            {
+                returned::check(self.plugin, path, &field, problems);
             } else if declared.field != CONSUMER_FIELD {
                 match (FieldPath::parse(&declared.field), event_type) {
                     (Err(error), _) => problems.push(Problem::new(

@@ -7,6 +7,7 @@ mod endpoints;
 mod interface;
 mod load;
 mod problem;
+mod returned;
 mod schemas;
 mod shape;
 pub mod url_template;
@@ -21,6 +22,7 @@ pub use component::{
 pub use endpoints::is_reserved_header;
 pub use load::{load_dir, parse_toml};
 pub use problem::{ManifestErrors, Problem};
+pub use returned::{RETURNED, returned_by};
 pub use schemas::{ReturnSchema, SchemaViolation, validate_settings};
 
 /// The name under `receives` that asks for the partner's pseudonym of the consumer, which is no field
@@ -29,7 +31,7 @@ pub const CONSUMER_FIELD: &str = "consumer";
 
 /// Where a declared field stands that the plugin received from its partner: a pointer under this one names a
 /// leaf of what the `receive` hook returns.
-pub const RECEIVED: &str = crate::catalogue::RESERVED;
+pub const RECEIVED: &str = crate::catalogue::RECEIVED;
 
 /// The manifest of one release (design: "The manifest"). Unknown keys are refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]

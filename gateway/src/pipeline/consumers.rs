@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
-use gateway_policy::{Choices, Conditions, Label};
+use gateway_policy::{Choices, Conditions, Label, Purpose};
 use moka::sync::Cache;
 
 use super::error::Refusal;
 use super::links::{Exposures, Person};
 use super::memories::Memories;
+use super::onward::LastReturned;
 use crate::boundary::{Exposed, Received};
 use crate::store::crypto::{ConsumerKey, MasterKey, new_pseudonym};
 use crate::store::{Change, ConsumerRecord, Digest, Exposure, Store, Uid};
@@ -35,6 +36,7 @@ pub struct Consumer {
     pub(super) memories: Memories,
     /// What plugins received of the consumer, by plugin.
     received: Mutex<HashMap<String, Arc<Received>>>,
+    pub(super) returned: LastReturned,
     /// Held while a message is merged into what stands.
     pub(super) receiving: tokio::sync::Mutex<()>,
 }
@@ -74,16 +76,17 @@ impl Consumer {
         self.exposures(|exposures| exposures.of(partner))
     }
 
-    /// Takes in that a partner is about to receive these labels. Not so where it received something since `seen`:
-    /// then the decision was made on too little.
+    /// Takes in that a partner is about to receive these labels for a purpose. Not so where it received something
+    /// since `seen`: then the decision was made on too little.
     pub fn expose<'l>(
         &self,
         partner: &str,
+        purpose: Purpose,
         seen: &Arc<Exposed>,
-        labels: impl Iterator<Item = &'l Label>,
+        labels: impl Iterator<Item = &'l Label> + Clone,
         conditions: &Conditions,
     ) -> bool {
-        self.exposures(|exposures| exposures.add(self.id, partner, seen, labels, conditions))
+        self.exposures(|exposures| exposures.add(self.id, partner, purpose, seen, labels, conditions))
     }
 
     /// What a partner received that no committed row says yet: to be committed with the next one.
@@ -265,6 +268,7 @@ impl Consumers {
             choices: ArcSwap::from_pointee(choices),
             memories: Memories::default(),
             received: Mutex::new(received),
+            returned: LastReturned::default(),
             receiving: tokio::sync::Mutex::default(),
         });
         let shared = self.one_of_it(fresh);

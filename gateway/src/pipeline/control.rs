@@ -236,11 +236,20 @@ impl Gateway {
             .get(brand)
             .into_iter()
             .flatten()
-            .filter(|(name, other)| *name != plugin && other.connection.partner.name == live.meta.partner)
+            .filter(|(name, _)| *name != plugin)
             .map(|(_, other)| &other.connection)
             .collect();
+        problems(format!("connection {plugin}"), check_returned(registry, &connection))?;
         let now_ms = self.clock.now_ms();
-        let paths = refused_meetings(&self.book, &connection, &others, self.book.moment(now_ms, now_ms));
+        let moment = self.book.moment(now_ms, now_ms);
+        let mut paths = refused_meetings(&self.book, &connection, &others, moment);
+        // What this one returns may be what another reads, and meet there.
+        for (at, other) in others.iter().enumerate().filter(|(_, other)| other.reads_from(plugin, &others)) {
+            let mut rest: Vec<&Connection> = others.clone();
+            rest.remove(at);
+            rest.push(&connection);
+            paths.extend(refused_meetings(&self.book, other, &rest, moment));
+        }
         let known = live.release.combinations.iter().map(combine_key).collect::<Vec<_>>().join("`, `");
         let remedy = if known.is_empty() {
             "leave one of them out".to_owned()
@@ -337,6 +346,39 @@ impl Gateway {
         }
         Ok(self.reload().await?)
     }
+}
+
+/// What a connection would read of plugins that there are not, or that return no such thing.
+fn check_returned(registry: &Registry, connection: &Connection) -> Vec<Problem> {
+    let mut wrong = Vec::new();
+    for (index, hook) in connection.release.hooks.iter().enumerate() {
+        for (at, field) in hook.fields.iter().enumerate() {
+            let Some((plugin, leaf)) = manifest::returned_by(&field.name) else { continue };
+            if !connection.grants(index, at) {
+                continue;
+            }
+            let on = registry.connection(&connection.brand, plugin).map(|live| &live.connection.release);
+            let newest = || registry.releases_of(plugin).first().map(|live| &live.release);
+            let detail = match on.or_else(newest) {
+                None => {
+                    let known = registry.plugin_names().into_iter().collect::<Vec<_>>().join(", ");
+                    format!("there is no plugin {plugin} (published: {known})")
+                }
+                Some(release) if release.returns(leaf) => continue,
+                Some(release) => {
+                    let leaves = release.returned_leaves().collect::<BTreeSet<_>>();
+                    let leaves = leaves.into_iter().collect::<Vec<_>>().join(", ");
+                    let version = &release.manifest.plugin.version;
+                    format!("{plugin} {version} does not return {leaf}; it returns: {leaves}")
+                }
+            };
+            wrong.push(Problem {
+                pointer: format!("/grant/{}", grant_key(&hook.trigger).replace('~', "~0").replace('/', "~1")),
+                detail: format!("field {:?} cannot be read: {detail}; leave it out", field.name),
+            });
+        }
+    }
+    wrong
 }
 
 /// A release by version or digest; the newest where none is named.

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gateway_policy::Decision;
+use gateway_policy::{Access, Decision};
+
+use crate::store::{FlowRecord, Stage};
 
 /// Since the gateway started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +71,32 @@ impl Counters {
             Decision::Allow => self.allow(1),
             Decision::Transform => self.transform(1),
             Decision::Withhold => self.withhold(1),
+        }
+    }
+}
+
+/// What rows add to the counters, taken before they are handed to the store.
+pub(super) struct Tally {
+    pub(super) decisions: Vec<Decision>,
+    pub(super) flows: u64,
+    pub(super) calls: u64,
+    pub(super) violations: u64,
+}
+
+impl Tally {
+    /// Of the rows of one call; the first is the one toward the plugin.
+    pub(super) fn of(flows: &[FlowRecord]) -> Self {
+        let toward = flows.first().filter(|flow| flow.stage == Stage::Call);
+        let outcome = toward.map_or("not-run", |flow| flow.outcome.as_str());
+        Self {
+            decisions: toward.map_or_else(Vec::new, |flow| {
+                let declared = |access| matches!(access, Access::Read | Access::Sealed);
+                let fields = flow.verdicts.iter().filter(|field| declared(field.access));
+                fields.map(|field| field.verdict.decision).collect()
+            }),
+            flows: flows.len() as u64,
+            calls: u64::from(!outcome.starts_with("not-run") && outcome != "failed:busy"),
+            violations: u64::from(outcome.starts_with("refused")),
         }
     }
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gateway_policy::{Conditions, Flow};
+use serde::{Deserialize, Serialize};
 
 use super::accept::StoredEvent;
 use super::consumers::Consumer;
-use super::dispatch::{CallOutcome, Failed, Tally, seal};
+use super::counts::Tally;
+use super::dispatch::{CallOutcome, Failed, seal};
 use super::error::Refusal;
 use super::event;
 use super::gateway::Gateway;
@@ -27,6 +29,14 @@ struct Asked {
     consumer: Arc<Consumer>,
     event: Arc<StoredEvent>,
     deadline: Instant,
+}
+
+/// A recorded answer: whoever asks again gets it, where it may still be used.
+#[derive(Serialize, Deserialize)]
+struct Recorded {
+    view: DecisionView,
+    /// What held when that was collected which the answer derives from; none: it derives from nothing.
+    conditions: Option<Conditions>,
 }
 
 /// The place of a recorded answer: associated data of its encryption.
@@ -76,7 +86,7 @@ impl Gateway {
             if stored.body != record.body {
                 return Err(conflict());
             }
-            if let Some(answer) = self.recorded(&consumer, &event.conditions, &record.key, slot).await? {
+            if let Some(answer) = self.recorded(&consumer, &record.key, slot).await? {
                 return Ok(answer);
             }
             record.uid = stored.uid;
@@ -100,19 +110,19 @@ impl Gateway {
         known: bool,
     ) -> Result<DecisionView, Refusal> {
         let (outcome, view) = self.judge_decision(&asked).await?;
-        let CallOutcome { record: mut call, turn, .. } = outcome;
+        let CallOutcome { record: mut call, turn, returned, .. } = outcome;
         call.exposures = asked.consumer.unwritten(&asked.live.connection.partner.name);
         if known {
             let event = asked.event.uid;
-            let row = call.flows.first().cloned();
-            if self.commit(CallOutcome { record: call, deliveries: vec![], turn }).await? {
+            let (row, exposures) = (call.flows.first().cloned(), call.exposures.clone());
+            if self.commit(CallOutcome { record: call, deliveries: vec![], turn, returned }).await? {
+                asked.consumer.exposures_written(&exposures);
                 return Ok(view);
             }
             // The same event was asked about twice at once. This call ran all the same, so its row is written.
-            self.commit(CallOutcome::row(row)).await?;
-            let recorded = self
-                .recorded(&asked.consumer, &asked.event.event.conditions, &record.key, &asked.slot)
-                .await?;
+            self.commit(CallOutcome::row(row, exposures.clone())).await?;
+            asked.consumer.exposures_written(&exposures);
+            let recorded = self.recorded(&asked.consumer, &record.key, &asked.slot).await?;
             return recorded.ok_or_else(|| {
                 tracing::error!(event = format_uid(&event), "a decision is recorded and cannot be read");
                 Refusal::Internal
@@ -128,25 +138,22 @@ impl Gateway {
                 if let Some(turn) = turn {
                     turn.committed();
                 }
+                if let Some(returned) = returned {
+                    returned.committed();
+                }
                 self.stored(&asked.consumer, Arc::clone(&asked.event), plugins, work);
                 Ok(view)
             }
             // The same event came in twice at once. This call ran all the same, so its row is written.
             raced => {
                 let record = CallRecord { decision: None, returns: vec![], memory: None, ..call };
-                self.commit(CallOutcome { record, deliveries: vec![], turn: None }).await?;
-                match raced {
-                    Acceptance::Conflict => Err(conflict()),
-                    _ => Ok(self
-                        .recorded(
-                            &asked.consumer,
-                            &asked.event.event.conditions,
-                            &asked.event.key,
-                            &asked.slot,
-                        )
-                        .await?
-                        .unwrap_or_else(|| DecisionView::none("repeated"))),
+                self.commit(CallOutcome { record, deliveries: vec![], turn: None, returned: None }).await?;
+                asked.consumer.exposures_written(&exposures);
+                if matches!(raced, Acceptance::Conflict) {
+                    return Err(conflict());
                 }
+                let recorded = self.recorded(&asked.consumer, &asked.event.key, &asked.slot).await?;
+                Ok(recorded.unwrap_or_else(|| DecisionView::none("repeated")))
             }
         }
     }
@@ -173,6 +180,7 @@ impl Gateway {
             engaged: consumer.engaged() || event.event.engages,
         };
         let Some(declared) = live.connection.release.hooks.get(*hook) else { return Err(Refusal::Internal) };
+        self.look_up_returned(consumer, declared).await?;
         let recalled = self.recalled(live, *hook, turn.as_ref(), subject, moment);
         let toward = self.toward(live, *hook, declared, consumer, event, recalled.as_ref(), subject, moment);
         let mut flow =
@@ -216,7 +224,7 @@ impl Gateway {
         let memory = turn.as_mut().map(|turn| turn.leave(consumer, after)).transpose()?.flatten();
         let checked = match checked {
             Ok(checked) => checked,
-            Err(Failed { code, broken }) => {
+            Err(Failed { code, broken, .. }) => {
                 self.note_failure(live, now_ms, &code, broken);
                 flow.outcome = code;
                 let (mut outcome, view) = self.no_answer(asked, flow, log)?;
@@ -226,6 +234,7 @@ impl Gateway {
             }
         };
         live.breaker.succeeded();
+        let conditions = checked.returned.as_ref().map(|returned| returned.get().conditions.clone());
         let view = match &checked.returned {
             None => DecisionView::none("withheld"),
             Some(returned) => {
@@ -250,8 +259,9 @@ impl Gateway {
         outcome.record.log = log;
         outcome.record.memory = memory;
         outcome.turn = turn;
-        outcome.record.decision = Some(decision_record(asked, &view)?);
-        Ok((outcome, view))
+        let recorded = Recorded { view, conditions };
+        outcome.record.decision = Some(decision_record(asked, &recorded)?);
+        Ok((outcome, recorded.view))
     }
 
     fn no_answer(
@@ -260,17 +270,16 @@ impl Gateway {
         flow: crate::store::FlowRecord,
         log: Option<crate::store::NewLog>,
     ) -> Result<(CallOutcome, DecisionView), Refusal> {
-        let view = DecisionView::none(flow.outcome.clone());
-        let decision = Some(decision_record(asked, &view)?);
+        let recorded = Recorded { view: DecisionView::none(flow.outcome.clone()), conditions: None };
+        let decision = Some(decision_record(asked, &recorded)?);
         let record = CallRecord { flows: vec![flow], decision, log, ..CallRecord::default() };
-        Ok((CallOutcome { record, deliveries: vec![], turn: None }, view))
+        Ok((CallOutcome { record, deliveries: vec![], turn: None, returned: None }, recorded.view))
     }
 
-    /// The recorded answer for an event and a slot.
+    /// The recorded answer for an event and a slot, by what held for all that it derives from.
     async fn recorded(
         &self,
         consumer: &Consumer,
-        conditions: &Conditions,
         key: &crate::store::Digest,
         slot: &str,
     ) -> Result<Option<DecisionView>, Refusal> {
@@ -279,7 +288,8 @@ impl Gateway {
             .key
             .open(&decision_place(&record.event), &record.payload)
             .map_err(|_| Refusal::Internal)?;
-        let view: DecisionView = serde_json::from_slice(&text).map_err(|_| Refusal::Internal)?;
+        let Recorded { view, conditions } = serde_json::from_slice(&text).map_err(|_| Refusal::Internal)?;
+        let Some(conditions) = conditions else { return Ok(Some(view)) };
         let labels = view.provenance.iter().flat_map(|provenance| provenance.labels.values());
         // As it stands now: a brand may have marked the slot promotional since.
         let promotional = self
@@ -288,7 +298,7 @@ impl Gateway {
             .slot(&consumer.brand, slot)
             .is_some_and(|live| live.connection.promotional.contains(slot));
         let may = view.plugin.as_deref().is_none_or(|plugin| {
-            self.may_use(Flow::Return, consumer, plugin, promotional, conditions, labels)
+            self.may_use(Flow::Return, consumer, plugin, promotional, &conditions, labels)
         });
         Ok(Some(if may { view } else { DecisionView::none("withheld") }))
     }
@@ -311,8 +321,8 @@ impl Gateway {
     }
 }
 
-fn decision_record(asked: &Asked, view: &DecisionView) -> Result<DecisionRecord, Refusal> {
-    let text = serde_json::to_vec(view).map_err(|_| Refusal::Internal)?;
+fn decision_record(asked: &Asked, recorded: &Recorded) -> Result<DecisionRecord, Refusal> {
+    let text = serde_json::to_vec(recorded).map_err(|_| Refusal::Internal)?;
     Ok(DecisionRecord {
         event_key: asked.event.key,
         slot: asked.slot.clone(),

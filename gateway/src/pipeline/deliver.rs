@@ -119,11 +119,13 @@ impl Gateway {
         };
         let moment = self.book.moment(due.accepted_ms, now_ms);
         let choices = due.consumer.choices();
+        let exposed = due.consumer.exposed(partner_name);
         let toward = toward_partner(
             &self.book,
             &partner,
             live.map(|live| &live.connection),
             planned,
+            &exposed,
             Subject {
                 conditions: &planned.conditions,
                 choices: Some(&choices),

@@ -3,25 +3,26 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gateway_policy::{Access, Decision, Facts, Flow, LabelSet, Recipient};
+use gateway_policy::{Facts, Flow, LabelSet, Recipient};
 use tokio::sync::Semaphore;
 
 use super::accept::{StoredEvent, event_place};
 use super::consumers::Consumer;
+use super::counts::Tally;
 use super::deliver::DueDelivery;
 use super::error::Refusal;
 use super::event;
-use super::exposure::expose_request;
 use super::gateway::Gateway;
 use super::ledger::Row;
 use super::memories::Turn;
+use super::onward::Fresh;
 use super::registry::LiveConnection;
-use crate::boundary::{
-    Checked, Crossing, EventView, Exposed, Moment, Received, Subject, Violation, from_share, let_ask,
-};
+use crate::boundary::{Checked, Crossing, EventView, Exposed, Onward, Received, Subject, Violation, let_ask};
 use crate::plugin_host::{Budget, Call, CallError};
 use crate::store::crypto::{format_digest, format_uid};
-use crate::store::{CallRecord, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, Uid, WorkRecord};
+use crate::store::{
+    CallRecord, Deferral, Exposure, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, Uid, WorkRecord,
+};
 
 /// Pieces of work that one read of the store brings at most.
 const READ: u32 = 256;
@@ -57,11 +58,14 @@ pub(super) struct Failed {
     /// Whether it says that the plugin is broken: a trap, an overrun, an outcome refused. A rejection is an
     /// answer to one event, and wrong settings or records are not the plugin's fault.
     pub(super) broken: bool,
+    /// Whether the same call would be decided otherwise now.
+    pub(super) again: bool,
 }
 
 impl Failed {
     pub(super) fn of_violation(violation: Violation) -> Self {
-        Self { code: violation.code(), broken: violation.is_plugins_fault() }
+        let again = matches!(violation, Violation::Meanwhile);
+        Self { code: violation.code(), broken: violation.is_plugins_fault(), again }
     }
 
     pub(super) fn of_call(error: &CallError) -> Self {
@@ -74,7 +78,7 @@ impl Failed {
                 | CallError::InputTooLarge { .. }
                 | CallError::Internal
         );
-        Self { code: format!("failed:{}", error.code()), broken }
+        Self { code: format!("failed:{}", error.code()), broken, again: false }
     }
 }
 
@@ -84,6 +88,8 @@ pub(super) struct CallOutcome {
     pub(super) deliveries: Vec<DueDelivery>,
     /// The call's turn with the plugin's memory, which lasts until the commit.
     pub(super) turn: Option<Turn>,
+    /// What other plugins get once it is committed.
+    pub(super) returned: Option<Fresh>,
 }
 
 impl Gateway {
@@ -186,6 +192,7 @@ impl Gateway {
             engaged: due.consumer.engaged(),
         };
         let Some(hook_data) = live.connection.release.hooks.get(hook) else { return Err(Refusal::Internal) };
+        self.look_up_returned(&due.consumer, hook_data).await?;
         let recalled = self.recalled(live, hook, turn.as_ref(), subject, moment);
         let toward =
             self.toward(live, hook, hook_data, &due.consumer, &due.event, recalled.as_ref(), subject, moment);
@@ -216,7 +223,10 @@ impl Gateway {
                 let (session, exchanger) =
                     self.asking(live, Flow::Share, &due.consumer, &due.event, &toward.crossing);
                 let call = self.host.share(&live.loaded, input, Budget::default(), exchanger).await;
-                let crossing = session.map_or(toward.crossing, |session| session.crossing());
+                let mut crossing = session.map_or(toward.crossing, |session| session.crossing());
+                if call.memory.touched {
+                    crossing.touch_memory();
+                }
                 flow.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
                 flow.fuel = call.fuel_used;
                 if let Err(error @ (CallError::Unavailable(_) | CallError::Busy { .. })) = &call.result
@@ -226,7 +236,19 @@ impl Gateway {
                     flow.outcome = Failed::of_call(error).code;
                     return self.defer(&due, now_ms + wait, 1, flow).await;
                 }
-                self.judge_share(live, &due, &row, flow, crossing, turn.as_mut(), subject, moment, call)?
+                let checked = match &call.result {
+                    Ok(outcome) => self
+                        .from_share(&live.connection, &due.consumer, &crossing, subject, moment, outcome)
+                        .map_err(Failed::of_violation),
+                    Err(error) => Err(Failed::of_call(error)),
+                };
+                if let Err(Failed { code, again: true, .. }) = &checked
+                    && due.attempt + 1 < MAX_TRIES
+                {
+                    flow.outcome.clone_from(code);
+                    return self.defer(&due, now_ms, 1, flow).await;
+                }
+                self.judge_share(live, &due, &row, flow, crossing, turn.as_mut(), call, checked)?
             }
         };
         outcome.turn = turn;
@@ -237,12 +259,14 @@ impl Gateway {
             due.consumer.exposures_written(&exposures);
         } else {
             // Somebody else did the work. This call ran all the same, so its row is written.
-            self.commit(CallOutcome::row(row)).await?;
+            if self.commit(CallOutcome::row(row, exposures.clone())).await? {
+                due.consumer.exposures_written(&exposures);
+            }
         }
         Ok(())
     }
 
-    /// Checks what a call gave back, and puts together what is to be committed.
+    /// Puts together what is to be committed of a call by what it gave back.
     #[allow(clippy::too_many_arguments)] // one call's whole context, used once
     fn judge_share(
         &self,
@@ -250,27 +274,17 @@ impl Gateway {
         due: &DueWork,
         row: &Row<'_>,
         mut flow: FlowRecord,
-        mut crossing: Crossing,
+        crossing: Crossing,
         turn: Option<&mut Turn>,
-        subject: Subject<'_>,
-        moment: Moment,
-        mut call: Call<crate::boundary::PluginOutcome>,
+        call: Call<crate::boundary::PluginOutcome>,
+        checked: Result<Checked, Failed>,
     ) -> Result<CallOutcome, Refusal> {
-        let used = std::mem::take(&mut call.memory);
-        if used.touched {
-            crossing.touch_memory();
-        }
         let log = self.log_of(&call, &flow, &due.consumer, || crossing.labels(&live.connection));
-        let checked = match call.result {
-            Ok(outcome) => from_share(&self.book, &live.connection, &crossing, subject, moment, outcome)
-                .map_err(Failed::of_violation),
-            Err(error) => Err(Failed::of_call(&error)),
-        };
-        let kept = checked.is_ok().then_some(used);
+        let kept = checked.is_ok().then_some(call.memory);
         let after = crossing.memory_after(&live.connection, kept);
         let memory = turn.map(|turn| turn.leave(&due.consumer, after)).transpose()?.flatten();
         match checked {
-            Err(Failed { code, broken }) => {
+            Err(Failed { code, broken, .. }) => {
                 self.note_failure(live, row.at_ms, &code, broken);
                 flow.outcome = code;
                 let mut outcome = CallOutcome::only(due.id, flow);
@@ -299,6 +313,7 @@ impl Gateway {
         accepted_ms: i64,
     ) -> Result<CallOutcome, Refusal> {
         let mut record = CallRecord { flows: vec![flow], ..CallRecord::default() };
+        let mut fresh = None;
         if !checked.verdicts.is_empty() {
             let outcome = if checked.returned.is_some() { "returned" } else { "withheld" };
             let mut back = row.record(
@@ -310,7 +325,8 @@ impl Gateway {
                 outcome,
             );
             if let Some(returned) = checked.returned {
-                let text = serde_json::to_vec(&returned.release()).map_err(|_| Refusal::Internal)?;
+                let returned = returned.release();
+                let text = serde_json::to_vec(&returned).map_err(|_| Refusal::Internal)?;
                 back.payload = Some(consumer.key.digest(&text));
                 record.returns.push(NewReturn {
                     flow: back.id,
@@ -321,12 +337,13 @@ impl Gateway {
                     payload: seal(consumer, &return_place(&back.id), &text)?,
                     at_ms: row.at_ms,
                 });
+                let plugin = row.plugin.to_owned();
+                fresh = Some(Fresh { consumer: Arc::clone(consumer), plugin, returned });
             }
             record.flows.push(back);
         }
         let mut deliveries = Vec::with_capacity(checked.deliveries.len());
         for (index, planned) in checked.deliveries.into_iter().enumerate() {
-            expose_request(consumer, &planned);
             let id = self.delivery_id(row, index);
             let text = serde_json::to_vec(&planned).map_err(|_| Refusal::Internal)?;
             record.deliveries.push(NewDelivery {
@@ -350,7 +367,7 @@ impl Gateway {
                 planned: Arc::new(planned),
             });
         }
-        Ok(CallOutcome { record, deliveries, turn: None })
+        Ok(CallOutcome { record, deliveries, turn: None, returned: fresh })
     }
 
     /// The id of a request: that of its event with the random part replaced by a keyed digest of (event,
@@ -368,7 +385,7 @@ impl Gateway {
 
     /// Commits a call; then, and only then, its deliveries go on.
     pub(super) async fn commit(self: &Arc<Self>, outcome: CallOutcome) -> Result<bool, Refusal> {
-        let CallOutcome { record, deliveries, turn } = outcome;
+        let CallOutcome { record, deliveries, turn, returned } = outcome;
         let tally = Tally::of(&record.flows);
         if !self.store.record_call(record).await? {
             return Ok(false);
@@ -376,6 +393,9 @@ impl Gateway {
         self.tally(&tally);
         if let Some(turn) = turn {
             turn.committed();
+        }
+        if let Some(returned) = returned {
+            returned.committed();
         }
         for delivery in deliveries {
             self.deliveries.push(delivery.id, delivery);
@@ -428,7 +448,17 @@ impl Gateway {
     async fn defer(&self, due: &DueWork, due_ms: i64, tries: u32, flow: FlowRecord) -> Result<(), Refusal> {
         let flows = vec![flow];
         let tally = Tally::of(&flows);
-        self.store.defer_work(due.id, due.attempt + tries, due_ms, flows).await?;
+        let partner = flows.first().map(|flow| flow.partner.clone()).unwrap_or_default();
+        let exposures = due.consumer.unwritten(&partner);
+        let deferral = Deferral {
+            work: due.id,
+            attempt: due.attempt + tries,
+            due_ms,
+            flows,
+            exposures: exposures.clone(),
+        };
+        self.store.defer_work(deferral).await?;
+        due.consumer.exposures_written(&exposures);
         self.tally(&tally);
         Ok(())
     }
@@ -528,6 +558,7 @@ impl Identity {
         &'a self,
         stored: &'a StoredEvent,
         received: Option<&'a Received>,
+        onward: &'a [Onward<'a>],
         exposed: &'a Exposed,
     ) -> EventView<'a> {
         EventView {
@@ -538,43 +569,19 @@ impl Identity {
             accepted_ms: stored.accepted_ms,
             data: &stored.data,
             received,
+            onward,
             exposed,
             memory: None,
         }
     }
 }
 
-/// What rows add to the counters, taken before they are handed to the store.
-pub(super) struct Tally {
-    decisions: Vec<Decision>,
-    flows: u64,
-    calls: u64,
-    violations: u64,
-}
-
-impl Tally {
-    /// Of the rows of one call; the first is the one toward the plugin.
-    pub(super) fn of(flows: &[FlowRecord]) -> Self {
-        let toward = flows.first().filter(|flow| flow.stage == Stage::Call);
-        let outcome = toward.map_or("not-run", |flow| flow.outcome.as_str());
-        Self {
-            decisions: toward.map_or_else(Vec::new, |flow| {
-                let declared = |access| matches!(access, Access::Read | Access::Sealed);
-                let fields = flow.verdicts.iter().filter(|field| declared(field.access));
-                fields.map(|field| field.verdict.decision).collect()
-            }),
-            flows: flows.len() as u64,
-            calls: u64::from(!outcome.starts_with("not-run") && outcome != "failed:busy"),
-            violations: u64::from(outcome.starts_with("refused")),
-        }
-    }
-}
-
 impl CallOutcome {
-    /// The row of a call of which nothing else is kept, because what it did was done already.
-    pub(super) fn row(flow: Option<FlowRecord>) -> Self {
-        let record = CallRecord { flows: flow.into_iter().collect(), ..CallRecord::default() };
-        Self { record, deliveries: vec![], turn: None }
+    /// The row of a call of which nothing else is kept, because what it did was done already: but its partner
+    /// received what it received.
+    pub(super) fn row(flow: Option<FlowRecord>, exposures: Vec<Exposure>) -> Self {
+        let record = CallRecord { flows: flow.into_iter().collect(), exposures, ..CallRecord::default() };
+        Self { record, deliveries: vec![], turn: None, returned: None }
     }
 
     /// Only a row: nothing came of the call.
@@ -583,6 +590,7 @@ impl CallOutcome {
             record: CallRecord { work: Some(work), flows: vec![flow], ..CallRecord::default() },
             deliveries: vec![],
             turn: None,
+            returned: None,
         }
     }
 }

@@ -328,7 +328,8 @@ fn conditions(attributes: &Attributes, kind: &EventType) -> Result<Conditions, P
         cookies,
         region: attributes.region.as_deref().map(Region::parse).unwrap_or_default(),
         in_conversation: kind.conversation,
-        collected_for: kind.purpose.into_iter().collect(),
+        collected_for: kind.purpose.map(|purpose| [purpose].into()),
+        through: Default::default(),
     })
 }
 

@@ -16,7 +16,7 @@ use super::accept::StoredEvent;
 use super::consumers::Consumer;
 use super::deliver::ready;
 use super::error::Refusal;
-use super::exposure::expose_request;
+use super::exposure::expose_requests;
 use super::gateway::Gateway;
 use super::ledger::Row;
 use super::registry::{LiveConnection, Registry};
@@ -108,19 +108,29 @@ impl ExchangeSession {
         let moment = gateway.book.moment(self.event.accepted_ms, now_ms);
         let choices = self.consumer.choices();
         let id = self.request_id();
-        let toward = toward_partner(
-            &gateway.book,
-            &partner.record,
-            live.map(|live| &live.connection),
-            planned,
-            Subject {
-                conditions: &planned.conditions,
-                choices: Some(&choices),
-                engaged: self.consumer.engaged() || self.event.event.engages,
-            },
-            moment,
-            format!("msg_{}", format_uid(&id)),
-        );
+        let subject = Subject {
+            conditions: &planned.conditions,
+            choices: Some(&choices),
+            engaged: self.consumer.engaged() || self.event.event.engages,
+        };
+        let toward = loop {
+            let exposed = self.consumer.exposed(&planned.partner);
+            let toward = toward_partner(
+                &gateway.book,
+                &partner.record,
+                live.map(|live| &live.connection),
+                planned,
+                &exposed,
+                subject,
+                moment,
+                format!("msg_{}", format_uid(&id)),
+            );
+            let stays = toward.request.is_err();
+            // What a partner receives only grows, so this ends.
+            if stays || expose_requests(&self.consumer, std::slice::from_ref(planned), &exposed) {
+                break toward;
+            }
+        };
         let row = Row::of_call(gateway, &self.live.connection, &self.consumer, &self.event, moment);
         let ready = ready(toward.request, live, &planned.endpoint);
         let outcome = ready.as_ref().map_or_else(|code| *code, |_| "attempt");
@@ -134,7 +144,6 @@ impl ExchangeSession {
         let flow_id = flow.id;
         self.write(flow).await?;
         let Ok((request, credentials, live)) = ready else { return Ok(None) };
-        expose_request(&self.consumer, planned);
         if self.is_stale(&registry, &choices) {
             let result = self.result("not-sent", None, Some("decision-stale"));
             gateway.store.record_flow_result(&flow_id, result).await?;
@@ -168,7 +177,9 @@ impl ExchangeSession {
     }
 
     async fn write(&self, flow: FlowRecord) -> Result<(), Refusal> {
-        self.gateway.store.record_flow(flow).await?;
+        let exposures = self.consumer.unwritten(&self.live.connection.partner.name);
+        self.gateway.store.record_flow(flow, exposures.clone()).await?;
+        self.consumer.exposures_written(&exposures);
         self.gateway.counters.flows(1);
         Ok(())
     }

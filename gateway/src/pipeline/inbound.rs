@@ -17,7 +17,7 @@ use super::gateway::Gateway;
 use super::ledger::Row;
 use super::registry::{LiveConnection, rfc3339};
 use crate::boundary::{
-    Checked, Exposed, Hook, MESSAGE, MessageView, Received, Returned, Subject, from_share, toward_receive,
+    Checked, Exposed, Hook, MESSAGE, MessageView, Received, Returned, Subject, toward_receive,
 };
 use crate::outbound::{Signed, verify};
 use crate::plugin_host::Budget;
@@ -170,7 +170,8 @@ impl Gateway {
         flow.fuel = call.fuel_used;
         let log = self.log_of(&call, &flow, consumer, || toward.crossing.labels(connection));
         let checked = match call.result {
-            Ok(outcome) => from_share(&self.book, connection, &toward.crossing, subject, moment, outcome)
+            Ok(outcome) => self
+                .from_share(connection, consumer, &toward.crossing, subject, moment, &outcome)
                 .map_err(Failed::of_violation),
             Err(error) => Err(Failed::of_call(&error)),
         };
@@ -243,7 +244,9 @@ impl Gateway {
             }
         } else {
             // The same message came twice at once. This call ran all the same, so its row is written.
-            self.commit(CallOutcome::row(row)).await?;
+            if self.commit(CallOutcome::row(row, exposures.clone())).await? {
+                consumer.exposures_written(&exposures);
+            }
         }
         Ok(())
     }

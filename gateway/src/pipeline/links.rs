@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gateway_policy::{Choices, Conditions, Label};
+use gateway_policy::{Choices, Conditions, Label, Purpose};
 
 use super::consumers::{Consumer, Consumers, read_choices, read_exposures, write};
 use super::error::Refusal;
@@ -89,17 +89,16 @@ impl Exposures {
         &mut self,
         consumer: i64,
         partner: &str,
+        purpose: Purpose,
         seen: &Arc<Exposed>,
-        labels: impl Iterator<Item = &'l Label>,
+        labels: impl Iterator<Item = &'l Label> + Clone,
         conditions: &Conditions,
     ) -> bool {
         let stands = self.of(partner);
         if stands != *seen {
             return false;
         }
-        let mut next = (*stands).clone();
-        let new = next.add(partner, labels, conditions);
-        if !new.is_empty() {
+        if let Some((next, new)) = stands.with(partner, purpose, labels, conditions) {
             let exposure = |what| Exposure { consumer, partner: partner.to_owned(), what };
             self.unwritten.extend(new.into_iter().map(exposure));
             self.by_partner.insert(partner.to_owned(), Arc::new(next));

@@ -25,6 +25,7 @@ mod ledger;
 mod links;
 mod memories;
 mod model;
+mod onward;
 mod preview;
 mod publish;
 mod queue;

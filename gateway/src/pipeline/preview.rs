@@ -15,8 +15,10 @@ use super::model::{Preview, PreviewCounts, PreviewEndpoint, PreviewField, Previe
 use super::publish::declared_field;
 use super::registry::LiveRelease;
 use crate::boundary::{
-    Connection, Exposed, Grant, Hook, HookField, Subject, Transform, combine_key, grant_key, toward_plugin,
+    Connection, Exposed, Grant, Hook, HookField, Subject, Transform, combine_key, grant_key,
+    labels_of_returned, returned_category, toward_plugin,
 };
+use crate::manifest::returned_by;
 
 /// Events that a preview looks at.
 const EVENTS: u32 = 100;
@@ -66,12 +68,15 @@ impl Gateway {
             promotional,
             serde_json::json!({}),
         );
+        let others = registry.connections.get(brand).into_iter().flatten();
+        let others = others.filter(|(name, _)| *name != plugin).map(|(_, live)| &live.connection);
+        let connections: Vec<&Connection> = others.chain([&connection]).collect();
         let mut hooks: Vec<PreviewHook> = live
             .release
             .hooks
             .iter()
             .enumerate()
-            .map(|(index, hook)| self.preview_hook(&connection, index, hook))
+            .map(|(index, hook)| self.preview_hook(&connection, &connections, index, hook))
             .collect();
         let last_events = self.preview_events(brand, &connection, &mut hooks).await?;
         let manifest = &live.release.manifest;
@@ -118,14 +123,30 @@ impl Gateway {
         Ok(preview)
     }
 
-    fn preview_hook(&self, connection: &Connection, index: usize, hook: &Hook) -> PreviewHook {
+    fn preview_hook(
+        &self,
+        connection: &Connection,
+        connections: &[&Connection],
+        index: usize,
+        hook: &Hook,
+    ) -> PreviewHook {
+        let now_ms = self.clock.now_ms();
+        let moment = self.book.moment(now_ms, now_ms);
         let fields = hook
             .fields
             .iter()
             .enumerate()
             .map(|(at, field)| {
                 let granted = connection.grants(index, at);
-                self.preview_field(connection, hook.flow, field, granted, connection.transform(index, at))
+                let form = connection.transform(index, at);
+                let onward = labels_of_returned(&self.book, connection, connections, &field.name, moment);
+                let labels = form.map_or(&*field.labels, |(_, labels)| labels).iter().chain(onward.iter());
+                let labels = labels.cloned().collect::<Vec<_>>();
+                let mut preview = self.preview_field(connection, hook.flow, field, &labels, granted, form);
+                if let Some(category) = returned_category(connections, &field.name) {
+                    preview.declared.category = category.to_string();
+                }
+                preview
             })
             .collect();
         let returns = hook
@@ -142,6 +163,7 @@ impl Gateway {
         connection: &Connection,
         flow: Flow,
         field: &HookField,
+        labels: &[Label],
         granted: bool,
         form: Option<(Transform, &[Label])>,
     ) -> PreviewField {
@@ -151,7 +173,6 @@ impl Gateway {
         let mut recipient = Recipient::ServiceProvider;
         let (mut allowed_by, mut withheld_by) = (BTreeSet::new(), BTreeSet::new());
         let mut contract = None;
-        let labels = form.map_or(&*field.labels, |(_, labels)| labels);
         for label in labels {
             let standing = partner.standing(purpose, label.category, now_ms);
             if flow == Flow::Receive {
@@ -217,7 +238,10 @@ impl Gateway {
                     continue;
                 }
                 let (received, exposed) = (consumer.received(&connection.plugin), Exposed::default());
-                let view = identity.view(&stored, received.as_deref(), &exposed);
+                self.look_up_returned(&consumer, hook).await?;
+                let given = self.given(&consumer, hook);
+                let onward = given.view();
+                let view = identity.view(&stored, received.as_deref(), &onward, &exposed);
                 let toward = toward_plugin(&self.book, connection, index, hook, &view, subject, moment);
                 counts.calls += usize::from(toward.input.is_ok());
                 for verdict in &toward.verdicts {
@@ -294,6 +318,15 @@ fn sentences(preview: &Preview, partner: &str, region: &str, combines: Vec<Strin
                 format!("of the newest {seen} events with it, {} would have been given", field.would_allow)
             };
             let name = &field.declared.field;
+            if let Some((from, _)) = returned_by(name) {
+                text.push(if field.declared.category.is_empty() {
+                    format!("{name} is not there: {from} is not on at the brand, or returns no such field.")
+                } else {
+                    format!(
+                        "{name} is what {from} returned last of the consumer; it goes on only where all may go that it was made from."
+                    )
+                });
+            }
             text.push(format!("{partner} gets {name}{} {standing}; {of_events}.", in_form(field)));
             if let Some(counts_as) = field.counts_as.as_ref().filter(|key| **key != field.declared.category) {
                 text.push(format!(

@@ -126,6 +126,10 @@ impl Registry {
                 }
             }
         }
+        for of_brand in next.connections.values() {
+            let all: Vec<&Connection> = of_brand.values().map(|live| &live.connection).collect();
+            all.iter().for_each(|connection| connection.note_derivable(&all));
+        }
         for key in source.keys {
             if let Some(role) = Role::parse(&key.role) {
                 let caller = Caller { key: key.id, role, brand: key.brand, partner: key.partner };

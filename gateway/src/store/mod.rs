@@ -116,13 +116,7 @@ pub trait Store: Send + Sync {
     /// When, after `now_ms`, the next work or delivery will be due; none where there is none.
     async fn next_due_ms(&self, now_ms: i64) -> Result<Option<i64>, StoreError>;
     /// Puts work off, with the flow that says why; a contradiction where the work is done.
-    async fn defer_work(
-        &self,
-        work: i64,
-        attempt: u32,
-        due_ms: i64,
-        flows: Vec<FlowRecord>,
-    ) -> Result<(), StoreError>;
+    async fn defer_work(&self, deferral: Deferral) -> Result<(), StoreError>;
     /// One event.
     async fn event(&self, uid: &Uid) -> Result<Option<EventRecord>, StoreError>;
     /// The newest events of these types, newest first.
@@ -154,8 +148,9 @@ pub trait Store: Send + Sync {
     async fn record_attempt(&self, delivery: &Uid, attempt: u32, flow: FlowRecord) -> Result<(), StoreError>;
     /// Writes what came of an attempt, and what the delivery becomes.
     async fn record_result(&self, result: AttemptResult) -> Result<(), StoreError>;
-    /// Writes one row of the ledger by itself: of an exchange, whose call goes on. Only then may it be sent.
-    async fn record_flow(&self, flow: FlowRecord) -> Result<(), StoreError>;
+    /// Writes one row of the ledger by itself, with what the partner receives by it: of an exchange, whose call
+    /// goes on. Only then may it be sent.
+    async fn record_flow(&self, flow: FlowRecord, exposures: Vec<Exposure>) -> Result<(), StoreError>;
     /// Writes what came of the exchange with this row; a contradiction where there is no such row, or a result.
     async fn record_flow_result(&self, flow: &Uid, result: FlowResult) -> Result<(), StoreError>;
     /// Drops a pending delivery that may no longer be sent, with the flow that says why.
@@ -182,6 +177,14 @@ pub trait Store: Send + Sync {
     async fn returns(&self, brand: &str, after: i64, limit: u32) -> Result<Vec<ReturnRecord>, StoreError>;
     /// Returned fields of one consumer, newest first.
     async fn consumer_returns(&self, consumer: i64, limit: u32) -> Result<Vec<ReturnRecord>, StoreError>;
+
+    /// Fields that a plugin returned of one consumer, newest first.
+    async fn last_returns(
+        &self,
+        consumer: i64,
+        plugin: &str,
+        limit: u32,
+    ) -> Result<Vec<ReturnRecord>, StoreError>;
 
     /// Whether a partner's message was taken.
     async fn knows_message(&self, key: &Digest) -> Result<bool, StoreError>;

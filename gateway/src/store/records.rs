@@ -323,8 +323,21 @@ pub struct CallRecord {
 pub struct Exposure {
     pub consumer: i64,
     pub partner: String,
-    /// A label, or a set of collection conditions as JSON.
+    /// A purpose and a label received for it, or a set of collection conditions as JSON.
     pub what: String,
+}
+
+/// Work that is put off.
+#[derive(Clone, Debug)]
+pub struct Deferral {
+    pub work: i64,
+    /// Calls made for it.
+    pub attempt: u32,
+    pub due_ms: i64,
+    /// Why.
+    pub flows: Vec<FlowRecord>,
+    /// What the partner now has received of the consumer, by the call that came to nothing.
+    pub exposures: Vec<Exposure>,
 }
 
 /// A partner's message that was taken.

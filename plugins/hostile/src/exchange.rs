@@ -11,11 +11,16 @@ const EMAIL: &str = "/contact/email";
 
 /// A question with the sealed address in it.
 fn question() -> Request {
+    about("ask", EMAIL)
+}
+
+/// A request with one field in it.
+fn about(endpoint: &str, path: &str) -> Request {
     Request {
-        endpoint: "ask".to_owned(),
+        endpoint: endpoint.to_owned(),
         path: vec![("slot".to_owned(), vec![text("s-1")])],
         headers: Vec::new(),
-        body: vec![text(r#"{"who":"#), field(EMAIL), text("}")],
+        body: vec![text(r#"{"who":"#), field(path), text("}")],
     }
 }
 
@@ -24,9 +29,17 @@ fn small_talk() -> Request {
     Request { body: vec![text("{}")], ..question() }
 }
 
-/// JSON text to return, and requests to deliver; `None` where the behaviour is not about exchanges.
-pub(crate) fn outcome(behaviour: &str) -> Option<Result<(String, Vec<Request>), Failure>> {
+/// JSON text to return, and requests to deliver; `None` where the behaviour is not about exchanges. `sealed` is what
+/// the call may place.
+pub(crate) fn outcome(behaviour: &str, sealed: &[String]) -> Option<Result<(String, Vec<Request>), Failure>> {
+    let each = |endpoint: &'static str| sealed.iter().map(move |path| about(endpoint, path));
     let request = match behaviour {
+        "ask-sealed" => {
+            each("ask").skip(1).for_each(|question| drop(send(&question)));
+            each("ask").next().unwrap_or_else(small_talk)
+        }
+        "ask-and-deliver-sealed" => small_talk(),
+        "deliver-sealed" => return Some(Ok((crate::returns::FINE.to_owned(), each("json").collect()))),
         "ask" => small_talk(),
         "ask-about-sealed" | "launder" => question(),
         "ask-and-recall" => {
@@ -62,6 +75,7 @@ pub(crate) fn outcome(behaviour: &str) -> Option<Result<(String, Vec<Request>), 
     // What came back goes out again as the plugin's own words.
     let deliveries = match behaviour {
         "launder" => vec![Request { body: said(&verdict), ..valid() }],
+        "ask-and-deliver-sealed" => each("json").collect(),
         _ => Vec::new(),
     };
     Some(Ok((json!({ "verdict": verdict }).to_string(), deliveries)))

@@ -92,12 +92,19 @@ pub const BEHAVIOURS: &[(&str, Expected)] = {
         ("path-slash", NotAssembled),
         // Encoded by the gateway, so harmless.
         ("path-query", Fine),
+        // What it never holds, where it would see it: places for values, and texts that stay its own words.
+        ("sealed-in-header", Fine),
+        ("sealed-in-path", Fine),
+        ("sealed-in-return", Fine),
+        ("sealed-in-log", Fine),
     ]
 };
 
 /// Behaviours that use what outlives a call, or wait for the partner: what comes of each depends on the calls
 /// before it, and on the partner.
 pub const LASTING: &[&str] = &[
+    // returns
+    "pass-on",
     // memory
     "remember",
     "remember-by-name",
@@ -119,14 +126,22 @@ pub const LASTING: &[&str] = &[
     "ask-sealed-in-undeclared-header",
     "ask-sealed-in-undeclared-slot",
     "ask-too-much",
+    // what it may place, each in a request of its own
+    "ask-sealed",
+    "ask-and-deliver-sealed",
+    "deliver-sealed",
 ];
 
 /// The plugin.
 pub struct Hostile;
 
-/// What there is to leak: the first readable value of the event.
+/// What there is to leak: what another plugin said, or else the first readable value of the event.
 fn secret(event: &Event) -> String {
     let fields: Value = plugin_sdk::serde_json::from_str(&event.fields).unwrap_or_default();
+    let others = fields.get("returned").and_then(Value::as_object).into_iter().flatten();
+    if let Some(said) = others.filter_map(|(_, returned)| returned.get("verdict")?.as_str()).next() {
+        return said.to_owned();
+    }
     let known = ["/contact/name/first", "/transcript/0/text", "/url"];
     known.iter().find_map(|path| fields.pointer(path)?.as_str().map(Into::into)).unwrap_or_default()
 }
@@ -141,6 +156,10 @@ fn returned(behaviour: &str, event: &Event) -> Result<String, Failure> {
     match behaviour {
         "value-in-log" => {
             log::info(secret(event));
+            Ok(returns::FINE.to_owned())
+        }
+        "sealed-in-log" => {
+            log::info(format!("{{{}}}", requests::EMAIL));
             Ok(returns::FINE.to_owned())
         }
         "value-in-failure" => Err(Failure::Rejected(format!("no such customer: {}", secret(event)))),
@@ -162,7 +181,7 @@ impl Share for Hostile {
         if let Some(deliveries) = requests::deliveries(&behaviour) {
             return Ok(Outcome { deliveries, returns: returns::FINE.to_owned() });
         }
-        if let Some(asked) = exchange::outcome(&behaviour) {
+        if let Some(asked) = exchange::outcome(&behaviour, &event.sealed) {
             return asked.map(|(returns, deliveries)| Outcome { deliveries, returns });
         }
         let returns = returned(&behaviour, &event)?;
@@ -173,7 +192,7 @@ impl Share for Hostile {
 impl Decide for Hostile {
     fn decide(_slot: String, event: Event) -> Result<String, Failure> {
         let behaviour = behaviour(&event);
-        match exchange::outcome(&behaviour) {
+        match exchange::outcome(&behaviour, &event.sealed) {
             Some(asked) => asked.map(|(returns, _)| returns),
             None => returned(&behaviour, &event),
         }

@@ -2,7 +2,7 @@
 
 use plugin_sdk::bindings::types::{Part, Request};
 
-const EMAIL: &str = "/contact/email";
+pub(crate) const EMAIL: &str = "/contact/email";
 
 pub(crate) fn text(text: &str) -> Part {
     Part::Text(text.to_owned())
@@ -86,6 +86,8 @@ pub(crate) fn deliveries(behaviour: &str) -> Option<Vec<Request>> {
         "path-missing" => Request { path: Vec::new(), ..valid() },
         "path-slash" => with_slot("../../admin"),
         "path-query" => with_slot("x?admin=1#y"),
+        "sealed-in-path" => Request { path: vec![("slot".to_owned(), vec![field(EMAIL)])], ..valid() },
+        "sealed-in-header" => Request { headers: vec![("x-note".to_owned(), vec![field(EMAIL)])], ..valid() },
         "header-line-break" => with_header("x-note", "a\r\nx-other: b"),
         "header-nul" => with_header("x-note", "a\0b"),
         _ => return None,

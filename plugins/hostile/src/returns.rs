@@ -8,6 +8,10 @@ pub(crate) fn json(behaviour: &str, secret: &str) -> Option<String> {
     Some(match behaviour {
         "none" | "trap" | "panic" | "loop" | "recurse" | "hoard" | "grow-once" | "flood-log"
         | "huge-log-line" | "slow" => FINE.to_owned(),
+        "sealed-in-return" => {
+            plugin_sdk::serde_json::json!({ "verdict": crate::requests::EMAIL }).to_string()
+        }
+        "pass-on" => plugin_sdk::serde_json::json!({ "verdict": secret }).to_string(),
         "huge-returns" => format!(r#"{{"verdict":"{}"}}"#, "x".repeat(100_000_000)),
         "undeclared-return" => r#"{"verdict":"fine","extra":true}"#.to_owned(),
         // The key itself carries the value: a message that names the key would leak it.

@@ -122,6 +122,7 @@ fn crossing(criterion: &mut Criterion) {
         accepted_ms: 1_700_000_000_000,
         data: &data,
         received: None,
+        onward: &[],
         exposed: &exposed,
         memory: None,
     };
@@ -144,7 +145,10 @@ fn crossing(criterion: &mut Criterion) {
             let toward = toward_plugin(&book, &connection, 0, hook, &event, subject, moment);
             let call = host.share(&loaded, toward.input.ok().unwrap(), Budget::default(), None).await;
             let outcome = call.result.unwrap();
-            black_box(from_share(&book, &connection, &toward.crossing, subject, moment, outcome).unwrap())
+            black_box(
+                from_share(&book, &connection, &toward.crossing, &exposed, subject, moment, &outcome)
+                    .unwrap(),
+            )
         });
     });
 

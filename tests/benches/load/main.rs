@@ -22,6 +22,8 @@ use wire::{Sink, Wire};
 /// Keep-alive clients.
 const CLIENTS: usize = 64;
 const CONSUMERS: usize = 2000;
+/// Times that decisions and rows are measured in turn, for half a phase each.
+const TURNS: usize = 5;
 /// Decisions that had no answer in time.
 static LATE: AtomicUsize = AtomicUsize::new(0);
 /// A brand with nothing on for page views: such an event of it is one durable row and nothing else.
@@ -221,21 +223,32 @@ async fn decisions(address: &str, key: &str, quiet: &str, scratch: &std::path::P
     for turn in 0..CONSUMERS {
         first = post(true, row.clone(), 4_000_000)(first, turn).await;
     }
-    // Rows beside the decisions, an eighth as many, through the same store at the same time; then rows alone.
-    let (decisions, quiets) = (wires(address, key, CLIENTS).await, wires(address, quiet, CLIENTS / 8).await);
-    let (decided, beside) = tokio::join!(
-        paced(half, phase, decisions, post(false, path, 1_000_000)),
-        paced(half / 8.0, phase, quiets, post(true, row.clone(), 2_000_000)),
-    );
+    // In turns, so that what the machine does meanwhile falls on both: decisions with an eighth as many rows
+    // beside them, through the same store at the same time, then rows alone at the decisions' rate.
+    let (mut decided, mut beside, mut accepted) = (Vec::new(), Vec::new(), Vec::new());
+    for turn in 0..TURNS {
+        let after = |numbers| numbers + turn * 100_000;
+        let (decisions, quiets) =
+            (wires(address, key, CLIENTS).await, wires(address, quiet, CLIENTS / 8).await);
+        let (first, second) = tokio::join!(
+            paced(half, phase / 2, decisions, post(false, path.clone(), after(10_000_000))),
+            paced(half / 8.0, phase / 2, quiets, post(true, row.clone(), after(20_000_000))),
+        );
+        let alone = wires(address, quiet, CLIENTS).await;
+        let third = paced(half, phase / 2, alone, post(true, row.clone(), after(30_000_000))).await;
+        decided.extend(first);
+        beside.extend(second);
+        accepted.extend(third);
+    }
+    let (decided, beside, accepted) = (quantiles(decided), quantiles(beside), quantiles(accepted));
     let late = LATE.load(Ordering::Relaxed);
-    let quiets = wires(address, quiet, CLIENTS).await;
-    let accepted = paced(half, phase, quiets, post(true, row, 3_000_000)).await;
     let rows = disk::Rows::open(&scratch.join("rows.db")).await;
     let rows = paced(half, phase, vec![rows; CLIENTS], |rows: disk::Rows, number_in_turn| async move {
         rows.write(number_in_turn).await;
         rows
     })
     .await;
+    let rows = quantiles(rows);
     println!(
         "decisions at {half:.0}/s: p50 {:.2} ms, p99 {:.2} ms; {late} late",
         ms(decided.0),
@@ -259,13 +272,13 @@ async fn wires(address: &str, key: &str, count: usize) -> Vec<Wire> {
     wires
 }
 
-/// Calls at a fixed rate, whether or not the last one is back; p50 and p99 from when each was due.
+/// Calls at a fixed rate, whether or not the last one is back; how long each took from when it was due.
 async fn paced<S: Send + 'static, F: Future<Output = S> + Send + 'static>(
     rate: f64,
     phase: Duration,
     states: Vec<S>,
     call: impl Fn(S, usize) -> F + Clone + Send + 'static,
-) -> (Duration, Duration) {
+) -> Vec<Duration> {
     let step = Duration::from_secs_f64(states.len() as f64 / rate);
     let lanes = states.len();
     let started = Instant::now();
@@ -290,7 +303,7 @@ async fn paced<S: Send + 'static, F: Future<Output = S> + Send + 'static>(
     for task in tasks {
         taken.extend(task.await.unwrap());
     }
-    quantiles(taken)
+    taken
 }
 
 /// A thousand brands with `chat-button` on: what each connection adds.

@@ -1,5 +1,7 @@
 //! What may not meet in one call may not meet over several: what a partner already received of a consumer counts,
-//! whichever of its plugins received it.
+//! whichever of its plugins received it, by whatever way, and for whatever purpose.
+
+mod calls;
 
 use gateway_tests::{Options, TestGateway, components, events, world};
 use serde_json::{Value, json};
@@ -7,71 +9,208 @@ use serde_json::{Value, json};
 use crate::hostile::remade::with_manifest;
 
 const BRAND: &str = "testers";
-/// The plugin that is told whose page it is, and the one that is told what is read.
-const WHO: &str = "who";
-const WHAT: &str = "what";
+const SUPPORT: &str = "essential.service.operations.support";
+const ANALYTICS: &str = "analytics.reporting.content_performance";
 
-/// A gateway with two plugins of one partner, each with a contract for its purpose: one forwards e-mail addresses
-/// that it cannot read, the other counts pages for analytics.
-async fn start() -> TestGateway {
-    let gateway = TestGateway::start(Options::default()).await;
-    let built = tokio::task::spawn_blocking(components).await.expect("the components are built");
+/// One of two kinds of data that may not meet at a partner: by a plugin whose purpose may have it.
+#[derive(Clone, Copy, Debug)]
+struct Side {
+    plugin: &'static str,
+    purpose: &'static str,
+    /// Of `page.viewed`.
+    field: &'static str,
+}
+
+/// Who looks at a page, and what is looked at: analytics may not have both.
+const WHO: Side = Side { plugin: "who", purpose: SUPPORT, field: "/ip" };
+const WHAT: Side = Side { plugin: "what", purpose: ANALYTICS, field: "/url" };
+
+/// A way by which a field reaches a partner.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    ReadByShare,
+    ReadByDecide,
+    /// Placed in a request that is delivered.
+    SealedInDelivery,
+    /// Placed in a question.
+    SealedInExchange,
+}
+
+impl Way {
+    const ALL: [Self; 4] =
+        [Self::ReadByShare, Self::ReadByDecide, Self::SealedInDelivery, Self::SealedInExchange];
+
+    fn is_sealed(self) -> bool {
+        matches!(self, Self::SealedInDelivery | Self::SealedInExchange)
+    }
+
+    fn behaviour(self) -> &'static str {
+        match self {
+            // With nothing to place, only what is read is shared.
+            Self::ReadByShare | Self::SealedInDelivery => "deliver-sealed",
+            Self::ReadByDecide => "none",
+            Self::SealedInExchange => "ask-sealed",
+        }
+    }
+}
+
+/// A gateway where mallory is a service provider for both purposes.
+async fn start(options: Options) -> TestGateway {
+    let gateway = TestGateway::start(options).await;
     world::brand(&gateway, BRAND, false).await;
     world::partner(&gateway, "mallory", "US", "mallory.example").await;
     let path = "/v1/partners/mallory/contracts/terms";
-    let purposes = ["essential.service.operations.support", "analytics.reporting.content_performance"];
-    let terms = json!({ "purposes": purposes, "categories": ["user"], "onward_transfer": true });
+    let terms = json!({ "purposes": [SUPPORT, ANALYTICS], "categories": ["user"], "onward_transfer": true });
     gateway.operator().await.put(path, &terms).await.ok();
-    for (name, purpose) in [(WHO, purposes[0]), (WHAT, purposes[1])] {
-        let component = with_manifest(&built.hostile.bytes, |manifest| {
-            manifest["plugin"]["name"] = json!(name);
-            manifest["plugin"]["purpose"] = json!(purpose);
-            manifest["decide"][0]["slot"] = json!(name);
-        });
-        let release = gateway.partner_key("mallory").await.publish(&component).await.expect(201);
-        let mut document =
-            world::connection(&release, json!({ "host": "api", "behaviour": "none" }), json!({}));
-        document["grant"] = match name {
-            WHO => json!({ "share chat.ended": ["/contact/email"] }),
-            _ => json!({ "decide what": ["/url"] }),
-        };
-        let path = format!("/v1/brands/{BRAND}/connections/{name}");
-        gateway.brand(BRAND).await.put(&path, &document).await.ok();
-    }
     gateway
 }
 
-/// The verdict on the page's address in a decision about a consumer.
-async fn verdict(gateway: &TestGateway, subject: &str) -> Value {
-    let page = events::page_viewed(BRAND, subject);
-    gateway.source(BRAND).await.decide(WHAT, &page).await.expect(200);
-    let rows =
-        gateway.brand(BRAND).await.flows(&format!("consumer={subject}&plugin={WHAT}&stage=call")).await;
-    rows[0]["fields"][0].clone()
+/// Publishes the `hostile` plugin under another name, with its manifest changed.
+async fn publish(gateway: &TestGateway, name: &str, purpose: &str, change: impl FnOnce(&mut Value)) -> Value {
+    let built = tokio::task::spawn_blocking(components).await.expect("the components are built");
+    let component = with_manifest(&built.hostile.bytes, |manifest| {
+        manifest["plugin"]["name"] = json!(name);
+        manifest["plugin"]["purpose"] = json!(purpose);
+        manifest["decide"][0]["slot"] = json!(name);
+        manifest["decide"][0]["deadline-ms"] = json!(2_000);
+        change(manifest);
+    });
+    gateway.partner_key("mallory").await.publish(&component).await.expect(201)
+}
+
+fn declared(field: &str, access: &str) -> Value {
+    json!({ "field": field, "access": access, "why": "to be tested" })
+}
+
+async fn switch_on(gateway: &TestGateway, release: &Value, behaviour: &str, grant: Value) {
+    let mut document =
+        world::connection(release, json!({ "host": "api", "behaviour": behaviour }), json!({}));
+    document["grant"] = grant;
+    gateway.brand(BRAND).await.put(&connection(release), &document).await.ok();
+}
+
+async fn switch_off(gateway: &TestGateway, release: &Value) {
+    gateway.brand(BRAND).await.delete(&connection(release)).await.ok();
+}
+
+fn connection(release: &Value) -> String {
+    format!("/v1/brands/{BRAND}/connections/{}", release["plugin"].as_str().expect("a plugin's name"))
+}
+
+/// The newest row of a plugin's calls about a consumer by one hook, once nothing is left to do.
+async fn call(gateway: &TestGateway, plugin: &str, hook: &str, subject: &str) -> Value {
+    gateway.settled().await;
+    let query = format!("consumer={subject}&plugin={plugin}&stage=call&flow={hook}");
+    gateway.brand(BRAND).await.flows(&query).await.first().cloned().unwrap_or_default()
+}
+
+/// Releases of one side: the field to be read, and to be placed.
+struct Releases {
+    side: Side,
+    read: Value,
+    sealed: Value,
+}
+
+impl Releases {
+    async fn publish(gateway: &TestGateway, side: Side) -> Self {
+        let of = async |access: &'static str| {
+            let name = format!("{}-{access}", side.plugin);
+            let change = move |manifest: &mut Value| {
+                manifest["share"][0]["event"] = json!("page.viewed");
+                manifest["share"][0]["receives"] = json!([declared(side.field, access)]);
+                manifest["decide"][0]["receives"] = json!([declared(side.field, "read")]);
+            };
+            publish(gateway, &name, side.purpose, change).await
+        };
+        Self { side, read: of("read").await, sealed: of("sealed").await }
+    }
+
+    fn by(&self, way: Way) -> &Value {
+        if way.is_sealed() { &self.sealed } else { &self.read }
+    }
+
+    async fn switch_on(&self, gateway: &TestGateway, way: Way) {
+        let release = self.by(way);
+        let hook = match way {
+            Way::ReadByDecide => format!("decide {}", release["plugin"].as_str().expect("a name")),
+            _ => "share page.viewed".to_owned(),
+        };
+        switch_on(gateway, release, way.behaviour(), json!({ hook: [self.side.field] })).await;
+    }
+
+    /// A page is viewed; the decision on the field, why, and what became of the call.
+    async fn view(&self, gateway: &TestGateway, way: Way, subject: &str) -> [String; 3] {
+        let plugin = self.by(way)["plugin"].as_str().expect("a name");
+        let page = events::page_viewed(BRAND, subject);
+        let source = gateway.source(BRAND).await;
+        let hook = match way {
+            Way::ReadByDecide => {
+                source.decide(plugin, &page).await.expect(200);
+                "decide"
+            }
+            _ => {
+                source.post_event(&page).await.expect(202);
+                "share"
+            }
+        };
+        let row = call(gateway, plugin, hook, subject).await;
+        let field = &row["fields"][0];
+        assert_eq!(field["field"], self.side.field, "{row}");
+        [&field["decision"], &field["reason"], &row["outcome"]]
+            .map(|text| text.as_str().unwrap_or_default().to_owned())
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_not_go_in_one_call_does_not_go_in_two() {
-    let gateway = start().await;
-    for subject in ["told", "stranger"] {
-        let answer = verdict(&gateway, subject).await;
-        assert_eq!((&answer["field"], &answer["decision"]), (&json!("/url"), &json!("allow")), "{answer}");
+    let mut gateway = start(Options::default()).await;
+    let (who, what) = (Releases::publish(&gateway, WHO).await, Releases::publish(&gateway, WHAT).await);
+    for (first, second) in [(&who, &what), (&what, &who)] {
+        let stranger = format!("{}-stranger", second.side.plugin);
+        for earlier in Way::ALL {
+            let subject = |later: Way| format!("{}-{earlier:?}-{later:?}", first.side.plugin);
+            first.switch_on(&gateway, earlier).await;
+            for later in Way::ALL {
+                let [decision, _, outcome] = first.view(&gateway, earlier, &subject(later)).await;
+                assert_eq!([&*decision, &*outcome], ["allow", "ran"], "{}", subject(later));
+            }
+            // The plugin is gone, and what its partner has of these consumers is not.
+            switch_off(&gateway, first.by(earlier)).await;
+            if earlier == Way::SealedInExchange {
+                gateway = gateway.stop().await.start().await;
+            }
+            for later in Way::ALL {
+                second.switch_on(&gateway, later).await;
+                let before = gateway.partner.received().len();
+                let seen = second.view(&gateway, later, &subject(later)).await;
+                let refused = ["withhold", "clause:cookies.third-party-analytics", "not-run:nothing-left"];
+                assert_eq!(seen, refused, "{}", subject(later));
+                assert_eq!(gateway.partner.received().len(), before, "{}", subject(later));
+                let [decision, _, outcome] = second.view(&gateway, later, &stranger).await;
+                assert_eq!([&*decision, &*outcome], ["allow", "ran"], "of whom it has nothing else");
+                switch_off(&gateway, second.by(later)).await;
+            }
+        }
     }
-    let chat = events::chat_ended(BRAND, "told");
-    gateway.source(BRAND).await.post_event(&chat).await.expect(202);
-    gateway.settled().await;
-    assert_eq!(gateway.partner.received().len(), 1, "the address went to the partner");
+}
 
-    let answer = verdict(&gateway, "told").await;
-    assert_eq!(
-        (&answer["decision"], &answer["reason"]),
-        (&json!("withhold"), &json!("clause:cookies.third-party-analytics")),
-        "{answer}"
-    );
-    assert_eq!(verdict(&gateway, "stranger").await["decision"], "allow", "of whom it has no address");
-
-    // What the partner has outlives the process.
-    let gateway = gateway.stop().await.start().await;
-    assert_eq!(verdict(&gateway, "told").await["decision"], "withhold");
-    assert_eq!(verdict(&gateway, "stranger").await["decision"], "allow");
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_meet_at_a_partner_is_not_switched_on_sealed_either() {
+    let gateway = start(Options::default()).await;
+    let (who, what) = (Releases::publish(&gateway, WHO).await, Releases::publish(&gateway, WHAT).await);
+    for (first, second) in [(&who, &what), (&what, &who)] {
+        for (earlier, later) in
+            [(&first.read, &second.sealed), (&first.sealed, &second.read), (&first.sealed, &second.sealed)]
+        {
+            switch_on(&gateway, earlier, "none", json!({ "share page.viewed": [first.side.field] })).await;
+            let mut document = world::connection(later, json!({ "host": "api" }), json!({}));
+            document["grant"] = json!({ "share page.viewed": [second.side.field] });
+            let answer = gateway.brand(BRAND).await.put(&connection(later), &document).await.expect(422);
+            let detail = answer["problems"][0]["detail"].as_str().unwrap_or_default();
+            for part in [first.side.field, second.side.field, "would meet"] {
+                assert!(detail.contains(part), "{part}: {detail}");
+            }
+            switch_off(&gateway, earlier).await;
+        }
+    }
 }

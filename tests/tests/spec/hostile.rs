@@ -93,6 +93,11 @@ const SHARE: &[(&str, Then)] = &[
     ("path-slash", Ends(&["refused:segment"])),
     // Encoded by the gateway, and so one segment.
     ("path-query", Delivered("/v1/x%3Fadmin%3D1%23y/json")),
+    // What it never holds: the gateway places it, or the plugin's words are its own.
+    ("sealed-in-header", Delivered(PATH)),
+    ("sealed-in-path", Delivered("/v1/ottoline.quillfeather%40example.org/json")),
+    ("sealed-in-return", Delivered(PATH)),
+    ("sealed-in-log", Delivered(PATH)),
 ];
 
 /// What becomes of a `decide` call: an answer, or a reason from these.

@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod arrows;
+mod attacks;
 mod bad_input;
 mod choices;
 mod combined;
@@ -15,6 +16,7 @@ mod leaks;
 mod lifecycle;
 mod links;
 mod memory_exchange;
+mod onward;
 mod partner_behaviour;
 mod raced;
 mod received;

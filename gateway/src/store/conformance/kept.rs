@@ -65,3 +65,52 @@ pub(super) async fn a_memory_is_kept_replaced_and_forgotten_with_its_call(store:
     assert!(!store.record_call(done).await.unwrap());
     assert_eq!(read(&one, "adf-lead").await, Some(4));
 }
+
+pub(super) async fn returns_are_a_feed(store: &dyn Store) {
+    let consumers = [consumer(store, "north", 1).await, consumer(store, "south", 1).await];
+    for seed in 0..6 {
+        let consumer = &consumers[seed as usize % 2];
+        let (event, work) = accepted(store, consumer, seed).await;
+        store.record_call(call(consumer, &event.uid, Some(work))).await.unwrap();
+    }
+    let feed = store.returns("north", 0, 2).await.unwrap();
+    assert_eq!(feed.len(), 2);
+    let rest = store.returns("north", feed[1].position, 9).await.unwrap();
+    assert_eq!(rest.len(), 1);
+    assert!(feed[0].position < feed[1].position && feed[1].position < rest[0].position);
+    let own = store.consumer_returns(consumers[0].id, 9).await.unwrap();
+    let newest: Vec<_> = own.iter().map(|each| each.position).collect();
+    assert_eq!(newest, [rest[0].position, feed[1].position, feed[0].position]);
+    assert!(own.iter().all(|each| each.brand == "north" && each.payload == [6; 30]));
+    let plugin = own[0].plugin.clone();
+    let last = store.last_returns(consumers[0].id, &plugin, 2).await.unwrap();
+    assert_eq!(last.iter().map(|each| each.position).collect::<Vec<_>>(), newest[..2]);
+    assert!(store.last_returns(consumers[0].id, "another", 9).await.unwrap().is_empty());
+}
+
+pub(super) async fn work_put_off_is_due_later_and_what_was_received_stays(store: &dyn Store) {
+    let consumer = consumer(store, "north", 1).await;
+    let (event, work) = accepted(store, &consumer, 1).await;
+    let exposure = |what: &str| Exposure { consumer: consumer.id, partner: "acme".into(), what: what.into() };
+    let later = |attempt, due_ms, what| Deferral {
+        work,
+        attempt,
+        due_ms,
+        flows: vec![flow(&consumer, &event.uid, NOW)],
+        exposures: vec![exposure(what)],
+    };
+    store.defer_work(later(1, NOW + 5_000, "by a call put off")).await.unwrap();
+    assert!(store.due_work(NOW + 4_999, 9).await.unwrap().is_empty());
+    assert_eq!(store.due_work(NOW + 5_000, 9).await.unwrap()[0].attempt, 1);
+    assert_eq!(flow_ids(store, FlowQuery::default()).await.len(), 1);
+    store.record_call(call(&consumer, &event.uid, Some(work))).await.unwrap();
+    let after = store.defer_work(later(2, NOW, "never")).await;
+    assert!(matches!(after, Err(StoreError::Contradiction(_))), "the work is done");
+    assert_eq!(flow_ids(store, FlowQuery::default()).await.len(), 2);
+
+    let received = vec![exposure("by a request"), exposure("by a call put off")];
+    store.record_flow(flow(&consumer, &event.uid, NOW), received).await.unwrap();
+    let kept = store.kept(consumer.id).await.unwrap().exposures;
+    let acme = |what: &str| ("acme".to_owned(), what.to_owned());
+    assert_eq!(kept, [acme("by a call put off"), acme("by a request")]);
+}

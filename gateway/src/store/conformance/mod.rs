@@ -37,7 +37,7 @@ pub(crate) async fn all<S: Store, K, F: Future<Output = (S, K)>>(open: impl Fn()
         a_thousand_concurrent_accepts_store_each_event_once,
         an_event_engages_its_consumer,
         work_is_due_oldest_first_and_goes_when_it_is_recorded,
-        work_put_off_is_due_later,
+        kept::work_put_off_is_due_later_and_what_was_received_stays,
         a_call_is_recorded_once,
         a_decision_is_recorded_once,
         kept::what_partners_received_and_sent_is_kept,
@@ -48,7 +48,7 @@ pub(crate) async fn all<S: Store, K, F: Future<Output = (S, K)>>(open: impl Fn()
         a_delivery_that_is_not_pending_may_not_be_attempted,
         a_dead_letter_is_listed_and_sent_again,
         a_flow_is_recorded_by_itself_and_its_result_once,
-        returns_are_a_feed,
+        kept::returns_are_a_feed,
         events_are_listed_newest_first,
         a_flow_reads_as_it_was_written,
         flows_are_found_by_each_filter,
@@ -276,19 +276,6 @@ async fn work_is_due_oldest_first_and_goes_when_it_is_recorded(store: &dyn Store
     assert_eq!(due(NOW + 9).await, expected[1..]);
 }
 
-async fn work_put_off_is_due_later(store: &dyn Store) {
-    let consumer = consumer(store, "north", 1).await;
-    let (event, work) = accepted(store, &consumer, 1).await;
-    store.defer_work(work, 1, NOW + 5_000, vec![flow(&consumer, &event.uid, NOW)]).await.unwrap();
-    assert!(store.due_work(NOW + 4_999, 9).await.unwrap().is_empty());
-    assert_eq!(store.due_work(NOW + 5_000, 9).await.unwrap()[0].attempt, 1);
-    assert_eq!(flow_ids(store, FlowQuery::default()).await.len(), 1);
-    store.record_call(call(&consumer, &event.uid, Some(work))).await.unwrap();
-    let after = store.defer_work(work, 2, NOW, vec![flow(&consumer, &event.uid, NOW)]).await;
-    assert!(matches!(after, Err(StoreError::Contradiction(_))), "the work is done");
-    assert_eq!(flow_ids(store, FlowQuery::default()).await.len(), 2);
-}
-
 // ---- outcomes ----
 
 async fn a_call_is_recorded_once(store: &dyn Store) {
@@ -457,30 +444,12 @@ async fn a_flow_is_recorded_by_itself_and_its_result_once(store: &dyn Store) {
         |status| FlowResult { at_ms: NOW, outcome: "answered".into(), status: Some(status), code: None };
     let early = store.record_flow_result(&row.id, result(200)).await;
     assert!(matches!(early, Err(StoreError::Contradiction(_))), "{early:?}");
-    store.record_flow(row.clone()).await.unwrap();
+    store.record_flow(row.clone(), vec![]).await.unwrap();
     assert_eq!(store.flow(&row.id).await.unwrap().unwrap().result, None);
     store.record_flow_result(&row.id, result(200)).await.unwrap();
     assert!(store.record_flow_result(&row.id, result(500)).await.is_err());
     let stored = store.flow(&row.id).await.unwrap().unwrap();
     assert_eq!((stored.stage, stored.result), (Stage::Exchange, Some(result(200))));
-}
-
-async fn returns_are_a_feed(store: &dyn Store) {
-    let consumers = [consumer(store, "north", 1).await, consumer(store, "south", 1).await];
-    for seed in 0..6 {
-        let consumer = &consumers[seed as usize % 2];
-        let (event, work) = accepted(store, consumer, seed).await;
-        store.record_call(call(consumer, &event.uid, Some(work))).await.unwrap();
-    }
-    let feed = store.returns("north", 0, 2).await.unwrap();
-    assert_eq!(feed.len(), 2);
-    let rest = store.returns("north", feed[1].position, 9).await.unwrap();
-    assert_eq!(rest.len(), 1);
-    assert!(feed[0].position < feed[1].position && feed[1].position < rest[0].position);
-    let own = store.consumer_returns(consumers[0].id, 9).await.unwrap();
-    let newest: Vec<_> = own.iter().map(|each| each.position).collect();
-    assert_eq!(newest, [rest[0].position, feed[1].position, feed[0].position]);
-    assert!(own.iter().all(|each| each.brand == "north" && each.payload == [6; 30]));
 }
 
 async fn events_are_listed_newest_first(store: &dyn Store) {

@@ -194,9 +194,10 @@ impl State {
         operation: &Operation,
     ) -> Result<Outcome, Trouble> {
         match operation {
-            Operation::Flow(flow) => {
+            Operation::Flow { flow, exposures } => {
                 script.sized(1);
                 ledger::add(connection, script, self, &[flow]).await?;
+                calls::add_exposures(script, &exposures.iter().collect::<Vec<_>>())?;
                 Ok(Ok(Answer::Done))
             }
             Operation::FlowResult { flow, result } => {
@@ -208,8 +209,8 @@ impl State {
                 deliveries::drop_delivery(connection, script, self, delivery, *attempt, flow).await?;
                 Ok(Ok(Answer::Done))
             }
-            Operation::Defer { work, attempt, due_ms, flows } => {
-                calls::defer(connection, script, self, *work, *attempt, *due_ms, flows).await?;
+            Operation::Defer { deferral, flows } => {
+                calls::defer(connection, script, self, deferral, flows).await?;
                 Ok(Ok(Answer::Done))
             }
             Operation::Resend { brand, delivery, now_ms, change } => {

@@ -8,7 +8,8 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, SqliteConnection};
 
 use super::super::{
-    CallRecord, DecisionRecord, Exposure, NewDelivery, NewLog, NewMemory, NewMessage, NewReceived, NewReturn,
+    CallRecord, DecisionRecord, Deferral, Exposure, NewDelivery, NewLog, NewMemory, NewMessage, NewReceived,
+    NewReturn,
 };
 use super::apply::State;
 use super::bulk::{Bulk, Script};
@@ -129,11 +130,7 @@ pub(super) fn record<'a>(
         arguments.add(message.key.as_slice())?;
         arguments.add(message.at_ms)
     })?;
-    script.write(&ADD_EXPOSURES, &exposures, |arguments, exposure| {
-        arguments.add(exposure.consumer)?;
-        arguments.add(exposure.partner.as_str())?;
-        arguments.add(exposure.what.as_str())
-    })?;
+    add_exposures(script, &exposures)?;
     script.write(&PUT_RECEIVED, &received, |arguments, received| {
         arguments.add(received.consumer)?;
         arguments.add(received.plugin.as_str())?;
@@ -175,26 +172,34 @@ fn bind_decision(arguments: &mut SqliteArguments, decision: &&DecisionRecord) ->
     arguments.add(decision.payload.as_slice())
 }
 
+/// Puts what partners received into the script; what is known already is passed over.
+pub(super) fn add_exposures(script: &mut Script, exposures: &[&Exposure]) -> Result<(), Trouble> {
+    script.write(&ADD_EXPOSURES, exposures, |arguments, exposure| {
+        arguments.add(exposure.consumer)?;
+        arguments.add(exposure.partner.as_str())?;
+        arguments.add(exposure.what.as_str())
+    })
+}
+
 /// Puts work off; void where it is done.
 pub(super) async fn defer(
     connection: &mut SqliteConnection,
     script: &mut Script,
     state: &mut State,
-    work: i64,
-    attempt: u32,
-    due_ms: i64,
+    deferral: &Deferral,
     flows: &[Shaped],
 ) -> Result<(), Trouble> {
     let updated = sqlx::query("UPDATE work SET attempt = ?, due_ms = ? WHERE id = ?")
-        .bind(attempt)
-        .bind(due_ms)
-        .bind(work)
+        .bind(deferral.attempt)
+        .bind(deferral.due_ms)
+        .bind(deferral.work)
         .execute(&mut *connection)
         .await?;
     if updated.rows_affected() != 1 {
         return Err(Trouble::Void);
     }
-    ledger::add(connection, script, state, &flows.iter().collect::<Vec<_>>()).await
+    ledger::add(connection, script, state, &flows.iter().collect::<Vec<_>>()).await?;
+    add_exposures(script, &deferral.exposures.iter().collect::<Vec<_>>())
 }
 
 #[cfg(test)]

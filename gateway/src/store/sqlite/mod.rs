@@ -34,9 +34,9 @@ use self::operation::{Answer, Operation, Request, Shaped};
 use self::writer::Writer;
 use super::{
     Acceptance, ApiKeyRecord, Approval, AttemptResult, CallRecord, Change, ConsumerRecord, DecisionRecord,
-    DeliveryRecord, Digest, DisclosureRecord, Document, DocumentKind, EventRecord, FlowQuery, FlowRecord,
-    FlowResult, FlowShape, Kept, KnownEvent, LedgerPage, LinkedChoices, NewEvent, ReleaseMeta, ReleaseRecord,
-    ReturnRecord, Store, StoreError, Uid, WorkRecord,
+    Deferral, DeliveryRecord, Digest, DisclosureRecord, Document, DocumentKind, EventRecord, Exposure,
+    FlowQuery, FlowRecord, FlowResult, FlowShape, Kept, KnownEvent, LedgerPage, LinkedChoices, NewEvent,
+    ReleaseMeta, ReleaseRecord, ReturnRecord, Store, StoreError, Uid, WorkRecord,
 };
 
 /// Operations that may wait for the writer; beyond it their callers wait to be let in.
@@ -248,15 +248,9 @@ impl Store for SqliteStore {
         reads::next_due_ms(&self.readers, now_ms).await
     }
 
-    async fn defer_work(
-        &self,
-        work: i64,
-        attempt: u32,
-        due_ms: i64,
-        flows: Vec<FlowRecord>,
-    ) -> Result<(), StoreError> {
-        let flows = all_shaped(flows);
-        self.write_done(Operation::Defer { work, attempt, due_ms, flows }).await
+    async fn defer_work(&self, mut deferral: Deferral) -> Result<(), StoreError> {
+        let flows = all_shaped(std::mem::take(&mut deferral.flows));
+        self.write_done(Operation::Defer { deferral, flows }).await
     }
 
     async fn event(&self, uid: &Uid) -> Result<Option<EventRecord>, StoreError> {
@@ -306,8 +300,8 @@ impl Store for SqliteStore {
         self.write_done(Operation::Result(result)).await
     }
 
-    async fn record_flow(&self, flow: FlowRecord) -> Result<(), StoreError> {
-        self.write_done(Operation::Flow(shaped(flow))).await
+    async fn record_flow(&self, flow: FlowRecord, exposures: Vec<Exposure>) -> Result<(), StoreError> {
+        self.write_done(Operation::Flow { flow: shaped(flow), exposures }).await
     }
 
     async fn record_flow_result(&self, flow: &Uid, result: FlowResult) -> Result<(), StoreError> {
@@ -355,6 +349,15 @@ impl Store for SqliteStore {
 
     async fn returns(&self, brand: &str, after: i64, limit: u32) -> Result<Vec<ReturnRecord>, StoreError> {
         reads::returns(&self.readers, brand, after, limit).await
+    }
+
+    async fn last_returns(
+        &self,
+        consumer: i64,
+        plugin: &str,
+        limit: u32,
+    ) -> Result<Vec<ReturnRecord>, StoreError> {
+        reads::last_returns(&self.readers, consumer, plugin, limit).await
     }
 
     async fn consumer_returns(&self, consumer: i64, limit: u32) -> Result<Vec<ReturnRecord>, StoreError> {

@@ -3,8 +3,8 @@
 use tokio::sync::oneshot;
 
 use super::super::{
-    Acceptance, ApiKeyRecord, AttemptResult, CallRecord, Change, ConsumerRecord, Digest, Document,
-    DocumentKind, FlowRecord, FlowResult, LinkedChoices, NewEvent, ReleaseRecord, StoreError, Uid,
+    Acceptance, ApiKeyRecord, AttemptResult, CallRecord, Change, ConsumerRecord, Deferral, Digest, Document,
+    DocumentKind, Exposure, FlowRecord, FlowResult, LinkedChoices, NewEvent, ReleaseRecord, StoreError, Uid,
 };
 
 /// A flow with the digest of its shape, computed by the caller so that the writer need not.
@@ -35,7 +35,10 @@ pub(super) enum Operation {
     },
     Result(AttemptResult),
     /// A row by itself.
-    Flow(Shaped),
+    Flow {
+        flow: Shaped,
+        exposures: Vec<Exposure>,
+    },
     FlowResult {
         flow: Uid,
         result: FlowResult,
@@ -46,9 +49,7 @@ pub(super) enum Operation {
         flow: Shaped,
     },
     Defer {
-        work: i64,
-        attempt: u32,
-        due_ms: i64,
+        deferral: Deferral,
         flows: Vec<Shaped>,
     },
     Resend {
@@ -107,7 +108,7 @@ impl Operation {
             Self::Call { .. } => "call",
             Self::Attempt { .. } | Self::Drop { .. } | Self::Resend { .. } => "delivery",
             Self::Result(_) => "result of an attempt",
-            Self::Flow(_) => "flow",
+            Self::Flow { .. } => "flow",
             Self::FlowResult { .. } => "result of an exchange",
             Self::Defer { .. } => "work",
             Self::Flows { .. } => "flow",

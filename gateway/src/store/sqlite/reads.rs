@@ -322,6 +322,21 @@ pub(super) async fn consumer_returns(
     all(readers, question.bind(consumer).bind(limit), rows::returned).await
 }
 
+pub(super) async fn last_returns(
+    readers: &SqlitePool,
+    consumer: i64,
+    plugin: &str,
+    limit: u32,
+) -> Result<Vec<ReturnRecord>, StoreError> {
+    let question = ask!(
+        "SELECT ",
+        rows::RETURN,
+        " FROM consumers c CROSS JOIN flows f ON f.consumer = c.pseudonym CROSS JOIN returns r ON r.flow = f.id \
+         WHERE c.id = ? AND r.plugin = ? ORDER BY r.position DESC LIMIT ?"
+    );
+    all(readers, question.bind(consumer).bind(plugin.to_owned()).bind(limit), rows::returned).await
+}
+
 pub(super) async fn ping(readers: &SqlitePool) -> Result<(), StoreError> {
     sqlx::query("SELECT 1").execute(readers).await.map(drop).map_err(|error| unavailable("answer", &error))
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use sqlx::Connection;
 use tempfile::TempDir;
 
-use super::super::conformance::{self, NOW, accepted, call, change, consumer, event};
-use super::super::{Acceptance, Document, DocumentKind, FlowQuery, NewEvent, Store, StoreError};
+use super::super::conformance::{self, NOW, accepted, call, change, consumer, event, flow};
+use super::super::{Acceptance, Document, DocumentKind, Exposure, FlowQuery, NewEvent, Store, StoreError};
 use super::{SqliteStore, accept, calls, connection, deliveries};
 
 async fn open() -> (SqliteStore, TempDir) {
@@ -43,7 +43,10 @@ async fn what_was_answered_is_there_after_a_crash() {
     let consumer = consumer(&store, "north", 1).await;
     let (first, work) = accepted(&store, &consumer, 1).await;
     assert!(store.record_call(call(&consumer, &first.uid, Some(work))).await.unwrap());
-    let (_, second_work) = accepted(&store, &consumer, 2).await;
+    let (second, second_work) = accepted(&store, &consumer, 2).await;
+    // An exchange's row, whose call has not come to its end.
+    let received = Exposure { consumer: consumer.id, partner: "acme".into(), what: "something".into() };
+    store.record_flow(flow(&consumer, &second.uid, NOW), vec![received]).await.unwrap();
 
     let copy = tempfile::tempdir().unwrap();
     for suffix in ["", "-wal"] {
@@ -56,7 +59,8 @@ async fn what_was_answered_is_there_after_a_crash() {
     let after = SqliteStore::open(&path(&copy)).await.unwrap();
     let due = after.due_work(i64::MAX, 9).await.unwrap();
     assert_eq!(due.iter().map(|work| work.id).collect::<Vec<_>>(), [second_work]);
-    assert_eq!(after.flows(&FlowQuery { limit: 9, ..FlowQuery::default() }).await.unwrap().len(), 1);
+    assert_eq!(after.flows(&FlowQuery { limit: 9, ..FlowQuery::default() }).await.unwrap().len(), 2);
+    assert_eq!(after.kept(consumer.id).await.unwrap().exposures.len(), 1);
     assert_eq!(after.accept(vec![event(&consumer, 2)]).await.unwrap(), [Acceptance::Duplicate]);
     let (_, third_work) = accepted(&after, &consumer, 3).await;
     assert!(third_work > second_work, "numbers are never used again");

@@ -1,0 +1,373 @@
+//! What one plugin returned as another's input (clause integrations.onward): with the labels of all that it derives
+//! from, and never past a choice that holds for the plugin it came by.
+//!
+//! A partner's data reaches another partner only by a rule. What a service provider's plugin makes of first-party
+//! data alone is no partner's data: it was made on the brand's behalf (clause share.brand), and goes on as the
+//! policy says of what it was made from.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use gateway_policy::{
+    Access, Category, Conditions, Facts, Flow, Label, LabelSet, Origin, Reason, Recipient, Verdict,
+};
+use serde_json::{Map, Value};
+
+use super::book::{Moment, PolicyBook, Question};
+use super::connection::{Connection, Hook, Release, Source, grant_key};
+use super::from_plugin::Returned;
+use super::received::Received;
+use super::subject::{Integration, Subject, base_facts};
+use super::toward_plugin::Rests;
+use crate::manifest;
+
+/// What another plugin of the brand returned of the consumer.
+#[derive(Clone, Copy)]
+pub struct Onward<'a> {
+    /// The plugin's connection, as it stands.
+    pub from: &'a Connection,
+    /// What it returned last.
+    pub returned: &'a Received,
+}
+
+impl Received {
+    /// What a call returned, as another plugin gets it.
+    pub fn from_returned(returned: Returned) -> Self {
+        let Returned { value, fields, conditions, on_behalf } = returned;
+        let label = |label: Label| match &label.origin {
+            // Of what was made on the brand's behalf only its own label is the partner's.
+            Origin::Partner(_) if on_behalf => Label::first_party(label.category),
+            _ => label,
+        };
+        let labels = fields.into_iter().map(|field| {
+            (field.field.to_string(), field.labels.iter().cloned().map(label).collect::<LabelSet>())
+        });
+        Self { value, labels: labels.collect(), conditions }
+    }
+}
+
+impl Release {
+    /// Each leaf that a hook returns to the brand, with its label.
+    fn leaves(&self) -> impl Iterator<Item = (&Hook, &str, &Label)> {
+        let hooks = self.hooks.iter().filter(|hook| hook.flow != Flow::Receive);
+        hooks.flat_map(|hook| {
+            let leaves = hook.returns.iter().flat_map(|schema| schema.leaves()).zip(&hook.return_labels);
+            leaves.map(move |((path, _), label)| (hook, path.as_str(), label))
+        })
+    }
+
+    /// The leaves that it returns to the brand.
+    pub fn returned_leaves(&self) -> impl Iterator<Item = &str> {
+        self.leaves().map(|(_, leaf, _)| leaf)
+    }
+
+    /// Whether it returns a leaf to the brand.
+    pub fn returns(&self, leaf: &str) -> bool {
+        self.returned_leaves().any(|known| known == leaf)
+    }
+}
+
+impl Connection {
+    /// The labels that hooks give a leaf of what they return; empty: none of them returns it.
+    fn labels_of_leaf<'c>(&'c self, leaf: &'c str) -> impl Iterator<Item = (&'c Hook, &'c Label)> {
+        let leaves = self.release.leaves().filter(move |(_, known, _)| *known == leaf);
+        leaves.map(|(hook, _, label)| (hook, label))
+    }
+
+    /// Whether the partner is a service provider for all of these, by its contracts as they stand.
+    pub(super) fn serves<'l>(&self, mut labels: impl Iterator<Item = &'l Label>, now_ms: i64) -> bool {
+        let standing = |label: &Label| self.partner.standing(self.release.purpose, label.category, now_ms);
+        labels.all(|label| standing(label).recipient == Recipient::ServiceProvider)
+    }
+
+    /// What a decision about the brand's use of a returned leaf knows of the integration.
+    fn integration_of_leaf(&self, leaf: &str) -> Integration<'_> {
+        Integration {
+            plugin: &self.plugin,
+            purpose: self.release.purpose,
+            partner: &self.partner,
+            switched_on: true,
+            promotional: self.labels_of_leaf(leaf).any(|(hook, _)| self.is_promotional(hook)),
+            by_sms: false,
+        }
+    }
+}
+
+/// Puts what was returned under [`manifest::RETURNED`], by plugin: a name that no event type has.
+pub(super) fn insert(data: &mut Map<String, Value>, onward: &[Onward<'_>]) {
+    let by_plugin: Map<String, Value> =
+        onward.iter().map(|one| (one.from.plugin.to_string(), one.returned.value.clone())).collect();
+    if by_plugin.is_empty() {
+        return;
+    }
+    data.insert(manifest::RETURNED.trim_start_matches('/').to_owned(), Value::Object(by_plugin));
+}
+
+/// A call, as far as what it reads of other plugins is decided about.
+pub(super) struct Reader<'a> {
+    pub(super) book: &'a PolicyBook,
+    pub(super) connection: &'a Connection,
+    pub(super) hook_index: usize,
+    pub(super) hook: &'a Hook,
+    pub(super) subject: Subject<'a>,
+    pub(super) moment: Moment,
+}
+
+impl Reader<'_> {
+    /// Decides about the fields that another plugin returned: by the labels that they were returned with, under
+    /// the stricter of what held for them and what holds for the event, and only where the brand itself may use
+    /// them still. What then holds for the call, where any of them may go.
+    pub(super) fn judge(
+        &self,
+        one: Onward<'_>,
+        decided: &mut [Option<(Recipient, Verdict)>],
+        labels: &mut [Arc<[Label]>],
+        rests: &mut [Rests],
+    ) -> Option<Conditions> {
+        let Self { connection, hook, subject, moment, .. } = self;
+        let mut conditions = subject.conditions.clone();
+        conditions.join(&one.returned.conditions);
+        conditions.through.insert(one.from.plugin.to_string());
+        let subject = Subject { conditions: &conditions, ..*subject };
+        let facts = base_facts(subject, connection.integration(hook));
+        let mut any = false;
+        let fields = hook.fields.iter().zip(decided).zip(labels).zip(rests);
+        for (at, (((field, decided), labels), rests)) in fields.enumerate() {
+            let of = manifest::returned_by(&field.name).filter(|(from, _)| *from == &*one.from.plugin);
+            let Some((_, leaf)) = of else { continue };
+            let mut own = one.from.labels_of_leaf(leaf).map(|(_, label)| label).peekable();
+            if own.peek().is_none() {
+                // The release that is on now returns no such thing.
+                *decided = None;
+            }
+            let Some((stands, verdict)) = decided.as_mut() else { continue };
+            // A value whose labels are lost has no origin (clause collect.sources).
+            let Some(stored) = one.returned.labels.get(leaf).filter(|stored| !stored.is_empty()) else {
+                *verdict = Verdict::withhold(Reason::Undeclared);
+                continue;
+            };
+            let mut all = stored.clone();
+            if !one.from.serves(stored.iter(), moment.now_ms) {
+                all.extend(own.cloned());
+            }
+            let (to, onward, kept) = self.verdict(one.from, leaf, &all, subject, facts);
+            let judged = onward.strictest(kept);
+            *rests = Rests { facts, elsewhere: onward.allows() && !kept.allows() };
+            (*stands, *verdict) = match connection.grants(self.hook_index, at) {
+                true => (to, judged),
+                false => (to, Verdict::withhold(Reason::NotGranted)),
+            };
+            any |= verdict.allows();
+            *labels = all.iter().cloned().collect();
+        }
+        any.then_some(conditions)
+    }
+
+    /// Toward whom it goes, the verdict on its going there, and the one on the brand's own use of it.
+    fn verdict(
+        &self,
+        from: &Connection,
+        leaf: &str,
+        labels: &LabelSet,
+        subject: Subject<'_>,
+        facts: Facts,
+    ) -> (Recipient, Verdict, Verdict) {
+        let onward = Question {
+            flow: self.hook.flow,
+            purpose: self.connection.release.purpose,
+            partner: &self.connection.partner,
+            to_brand: false,
+        };
+        let (purpose, partner) = (from.release.purpose, &*from.partner);
+        let kept = Question { flow: Flow::Return, purpose, partner, to_brand: true };
+        let facts_of_brand = base_facts(subject, from.integration_of_leaf(leaf));
+        let onward = self.book.decide_all(&onward, labels.iter(), facts, self.moment);
+        let kept = self.book.decide_all(&kept, labels.iter(), facts_of_brand, self.moment);
+        match (onward, kept) {
+            (Some((recipient, onward)), Some((_, kept))) => (recipient, onward, kept),
+            _ => {
+                let withheld = Verdict::withhold(Reason::Undeclared);
+                (Recipient::ThirdParty, withheld, withheld)
+            }
+        }
+    }
+}
+
+/// A label that a value may have, and how it gets there.
+pub(super) struct Way {
+    pub(super) label: Label,
+    /// `PLUGIN HOOK FIELD (LABEL)`, after the fields by which it came.
+    pub(super) text: String,
+}
+
+/// All connections of a brand, under the facts that allow most.
+#[derive(Clone, Copy)]
+pub(super) struct Brand<'a> {
+    pub(super) book: &'a PolicyBook,
+    pub(super) connections: &'a [&'a Connection],
+    pub(super) facts: Facts,
+    pub(super) moment: Moment,
+}
+
+impl<'a> Brand<'a> {
+    fn connection(&self, plugin: &str) -> Option<&'a Connection> {
+        self.connections.iter().copied().find(|connection| *connection.plugin == *plugin)
+    }
+
+    /// What reaches a plugin's partner by a field that the brand grants it. A sealed one meets what else is in the
+    /// request where it is placed, and that it can be.
+    pub(super) fn inputs(&self, connection: &'a Connection, hook_index: usize, at: usize) -> Vec<Way> {
+        self.inputs_seen(connection, hook_index, at, &mut BTreeSet::new())
+    }
+
+    fn inputs_seen(
+        &self,
+        connection: &'a Connection,
+        hook_index: usize,
+        at: usize,
+        seen: &mut BTreeSet<(&'a str, &'a str)>,
+    ) -> Vec<Way> {
+        let Some(hook) = connection.release.hooks.get(hook_index) else { return Vec::new() };
+        let Some(field) = hook.fields.get(at) else { return Vec::new() };
+        if !connection.grants(hook_index, at) {
+            return Vec::new();
+        }
+        let question = Question {
+            flow: hook.flow,
+            purpose: connection.release.purpose,
+            partner: &connection.partner,
+            to_brand: false,
+        };
+        let may = |label: &Label| self.book.decide(&question, label, self.facts, self.moment).1.allows();
+        let here = format!("{} `{}` {}", connection.plugin, grant_key(&hook.trigger), field.name);
+        if field.source == Source::Returned {
+            let mut ways = self.of_returned(&field.name, &connection.partner.name, seen);
+            // One label that may not go there keeps the whole value.
+            if !ways.iter().all(|way| may(&way.label)) {
+                return Vec::new();
+            }
+            for way in &mut ways {
+                way.text = format!("{here} from {}", way.text);
+            }
+            return ways;
+        }
+        let labels = connection.labels(hook_index, at).iter().filter(|label| may(label));
+        labels.map(|label| Way { label: label.clone(), text: format!("{here} ({label})") }).collect()
+    }
+
+    /// The labels that a field under [`manifest::RETURNED`] may have toward a partner.
+    fn of_returned(&self, field: &'a str, toward: &str, seen: &mut BTreeSet<(&'a str, &'a str)>) -> Vec<Way> {
+        let Some((plugin, leaf)) = manifest::returned_by(field) else { return Vec::new() };
+        let Some(from) = self.connection(plugin) else { return Vec::new() };
+        if !seen.insert((plugin, leaf)) {
+            return Vec::new();
+        }
+        let asks = from.release.manifest.endpoint.iter().any(|endpoint| endpoint.reply.is_some());
+        let (mut ways, mut own) = (Vec::new(), Vec::new());
+        for (index, hook) in from.release.hooks.iter().enumerate() {
+            let label = from.labels_of_leaf(leaf).find(|(of, _)| std::ptr::eq(*of, hook));
+            let Some((_, label)) = label else { continue };
+            own.push((label, format!("{plugin} `{}` {leaf}", grant_key(&hook.trigger))));
+            for (at, field) in hook.fields.iter().enumerate() {
+                // What is placed in a question comes back with the answer.
+                if field.access == Access::Read || asks {
+                    ways.extend(self.inputs_seen(from, index, at, seen));
+                }
+            }
+        }
+        if *from.partner.name == *toward {
+            // Any call may ask the partner; to whom else the answer may not go, it need not be looked at.
+            let asked = from.release.manifest.endpoint.iter();
+            ways.extend(asked.filter_map(|endpoint| {
+                let category = Category::parse(endpoint.reply.as_deref()?).ok()?;
+                let label = Label { category, origin: Origin::Partner(Arc::from(toward)) };
+                let text = format!("{plugin} answers of {} ({label})", endpoint.name);
+                Some(Way { label, text })
+            }));
+        }
+        let made_of = || ways.iter().map(|way| &way.label);
+        let on_behalf = made_of().all(|label| !matches!(label.origin, Origin::Partner(_)))
+            && from.serves(made_of().chain(own.iter().map(|(label, _)| *label)), self.moment.now_ms);
+        ways.extend(own.into_iter().map(|(label, text)| {
+            let label = if on_behalf { Label::first_party(label.category) } else { label.clone() };
+            Way { text: format!("{text} ({label})"), label }
+        }));
+        seen.remove(&(plugin, leaf));
+        ways
+    }
+}
+
+/// The labels that a field may have that another plugin returns, as the brand's connections stand; empty for any
+/// other field, and where that plugin is not on.
+pub fn labels_of_returned(
+    book: &PolicyBook,
+    connection: &Connection,
+    connections: &[&Connection],
+    field: &str,
+    moment: Moment,
+) -> LabelSet {
+    let brand = Brand { book, connections, facts: super::combine::most(), moment };
+    let ways = brand.of_returned(field, &connection.partner.name, &mut BTreeSet::new());
+    ways.into_iter().map(|way| way.label).collect()
+}
+
+/// The category that a plugin of the brand gives a field that it returns to others; none: it is no such field, or
+/// there is none that returns it.
+pub fn returned_category(connections: &[&Connection], field: &str) -> Option<Category> {
+    let (plugin, leaf) = manifest::returned_by(field)?;
+    let from = connections.iter().find(|known| *known.plugin == *plugin)?;
+    from.labels_of_leaf(leaf).next().map(|(_, label)| label.category)
+}
+
+impl Connection {
+    /// Notes which labels may come with what other plugins return to it. It is asked of what it keeps: a memory, a
+    /// request that waits.
+    pub fn note_derivable(&self, connections: &[&Connection]) {
+        let mut labels = LabelSet::default();
+        let mut seen = BTreeSet::new();
+        let mut next = self.returned_inputs();
+        while let Some(plugin) = next.pop() {
+            if !seen.insert(Arc::clone(&plugin)) {
+                continue;
+            }
+            let Some(from) = connections.iter().find(|known| known.plugin == plugin) else { continue };
+            for (index, hook) in from.release.hooks.iter().enumerate() {
+                let granted = (0..hook.fields.len()).filter(|at| from.grants(index, *at));
+                labels.extend(granted.flat_map(|at| from.labels(index, at).iter().cloned()));
+                labels.extend(hook.return_labels.iter().map(|label| Label::first_party(label.category)));
+            }
+            next.extend(from.returned_inputs());
+        }
+        self.derivable.store(Arc::new(labels));
+    }
+
+    /// Plugins of which the brand grants it what they return.
+    fn returned_inputs(&self) -> Vec<Arc<str>> {
+        let hooks = self.release.hooks.iter().enumerate();
+        let granted = hooks.flat_map(|(index, hook)| {
+            hook.fields
+                .iter()
+                .enumerate()
+                .filter(move |(at, _)| self.grants(index, *at))
+                .map(|(_, field)| field)
+        });
+        granted.filter_map(|field| Some(manifest::returned_by(&field.name)?.0.into())).collect()
+    }
+
+    /// Whether it reads what `plugin` returns, itself or by way of another of `connections`.
+    pub fn reads_from(&self, plugin: &str, connections: &[&Connection]) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut next = self.returned_inputs();
+        while let Some(from) = next.pop() {
+            if *from == *plugin {
+                return true;
+            }
+            if let Some(known) = connections.iter().find(|known| known.plugin == from)
+                && seen.insert(from)
+            {
+                next.extend(known.returned_inputs());
+            }
+        }
+        false
+    }
+}
