@@ -4,15 +4,13 @@ use crate::compile::Explanation;
 use crate::facts::Facts;
 use crate::label::{Label, Origin};
 use crate::policy::{Flow, Policy, Recipient};
-use crate::{Access, Fact, FieldVerdict, Purpose, Reason, Verdict};
+use crate::{Access, Aggregation, Fact, FieldVerdict, Purpose, Reason, Standing, Verdict};
 
 /// What a row recorded of a decision, but for its fields.
 #[derive(Clone, Copy, Debug)]
 pub struct Recorded<'a> {
     /// The flow.
     pub flow: Flow,
-    /// The recipient of the row: [`Recipient::ThirdParty`] where the partner was that for any field.
-    pub recipient: Recipient,
     /// Who runs the plugin.
     pub partner: &'a str,
     /// The plugin's purpose.
@@ -26,12 +24,14 @@ pub struct Recorded<'a> {
 pub enum Again {
     /// It would have decided so.
     Decided(Verdict),
-    /// It depends on how the partner stood toward the label, which a row does not record.
+    /// Something else decided than the field's own labels: what it met, or another version of the policy.
     Open,
 }
 
-/// How a partner stood toward a label: its relation, and whether a contract covered onward transfer.
-type Stood = (Recipient, bool);
+/// A row that does not say how its recipient stood toward every label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the row does not record how its recipient stood toward every label; it cannot be decided again")]
+pub struct NotRecorded;
 
 impl Facts {
     /// With the facts that follow from the origins of the labels in question, toward `partner`.
@@ -53,176 +53,180 @@ impl Facts {
     }
 }
 
+/// A label with how its recipient stood toward it.
+#[derive(Clone, Copy)]
+struct Stood<'l> {
+    label: &'l Label,
+    standing: Standing,
+}
+
+/// The labels of a field, each with how its recipient stood toward it.
+fn stood(field: &FieldVerdict) -> Result<Vec<Stood<'_>>, NotRecorded> {
+    let standing = &field.basis.standing;
+    if standing.len() != field.labels.len() {
+        return Err(NotRecorded);
+    }
+    Ok(field
+        .labels
+        .iter()
+        .zip(&**standing)
+        .map(|(label, standing)| Stood { label, standing: *standing })
+        .collect())
+}
+
 impl Recorded<'_> {
     /// What `new` makes of the row's fields, under `old` where the policy of that time is known. What the
     /// rules did not decide (undeclared, not granted, a missing fact) stays. Nothing is guessed: a verdict
-    /// that `old` does not come to by what the row tells was come to by something else as well, by a
-    /// meeting or by another version, and is open unless `new` says the same.
-    pub fn decide_again(&self, new: &Policy, old: Option<&Policy>, fields: &[FieldVerdict]) -> Vec<Again> {
-        let mut answers: Vec<Again> = fields.iter().map(|field| self.field(new, old, field)).collect();
+    /// that a meeting or, by what `old` says, another version came to is open unless `new` withholds too.
+    ///
+    /// # Errors
+    /// [`NotRecorded`].
+    pub fn decide_again(
+        &self,
+        new: &Policy,
+        old: Option<&Policy>,
+        fields: &[FieldVerdict],
+    ) -> Result<Vec<Again>, NotRecorded> {
+        let all: Vec<Vec<Stood<'_>>> = fields.iter().map(stood).collect::<Result<_, _>>()?;
+        let mut answers: Vec<Again> =
+            fields.iter().zip(&all).map(|(field, labels)| self.field(new, old, field, labels)).collect();
         // What was allowed to meet must be allowed to meet again.
         let met = |at: usize, answers: &[Again]| {
-            let field =
-                fields.get(at).filter(|field| field.verdict.allows() && field.access != Access::Sealed)?;
-            matches!(answers.get(at), Some(Again::Decided(verdict)) if verdict.allows())
-                .then_some(&*field.labels)
+            let (field, labels) = (fields.get(at)?, all.get(at)?);
+            let meets = field.verdict.allows() && field.access != Access::Sealed;
+            let allowed = matches!(answers.get(at), Some(Again::Decided(verdict)) if verdict.allows());
+            (meets && allowed).then_some((self.facts_of(field), labels.as_slice()))
         };
         for at in 0..fields.len() {
-            let Some(labels) = met(at, &answers) else { continue };
+            let Some((facts, labels)) = met(at, &answers) else { continue };
             let changed = match self.flow {
-                Flow::Share | Flow::Decide => (0..at)
-                    .filter_map(|earlier| met(earlier, &answers))
-                    .find_map(|earlier| self.kept_apart(new, old, labels, earlier)),
+                Flow::Share | Flow::Decide => {
+                    (0..at).filter_map(|earlier| met(earlier, &answers)).find_map(|(others, earlier)| {
+                        self.kept_apart(new, old, both(facts, others), labels, earlier)
+                    })
+                }
                 // A returned value derives from all that was read in its call.
-                Flow::Return => self.kept_apart(new, old, labels, labels),
+                Flow::Return => self.kept_apart(new, old, facts, labels, labels),
                 _ => None,
             };
             if let (Some(changed), Some(answer)) = (changed, answers.get_mut(at)) {
                 *answer = changed;
             }
         }
-        answers
+        Ok(answers)
     }
 
-    /// What `policy` says of one label of a field on which `recorded` was said, with the partner standing
-    /// toward it as fits what was said; how nearly other rules matched goes by that too.
-    pub fn explain(&self, policy: &Policy, label: &Label, recorded: Verdict) -> Explanation {
-        let stood = self.stood(policy, &[label], recorded, true);
-        let (recipient, onward) = stood.first().copied().unwrap_or((self.recipient, false));
-        let facts = self.facts.with_origins(&[label], self.partner).with(Fact::ContractOnward, onward);
-        policy.compile(self.flow, recipient, self.purpose, label.category).explain(facts)
+    /// What `policy` says of each label of a field.
+    ///
+    /// # Errors
+    /// [`NotRecorded`].
+    pub fn explain(&self, policy: &Policy, field: &FieldVerdict) -> Result<Vec<Explanation>, NotRecorded> {
+        let explain = |Stood { label, standing }: Stood<'_>| {
+            let facts = self.facts_of(field).with_origins(&[label], self.partner);
+            let facts = facts.with(Fact::ContractOnward, standing.onward);
+            policy.compile(self.flow, standing.recipient, self.purpose, label.category).explain(facts)
+        };
+        Ok(stood(field)?.into_iter().map(explain).collect())
     }
 
-    fn field(&self, new: &Policy, old: Option<&Policy>, field: &FieldVerdict) -> Again {
+    fn facts_of(&self, field: &FieldVerdict) -> Facts {
+        field.basis.own_facts.unwrap_or(self.facts)
+    }
+
+    fn field(&self, new: &Policy, old: Option<&Policy>, field: &FieldVerdict, labels: &[Stood<'_>]) -> Again {
         let recorded = field.verdict;
         if matches!(recorded.reason, Reason::Undeclared | Reason::NotGranted | Reason::MissingFact) {
             return Again::Decided(recorded);
         }
-        let labels = &field.labels;
-        let mut questions: Vec<Vec<&Label>> = labels.iter().map(|label| vec![label]).collect();
+        // Aggregates for other purposes are told to nobody, whatever the rules say.
+        if self.flow == Flow::Aggregate && !Aggregation::serves(self.purpose) {
+            return Again::Decided(recorded);
+        }
+        let facts = self.facts_of(field);
+        // Without a label a value has no origin.
+        let Some(answer) = self.own(new, facts, labels).into_iter().reduce(Verdict::strictest) else {
+            return Again::Decided(Verdict::withhold(Reason::Undeclared));
+        };
+        // Which of several labels' reasons stands in a row hangs on their order, which is not the ledger's.
+        let said = |old: &Policy| {
+            let said = self.own(old, facts, labels);
+            said.iter().all(|verdict| verdict.allows()) == recorded.allows()
+                && said.iter().any(|verdict| verdict.reason == recorded.reason)
+        };
+        let by_itself = !field.basis.met && old.is_none_or(said);
+        if by_itself || answer.allows() == recorded.allows() { Again::Decided(answer) } else { Again::Open }
+    }
+
+    /// What `policy` says of each label; where they are the labels of a meeting, of each pair.
+    fn own(&self, policy: &Policy, facts: Facts, labels: &[Stood<'_>]) -> Vec<Verdict> {
         if self.flow == Flow::Combine && labels.len() > 1 {
             let pairs = labels
                 .iter()
                 .enumerate()
-                .flat_map(|(index, a)| labels.iter().skip(index + 1).map(move |b| vec![a, b]));
-            questions = pairs.collect();
+                .flat_map(|(index, a)| labels.iter().skip(index + 1).map(move |b| (*a, *b)));
+            return pairs.map(|(a, b)| self.pair(policy, facts, a, b)).collect();
         }
-        let alone = questions.len() == 1;
-        // Whether the reason on record is one that a label of the field gave.
-        let explained = recorded.allows()
-            || old.is_none_or(|old| {
-                questions.iter().any(|labels| !self.stood(old, labels, recorded, true).is_empty())
-            });
-        let mut answer: Option<Verdict> = None;
-        let mut open = false;
-        for question in &questions {
-            match self.one(new, old, question, recorded, alone) {
-                // The strictest of the labels' verdicts holds, however open another's is.
-                Again::Decided(verdict) if !verdict.allows() => return Again::Decided(verdict),
-                Again::Decided(verdict) => answer = answer.or(Some(verdict)),
-                Again::Open => open = true,
-            }
-        }
-        match answer {
-            _ if open || !explained => Again::Open,
-            Some(verdict) => Again::Decided(verdict),
-            // Without a label a value has no origin.
-            None => Again::Decided(Verdict::withhold(Reason::Undeclared)),
-        }
+        let one = |Stood { label, standing }: &Stood<'_>| {
+            let facts =
+                facts.with_origins(&[label], self.partner).with(Fact::ContractOnward, standing.onward);
+            policy.compile(self.flow, standing.recipient, self.purpose, label.category).decide(facts)
+        };
+        labels.iter().map(one).collect()
     }
 
-    fn one(
+    /// What `policy` says of two labels that meet.
+    fn pair(&self, policy: &Policy, facts: Facts, a: Stood<'_>, b: Stood<'_>) -> Verdict {
+        let facts = facts
+            .with_origins(&[a.label, b.label], self.partner)
+            .with(Fact::ContractOnward, a.standing.onward && b.standing.onward);
+        let recipient = match (a.standing.recipient, b.standing.recipient) {
+            (Recipient::ThirdParty, _) | (_, Recipient::ThirdParty) => Recipient::ThirdParty,
+            (recipient, _) => recipient,
+        };
+        policy.compile_combination(recipient, self.purpose, a.label.category, b.label.category).decide(facts)
+    }
+
+    /// What becomes of a meeting that was allowed, where `new` has more against it than `old`. Whether the
+    /// brand had granted it is known where `old` allows it in one of the two cases only, and where both
+    /// labels have one origin; else it is open where `new` does not say the same of both.
+    fn kept_apart(
         &self,
         new: &Policy,
         old: Option<&Policy>,
-        labels: &[&Label],
-        recorded: Verdict,
-        alone: bool,
-    ) -> Again {
-        let fitting = old.map(|old| self.stood(old, labels, recorded, alone));
-        let known = fitting.as_ref().is_none_or(|fitting| !fitting.is_empty());
-        let stood = fitting.filter(|fitting| !fitting.is_empty());
-        let stood = stood.as_deref().unwrap_or(self.possible());
-        let mut verdicts = stood.iter().map(|stood| self.ask(new, labels, *stood));
-        let Some(first) = verdicts.next() else { return Again::Open };
-        let all_alike = verdicts.all(|verdict| verdict.allows() == first.allows());
-        if all_alike && (known || first.allows() == recorded.allows()) {
-            Again::Decided(first)
-        } else {
-            Again::Open
-        }
-    }
-
-    /// What becomes of a meeting that was allowed, where `new` has more against it than `old`.
-    fn kept_apart(&self, new: &Policy, old: Option<&Policy>, a: &[Label], b: &[Label]) -> Option<Again> {
+        facts: Facts,
+        a: &[Stood<'_>],
+        b: &[Stood<'_>],
+    ) -> Option<Again> {
         let mut open = false;
-        for (one, other) in a.iter().flat_map(|one| b.iter().map(move |other| (one, other))) {
-            let verdict = |policy: &Policy, stood: &Stood| {
-                // It met, so it was granted, or of one origin.
-                let facts = self.facts.with_origins(&[one, other], self.partner);
-                let facts = facts.with(Fact::CombineGranted, true).with(Fact::ContractOnward, stood.1);
-                policy.compile_combination(stood.0, self.purpose, one.category, other.category).decide(facts)
-            };
-            let mut refused = self.possible().iter().map(|stood| {
-                let before = old.is_none_or(|old| verdict(old, stood).allows());
-                Some(verdict(new, stood)).filter(|verdict| before && !verdict.allows())
-            });
-            let first = refused.next().flatten();
-            match (first, refused.all(|other| other.is_some() == first.is_some())) {
-                (Some(verdict), true) => return Some(Again::Decided(verdict)),
-                (None, true) => {}
+        for (one, other) in a.iter().flat_map(|one| b.iter().map(move |other| (*one, *other))) {
+            let alike = one.label.origin == other.label.origin
+                || [one, other].iter().any(|stood| stood.label.origin == Origin::Public);
+            let cases: &[bool] = if alike { &[true] } else { &[true, false] };
+            let mut said = cases
+                .iter()
+                .map(|granted| facts.with(Fact::CombineGranted, *granted))
+                .filter(|facts| old.is_none_or(|old| self.pair(old, *facts, one, other).allows()))
+                .map(|facts| self.pair(new, facts, one, other));
+            let Some(first) = said.next() else { continue };
+            match (first.allows(), said.all(|verdict| verdict.allows() == first.allows())) {
+                (false, true) => return Some(Again::Decided(first)),
+                (true, true) => {}
                 (_, false) => open = true,
             }
         }
         open.then_some(Again::Open)
     }
+}
 
-    /// How the partner may have stood toward a label of the row.
-    fn possible(&self) -> &'static [Stood] {
-        match self.recipient {
-            Recipient::ThirdParty => &[
-                (Recipient::ThirdParty, false),
-                (Recipient::ServiceProvider, false),
-                (Recipient::ServiceProvider, true),
-            ],
-            Recipient::ServiceProvider => {
-                &[(Recipient::ServiceProvider, false), (Recipient::ServiceProvider, true)]
-            }
-            Recipient::Brand => &[(Recipient::Brand, false)],
-            Recipient::Authority => &[(Recipient::Authority, false)],
-            Recipient::Consumer => &[(Recipient::Consumer, false)],
-        }
-    }
-
-    /// How it must have stood for what was said under `old`: each label of an allowed field was allowed,
-    /// and a lone label was decided for the reason on record. None: `old` did not say it.
-    fn stood(&self, old: &Policy, labels: &[&Label], recorded: Verdict, alone: bool) -> Vec<Stood> {
-        let said = |stood: &Stood| {
-            let verdict = self.ask(old, labels, *stood);
-            let same = verdict.reason == recorded.reason;
-            match recorded.allows() {
-                true => verdict.allows() && (same || !alone),
-                false => !alone || (same && !verdict.allows()),
-            }
-        };
-        self.possible().iter().copied().filter(said).collect()
-    }
-
-    fn ask(&self, policy: &Policy, labels: &[&Label], (recipient, onward): Stood) -> Verdict {
-        let facts = self.facts.with_origins(labels, self.partner).with(Fact::ContractOnward, onward);
-        let decision = match labels {
-            [a, b] => policy.compile_combination(recipient, self.purpose, a.category, b.category),
-            [a, ..] => policy.compile(self.flow, recipient, self.purpose, a.category),
-            [] => return Verdict::withhold(Reason::Undeclared),
-        };
-        decision.decide(facts)
-    }
+/// What held where both of two fields met: the strictest of both, whose facts speak against it.
+fn both(a: Facts, b: Facts) -> Facts {
+    Facts::from_bits(a.to_bits() | b.to_bits())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Clause;
+    use crate::{Basis, Clause};
 
     const SHIPPED: &str = include_str!("../../policies/platform-2017-03-01.toml");
 
@@ -230,20 +234,24 @@ mod tests {
         Clause::parse(id).unwrap()
     }
 
-    /// A field that a plugin could read.
-    fn field(labels: &[&str], verdict: Verdict) -> FieldVerdict {
+    const THIRD: Standing = Standing { recipient: Recipient::ThirdParty, onward: false };
+    const PROVIDER: Standing = Standing { recipient: Recipient::ServiceProvider, onward: false };
+    const ONWARD: Standing = Standing { recipient: Recipient::ServiceProvider, onward: true };
+    const BRAND: Standing = Standing { recipient: Recipient::Brand, onward: false };
+
+    /// A field that a plugin could read, with whoever got it standing alike toward all its labels.
+    fn field(standing: Standing, labels: &[&str], verdict: Verdict) -> FieldVerdict {
         let labels: Vec<Label> = labels.iter().map(|label| label.parse().unwrap()).collect();
-        FieldVerdict { field: "/f".into(), access: Access::Read, labels: labels.into(), verdict }
+        let basis = Basis::of(labels.iter().map(|_| standing));
+        FieldVerdict { field: "/f".into(), access: Access::Read, labels: labels.into(), verdict, basis }
     }
 
-    fn row(flow: Flow, recipient: Recipient, purpose: &str, facts: &[Fact]) -> Recorded<'static> {
-        Recorded {
-            flow,
-            recipient,
-            partner: "p",
-            purpose: Purpose::parse(purpose).unwrap(),
-            facts: facts.iter().fold(Facts::none(), |facts, fact| facts.with(*fact, true)),
-        }
+    fn row(flow: Flow, purpose: &str, facts: &[Fact]) -> Recorded<'static> {
+        Recorded { flow, partner: "p", purpose: Purpose::parse(purpose).unwrap(), facts: held(facts) }
+    }
+
+    fn held(facts: &[Fact]) -> Facts {
+        facts.iter().fold(Facts::none(), |facts, fact| facts.with(*fact, true))
     }
 
     fn withheld(id: &str) -> Verdict {
@@ -251,10 +259,9 @@ mod tests {
     }
 
     #[test]
-    fn a_recorded_verdict_is_decided_again_as_far_as_the_row_tells() {
+    fn a_recorded_verdict_is_decided_again_from_what_the_row_tells() {
         let old = Policy::parse(SHIPPED).unwrap();
-        let strict_loose = SHIPPED.replace("\"strict\"", "\"loose\"");
-        let loose = Policy::parse(&strict_loose).unwrap();
+        let loose = Policy::parse(&SHIPPED.replace("\"strict\"", "\"loose\"")).unwrap();
         let third = Verdict::allow(clause("integrations.share"));
         let provider = Verdict::allow(clause("share.brand"));
         let email = "first-party:user.contact.email";
@@ -262,85 +269,88 @@ mod tests {
         let engaged = &[Fact::BrandDirected, Fact::Engaged][..];
         let directed = &[Fact::BrandDirected][..];
         let in_area = &[Fact::BrandDirected, Fact::Engaged, Fact::ConsumerInArea][..];
-        for (recipient, labels, facts, recorded, expected) in [
-            (Recipient::ThirdParty, &[email][..], engaged, third, Again::Decided(third)),
-            // It was a service provider for this field, although not for all of the row.
-            (Recipient::ThirdParty, &[email], engaged, provider, Again::Decided(provider)),
-            (
-                Recipient::ThirdParty,
-                &[email],
-                directed,
-                withheld("integrations.share"),
-                Again::Decided(third),
-            ),
-            (Recipient::ThirdParty, &[text], engaged, withheld("share.content"), Again::Decided(third)),
+        let not_granted = Verdict::withhold(Reason::NotGranted);
+        for (standing, labels, facts, recorded, expected) in [
+            (THIRD, &[email][..], engaged, third, third),
+            (PROVIDER, &[email], engaged, provider, provider),
+            (THIRD, &[email], directed, withheld("integrations.share"), third),
+            (THIRD, &[text], engaged, withheld("share.content"), third),
             // What the rules did not decide stays as it was.
+            (THIRD, &[email], engaged, not_granted, not_granted),
+            (ONWARD, &[email], in_area, provider, provider),
+            (PROVIDER, &[email], in_area, withheld("transfer.onward"), withheld("transfer.onward")),
             (
-                Recipient::ThirdParty,
-                &[email],
-                engaged,
-                Verdict::withhold(Reason::NotGranted),
-                Again::Decided(Verdict::withhold(Reason::NotGranted)),
-            ),
-            // Allowed although the consumer was inside the area: there was an onward-transfer contract.
-            (Recipient::ServiceProvider, &[email], in_area, provider, Again::Decided(provider)),
-            (
-                Recipient::ServiceProvider,
-                &[email],
-                in_area,
-                withheld("transfer.onward"),
-                Again::Decided(withheld("transfer.onward")),
-            ),
-            (
-                Recipient::ThirdParty,
+                THIRD,
                 &["partner:other:user.account"],
                 engaged,
                 withheld("integrations.onward"),
-                Again::Decided(withheld("integrations.onward")),
+                withheld("integrations.onward"),
             ),
             (
-                Recipient::ThirdParty,
+                THIRD,
                 &[email, "partner:other:user.account"],
                 engaged,
                 withheld("integrations.onward"),
-                Again::Decided(withheld("integrations.onward")),
+                withheld("integrations.onward"),
             ),
         ] {
-            let again = row(Flow::Share, recipient, "essential", facts).decide_again(
-                &loose,
-                Some(&old),
-                &[field(labels, recorded)],
-            );
-            assert_eq!(again, [expected], "{labels:?} {facts:?} {recorded:?}");
+            let fields = [field(standing, labels, recorded)];
+            let again = row(Flow::Share, "essential", facts).decide_again(&loose, Some(&old), &fields);
+            assert_eq!(again, Ok(vec![Again::Decided(expected)]), "{labels:?} {facts:?} {recorded:?}");
         }
     }
 
     #[test]
-    fn what_hangs_on_a_contract_that_nobody_recorded_is_open() {
-        // Neither policy's rule is known to have decided: an opt-out came first.
+    fn how_the_partner_stood_is_read_and_not_inferred() {
+        // An opt-out came first, so nothing else of the verdict tells whether there was a contract for it.
         let old = Policy::parse(SHIPPED).unwrap();
         let without = SHIPPED.replace("when = [\"opt-out.all-integrations\"]", "when = [\"opt-out.sms\"]");
         let new = Policy::parse(&without).unwrap();
         let facts = [Fact::BrandDirected, Fact::Engaged, Fact::ConsumerInArea, Fact::OptOutAll];
-        let again = row(Flow::Share, Recipient::ServiceProvider, "essential", &facts).decide_again(
-            &new,
-            Some(&old),
-            &[field(&["first-party:user.contact.email"], withheld("integrations.opt-out"))],
-        );
-        assert_eq!(again, [Again::Open]);
+        let row = row(Flow::Share, "essential", &facts);
+        let recorded = withheld("integrations.opt-out");
+        for (standing, expected) in [
+            (ONWARD, Verdict::allow(clause("share.brand"))),
+            (PROVIDER, withheld("transfer.onward")),
+            (THIRD, withheld("transfer.onward")),
+        ] {
+            let fields = [field(standing, &["first-party:user.contact.email"], recorded)];
+            assert_eq!(row.decide_again(&new, Some(&old), &fields), Ok(vec![Again::Decided(expected)]));
+            let explained = row.explain(&old, &fields[0]).unwrap();
+            assert_eq!(explained[0].verdict, recorded);
+        }
+        let mut lacking = field(THIRD, &["first-party:user.contact.email"], recorded);
+        lacking.basis.standing = [].into();
+        assert_eq!(row.decide_again(&new, Some(&old), &[lacking.clone()]), Err(NotRecorded));
+        assert!(row.explain(&old, &lacking).is_err());
     }
 
     #[test]
-    fn what_was_withheld_for_a_meeting_is_not_allowed_by_its_own_label() {
+    fn a_field_that_derives_from_more_than_the_event_has_facts_of_its_own() {
+        let policy = Policy::parse(SHIPPED).unwrap();
+        let row = row(Flow::Decide, "marketing", &[Fact::BrandDirected, Fact::Engaged]);
+        let own = row.facts.with(Fact::Dnt, true);
+        let recorded = withheld("signals.dnt");
+        let mut tracked = field(THIRD, &["first-party:user.behavior"], recorded);
+        tracked.basis = tracked.basis.under(own, row.facts);
+        assert_eq!(row.decide_again(&policy, None, &[tracked.clone()]), Ok(vec![Again::Decided(recorded)]));
+        tracked.basis = tracked.basis.under(row.facts, row.facts);
+        assert_eq!(tracked.basis.own_facts, None, "the row says it");
+    }
+
+    #[test]
+    fn what_something_else_withheld_is_not_allowed_by_its_own_label() {
         let old = Policy::parse(SHIPPED).unwrap();
-        let facts = [Fact::BrandDirected, Fact::Engaged];
-        let recorded = field(&["partner:p:user.account"], withheld("integrations.combine"));
-        let again = row(Flow::Share, Recipient::ThirdParty, "essential", &facts).decide_again(
-            &old,
-            Some(&old),
-            &[recorded],
-        );
-        assert_eq!(again, [Again::Open]);
+        let row = row(Flow::Share, "essential", &[Fact::BrandDirected, Fact::Engaged]);
+        let mut met = field(THIRD, &["partner:p:user.account"], withheld("integrations.combine"));
+        met.basis.met = true;
+        // Said by the row, whatever is known of the policy of that time.
+        for known in [Some(&old), None] {
+            assert_eq!(row.decide_again(&old, known, &[met.clone()]), Ok(vec![Again::Open]));
+        }
+        // Another version's verdict: these rules would have allowed it.
+        let another = field(THIRD, &["first-party:user.contact.email"], withheld("integrations.share"));
+        assert_eq!(row.decide_again(&old, Some(&old), &[another]), Ok(vec![Again::Open]));
     }
 
     #[test]
@@ -353,19 +363,21 @@ mod tests {
         let facts = [Fact::BrandDirected, Fact::Engaged];
         let allow = Verdict::allow(clause("integrations.share"));
         let fields = [
-            field(&["first-party:user.behavior"], allow),
-            field(&["partner:p:user.account"], allow),
-            field(&["first-party:user.name"], allow),
+            field(THIRD, &["first-party:user.behavior"], allow),
+            field(THIRD, &["partner:p:user.account"], allow),
+            field(THIRD, &["first-party:user.name"], allow),
         ];
-        let shared = row(Flow::Decide, Recipient::ThirdParty, "essential", &facts);
+        let shared = row(Flow::Decide, "essential", &facts);
         let (same, apart) = (Again::Decided(allow), Again::Decided(withheld("integrations.combine")));
-        assert_eq!(shared.decide_again(&old, Some(&old), &fields), [same, same, same]);
-        assert_eq!(shared.decide_again(&new, Some(&old), &fields), [same, apart, same]);
+        assert_eq!(shared.decide_again(&old, Some(&old), &fields), Ok(vec![same, same, same]));
+        assert_eq!(shared.decide_again(&new, Some(&old), &fields), Ok(vec![same, apart, same]));
+        // Whether it was granted hangs on a policy that nobody has any more.
+        assert_eq!(shared.decide_again(&old, None, &fields), Ok(vec![same, Again::Open, same]));
         let given = Verdict::allow(clause("share.brand"));
-        let returned = [field(&["first-party:user.behavior", "partner:p:user.account"], given)];
-        let row = row(Flow::Return, Recipient::Brand, "essential", &facts);
-        assert_eq!(row.decide_again(&new, Some(&old), &returned), [apart]);
-        assert_eq!(row.decide_again(&old, Some(&old), &returned), [Again::Decided(given)]);
+        let returned = [field(BRAND, &["first-party:user.behavior", "partner:p:user.account"], given)];
+        let row = row(Flow::Return, "essential", &facts);
+        assert_eq!(row.decide_again(&new, Some(&old), &returned), Ok(vec![apart]));
+        assert_eq!(row.decide_again(&old, Some(&old), &returned), Ok(vec![Again::Decided(given)]));
     }
 
     #[test]
@@ -379,9 +391,9 @@ mod tests {
             (&[Fact::BrandDirected][..], &[tier, bought], withheld("integrations.combine")),
             (granted, &[tier, bought, "partner:q:user.account"], withheld("integrations.onward")),
         ] {
-            let row = row(Flow::Combine, Recipient::ThirdParty, "marketing", facts);
-            let again = row.decide_again(&policy, None, &[field(labels, recorded)]);
-            assert_eq!(again, [Again::Decided(expected)], "{labels:?}");
+            let row = row(Flow::Combine, "marketing", facts);
+            let again = row.decide_again(&policy, None, &[field(THIRD, labels, recorded)]);
+            assert_eq!(again, Ok(vec![Again::Decided(expected)]), "{labels:?}");
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 macro_rules! facts {
     ($($(#[$doc:meta])* $name:ident = $key:literal,)+) => {
         /// One thing that is true, false or unknown at the moment of a decision.
@@ -162,6 +164,23 @@ impl Facts {
     /// Facts from [`Facts::to_bits`].
     pub fn from_bits(set: u64) -> Self {
         Self { set, unknown: 0 }
+    }
+}
+
+/// The keys of the facts known to be true: what the ledger keeps.
+impl Serialize for Facts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter().map(Fact::as_str))
+    }
+}
+
+impl<'de> Deserialize<'de> for Facts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let keys = Vec::<std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        keys.iter().try_fold(Self::none(), |facts, key| {
+            let fact = Fact::parse(key).ok_or_else(|| serde::de::Error::custom("an unknown fact"))?;
+            Ok(facts.with(fact, true))
+        })
     }
 }
 

@@ -26,7 +26,7 @@ mod residual;
 mod taxonomy;
 mod verdict;
 
-pub use again::{Again, Recorded};
+pub use again::{Again, NotRecorded, Recorded};
 pub use aggregation::Aggregation;
 pub use check::{Difference, Example, Failure, Finding, Flip, Kind, Properties, Report, Size, check, diff};
 pub use choices::{Choices, OptOuts, Permission, PermissionScope};
@@ -38,4 +38,4 @@ pub use label::{Label, LabelSet, Origin};
 pub use partner::{Contract, Partner, Standing};
 pub use policy::{Effect, Exception, Flow, Policy, PolicyError, PolicySet, Reading, Recipient, Rule, Scope};
 pub use taxonomy::{Category, Purpose, UnknownKey};
-pub use verdict::{Access, Decision, FieldVerdict, Reason, Verdict};
+pub use verdict::{Access, Basis, Decision, FieldVerdict, Reason, Verdict};

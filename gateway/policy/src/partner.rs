@@ -38,12 +38,14 @@ pub struct Contract {
     pub expires_ms: Option<i64>,
 }
 
-/// How a partner stands toward one category for one purpose at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a recipient stands toward one category for one purpose at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
-    /// [`Recipient::ServiceProvider`] where a valid contract covers it, else [`Recipient::ThirdParty`].
+    /// A partner is a [`Recipient::ServiceProvider`] where a valid contract covers it, else a
+    /// [`Recipient::ThirdParty`].
     pub recipient: Recipient,
     /// Whether such a contract covers onward transfer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub onward: bool,
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Clause, Label};
+use crate::facts::Facts;
+use crate::{Clause, Label, Standing};
 
 /// What happens to a field. The order is from loose to strict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -168,4 +169,38 @@ pub struct FieldVerdict {
     /// What was decided, and why.
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// What it was decided by, beside what held for the whole row.
+    #[serde(flatten)]
+    pub basis: Basis,
+}
+
+/// What a verdict on a field rests on, beside what held for the whole row: so that another policy can decide the
+/// same again, and nothing about it has to be guessed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Basis {
+    /// How whoever gets the value stood toward each label, in the labels' order.
+    pub standing: Arc<[Standing]>,
+    /// What held for this field, where that is not what held for the row: it derives from more than the event.
+    #[serde(default, rename = "facts", skip_serializing_if = "Option::is_none")]
+    pub own_facts: Option<Facts>,
+    /// Not its own labels decided, but what it would have met (clause integrations.combine), or that the brand
+    /// itself may not use what another plugin returned to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub met: bool,
+    /// The declassification that gave it the labels which it left with; none: they are its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declassified: Option<Arc<str>>,
+}
+
+impl Basis {
+    /// Of a value toward which its recipient stood so, label by label.
+    pub fn of(standing: impl IntoIterator<Item = Standing>) -> Self {
+        Self { standing: standing.into_iter().collect(), ..Self::default() }
+    }
+
+    /// With the facts that held for the field, where the row's are others.
+    #[must_use]
+    pub fn under(self, own: Facts, of_row: Facts) -> Self {
+        Self { own_facts: (own.to_bits() != of_row.to_bits()).then_some(own), ..self }
+    }
 }

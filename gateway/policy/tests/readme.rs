@@ -61,6 +61,9 @@ const CLAUSES: &[&str] = &[
 /// Kept by the other columns alone: no rule can speak of what is not there, of a link, or of versions.
 const NO_RULE: &[&str] = &["collect.consumer-decides", "integrations.no-control", "policy.version"];
 
+/// The clause of which `share.legal.i` to `share.legal.v` are the five cases.
+const OF_FIVE: &str = "share.legal";
+
 /// Kept separately, and named as such.
 const SEPARATELY: &[&str] = &[
     "rights.access",
@@ -75,20 +78,21 @@ const SEPARATELY: &[&str] = &[
     "security.backup",
 ];
 
-struct Row {
-    rules: String,
-    tests: String,
-    properties: String,
+/// A row of the table.
+struct Row<'r> {
+    clause: &'r str,
+    rules: &'r str,
+    tests: &'r str,
+    properties: &'r str,
 }
 
-fn rows() -> BTreeMap<&'static str, Row> {
-    let table = README.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix('|'));
+fn rows(readme: &str) -> Vec<Row<'_>> {
+    let table = readme.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix('|'));
     table
         .filter_map(|line| {
-            let cells: Vec<&'static str> = line.split('|').map(str::trim).collect();
-            let row = |at: usize| cells[at].to_owned();
-            let known = cells.len() == 5 && cells[0].contains('.');
-            known.then(|| (cells[0], Row { rules: row(1), tests: row(2), properties: row(3) }))
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let [clause, rules, tests, properties, _] = cells.as_slice() else { return None };
+            clause.contains('.').then_some(Row { clause, rules, tests, properties })
         })
         .collect()
 }
@@ -98,82 +102,164 @@ fn members<'a>(cell: &'a str, between: &'a [char]) -> impl Iterator<Item = &'a s
     cell.split(between).map(str::trim).filter(|member| !member.is_empty() && *member != "–")
 }
 
-#[test]
-fn every_clause_about_data_has_a_row_and_an_id() {
-    let listed: BTreeSet<&str> = rows().into_keys().collect();
-    let expected: BTreeSet<&str> = CLAUSES.iter().copied().collect();
-    assert_eq!(listed, expected);
+/// Every clause about data has one row, and an id.
+fn clauses(readme: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let listed: Vec<&str> = rows(readme).iter().map(|row| row.clause).collect();
     for id in CLAUSES {
-        assert!(Clause::parse(id).is_some_and(|clause| !clause.summary().is_empty()), "{id}");
+        match listed.iter().filter(|listed| *listed == id).count() {
+            1 => {}
+            count => faults.push(format!("{id} has {count} rows")),
+        }
+        if !Clause::parse(id).is_some_and(|clause| !clause.summary().is_empty()) {
+            faults.push(format!("{id} is no clause"));
+        }
     }
-    for id in SEPARATELY {
-        assert!(README.contains(id), "{id}");
-    }
+    faults
+        .extend(listed.iter().filter(|id| !CLAUSES.contains(id)).map(|id| format!("{id} is not about data")));
+    faults
+        .extend(SEPARATELY.iter().filter(|id| !readme.contains(**id)).map(|id| format!("{id} is not named")));
+    faults
 }
 
-#[test]
-fn every_rule_named_is_there_and_every_rule_is_named() {
+/// A clause's rules are those of the file, all of them.
+fn rules(readme: &str) -> Vec<String> {
+    let mut faults = Vec::new();
     let policy = Policy::parse(POLICY).unwrap();
-    for (clause, row) in rows() {
-        let mut named: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
-        for group in members(&row.rules, &[';']) {
+    for Row { clause, rules, .. } in rows(readme) {
+        let mut named: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
+        for group in members(rules, &[';']) {
             let (numbers, of) = match group.split_once('(') {
-                Some((numbers, of)) => (numbers, of.trim_end_matches(')').to_owned()),
-                None => (group, clause.to_owned()),
+                Some((numbers, of)) => (numbers, of.trim_end_matches(')')),
+                None => (group, clause),
             };
             named
                 .entry(of)
                 .or_default()
-                .extend(members(numbers, &[',']).map(|n| n.parse::<usize>().unwrap()));
+                .extend(members(numbers, &[',']).filter_map(|n| n.parse::<usize>().ok()));
         }
-        assert_eq!(named.is_empty(), NO_RULE.contains(&clause), "{clause}");
-        for (of, numbers) in named {
-            let rules = policy.rules().iter().filter(|rule| rule.clause.as_str() == of);
-            let there: BTreeSet<usize> = rules.map(|rule| rule.number).collect();
-            assert_eq!(numbers, there, "{clause} names rules of {of}");
+        if named.is_empty() != NO_RULE.contains(&clause) {
+            faults.push(format!("{clause} has no rule, or one where there can be none"));
         }
-        let own = policy.rules().iter().any(|rule| rule.clause.as_str() == clause);
-        let names_own = members(&row.rules, &[';']).any(|group| !group.contains('('));
-        assert_eq!(own, names_own, "{clause}");
+        let of = |clause: &str| -> BTreeSet<usize> {
+            let rules = policy.rules().iter().filter(|rule| rule.clause.as_str() == clause);
+            rules.map(|rule| rule.number).collect()
+        };
+        for (of_clause, numbers) in &named {
+            if *numbers != of(of_clause) || numbers.is_empty() {
+                faults.push(format!("{clause} names rules {numbers:?} of {of_clause}"));
+            }
+        }
+        if of(clause).is_empty() == named.contains_key(clause) {
+            faults.push(format!("{clause} does not name its own rules"));
+        }
     }
+    faults
 }
 
-#[test]
-fn every_property_named_is_there_and_every_property_is_named() {
+/// A clause's properties are there, and every property has a clause.
+fn properties(readme: &str) -> Vec<String> {
+    let mut faults = Vec::new();
     let properties = Properties::parse(PROPERTIES).unwrap();
     let there: BTreeSet<&str> = properties.names().map(|(name, _)| name).collect();
     let mut named = BTreeSet::new();
-    let rows = rows();
-    for (clause, row) in &rows {
-        let of_row: Vec<&str> = members(&row.properties, &[',']).collect();
-        assert_eq!(of_row.is_empty(), NO_RULE.contains(clause), "{clause}");
-        for property in of_row {
-            assert!(there.contains(property), "{clause} names {property}");
-            named.insert(property);
+    for Row { clause, properties, .. } in rows(readme) {
+        let of_row: Vec<&str> = members(properties, &[',']).collect();
+        if of_row.is_empty() != NO_RULE.contains(&clause) {
+            faults.push(format!("{clause} has no property, or one where there can be none"));
         }
+        let missing = of_row.iter().filter(|property| !there.contains(**property));
+        faults.extend(missing.map(|property| format!("{clause} names property {property}")));
+        named.extend(of_row);
     }
     for (name, clause) in properties.names() {
-        let listed = named.contains(name) || SEPARATELY.contains(&clause.as_str());
-        assert!(listed, "no row names {name}");
+        if !named.contains(name) && !SEPARATELY.contains(&clause.as_str()) {
+            faults.push(format!("no row names {name}"));
+        }
     }
+    faults
 }
 
-#[test]
-fn every_test_named_is_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let tests: BTreeMap<&str, &str> = README
+/// A clause has tests, and each is one of the sources'.
+fn tests(readme: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let listed: BTreeMap<&str, &str> = readme
         .lines()
         .filter_map(|line| line.strip_suffix('`')?.split_once(". `"))
         .filter(|(number, _)| number.parse::<usize>().is_ok())
         .collect();
-    for (clause, row) in rows() {
-        let numbers: Vec<&str> = members(&row.tests, &['[', ']', ' ']).collect();
-        assert!(!numbers.is_empty(), "{clause} has no test");
+    for Row { clause, tests, .. } in rows(readme) {
+        let numbers: Vec<&str> = members(tests, &['[', ']', ' ']).collect();
+        if numbers.is_empty() {
+            faults.push(format!("{clause} has no test"));
+        }
         for number in numbers {
-            let test = tests.get(number).unwrap_or_else(|| panic!("{clause}: there is no test {number}"));
-            let (file, name) = test.split_once("::").unwrap();
-            let text = std::fs::read_to_string(root.join(file)).unwrap_or_default();
-            assert!(text.contains(&format!("fn {name}(")), "{clause}: {test} is not there");
+            match listed.get(number) {
+                None => faults.push(format!("{clause}: there is no test {number}")),
+                Some(test) if !is_a_test(test) => faults.push(format!("{clause}: {test} is not there")),
+                Some(_) => {}
+            }
         }
     }
+    faults
+}
+
+/// Whether `FILE::NAME` is a function that is run as a test.
+fn is_a_test(test: &str) -> bool {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let Some((file, name)) = test.split_once("::") else { return false };
+    let text = std::fs::read_to_string(root.join(file)).unwrap_or_default();
+    let Some((before, _)) = text.split_once(&format!("fn {name}(")) else { return false };
+    // Its attributes are what stands since the last item ended.
+    let attributes = before.rsplit_once("\n\n").map_or(before, |(_, own)| own);
+    attributes.contains("#[test]") || attributes.contains("#[tokio::test")
+}
+
+const CHECKS: [fn(&str) -> Vec<String>; 4] = [clauses, rules, properties, tests];
+
+#[test]
+fn every_clause_about_data_has_a_row_with_rules_tests_and_properties_that_exist() {
+    let faults: Vec<String> = CHECKS.iter().flat_map(|check| check(README)).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn every_clause_is_in_the_table_or_named_as_kept_separately() {
+    let listed: BTreeSet<&str> = CLAUSES.iter().chain(SEPARATELY).copied().collect();
+    let all: BTreeSet<&str> = Clause::all().map(Clause::as_str).collect();
+    let missing: Vec<_> = all.difference(&listed).filter(|id| **id != OF_FIVE).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// What is taken away from a clause is missed.
+#[test]
+fn a_table_that_lacks_something_is_refused() {
+    let row = |clause: &str| README.lines().find(|line| line.starts_with(&format!("| {clause} |"))).unwrap();
+    let cell = |clause: &str, at: usize| -> String {
+        let mut cells: Vec<&str> = row(clause).split('|').collect();
+        cells[at] = " – ";
+        README.replace(row(clause), &cells.join("|"))
+    };
+    for clause in CLAUSES {
+        let gone = README.replace(&format!("{}\n", row(clause)), "");
+        assert!(!clauses(&gone).is_empty(), "{clause} without its row");
+        assert!(!tests(&cell(clause, 3)).is_empty(), "{clause} without its tests");
+        if !NO_RULE.contains(clause) {
+            assert!(!rules(&cell(clause, 2)).is_empty(), "{clause} without its rules");
+            assert!(!properties(&cell(clause, 4)).is_empty(), "{clause} without its properties");
+        }
+    }
+    for (listed, other) in [
+        ("::an_opt_out_by_keyword_holds", "::an_opt_out_by_keyword_held"),
+        ("tests/tests/spec/choices.rs", "tests/tests/spec/choice.rs"),
+        // A helper of the tests is no test.
+        (
+            "choices.rs::what_a_plugin_returned_is_not_used_once_the_consumer_opted_out_of_it",
+            "received.rs::tier",
+        ),
+    ] {
+        let renamed = README.replace(listed, other);
+        assert!(renamed != README && !tests(&renamed).is_empty(), "{other}");
+    }
+    assert!(!tests(&README.replace("[24] [25]", "[24] [99]")).is_empty(), "a number that is not listed");
 }

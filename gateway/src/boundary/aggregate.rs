@@ -138,7 +138,8 @@ pub fn tell(
                 recipient = stricter(recipient, stands);
             }
             let verdict = if serves { verdict } else { Verdict::withhold(Reason::NoPermit) };
-            FieldVerdict { field, access: Access::Read, labels: [label].into(), verdict }
+            let basis = question.basis([&label], moment.now_ms);
+            FieldVerdict { field, access: Access::Read, labels: [label].into(), verdict, basis }
         })
         .collect();
     Told { verdicts, facts, recipient }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use gateway_policy::{
-    Aggregation, Category, CompiledDecision, Effect, Fact, Facts, Flow, Label, Origin, Partner, Policy,
-    PolicyError, PolicySet, Purpose, Reason, Recipient, Verdict,
+    Aggregation, Basis, Category, CompiledDecision, Effect, Fact, Facts, Flow, Label, Origin, Partner,
+    Policy, PolicyError, PolicySet, Purpose, Reason, Recipient, Standing, Verdict,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -209,6 +209,14 @@ pub struct Question<'a> {
 }
 
 impl Question<'_> {
+    /// How the recipient stands toward each of these labels: what a row keeps of it.
+    pub(super) fn basis<'l>(&self, labels: impl IntoIterator<Item = &'l Label>, now_ms: i64) -> Basis {
+        Basis::of(labels.into_iter().map(|label| {
+            let Standing { recipient, onward } = self.partner.standing(self.purpose, label.category, now_ms);
+            Standing { recipient: if self.to_brand { Recipient::Brand } else { recipient }, onward }
+        }))
+    }
+
     /// The recipient for this label, and the facts that depend on it.
     fn facts_for(&self, label: &Label, base: Facts, now_ms: i64) -> (Recipient, Facts) {
         let standing = self.partner.standing(self.purpose, label.category, now_ms);

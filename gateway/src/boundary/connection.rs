@@ -345,6 +345,8 @@ pub(super) struct Form {
     pub(super) transform: Option<Transform>,
     /// Of what leaves: the field's own, or those that a named declassification gives it.
     pub(super) labels: Arc<[Label]>,
+    /// The declassification's name, where there is one.
+    pub(super) declassified: Option<Arc<str>>,
 }
 
 /// The key of a combination in a grant: `combine /offer`.
@@ -384,8 +386,9 @@ pub struct Connection {
 
 impl Form {
     fn of(field: &HookField, transform: Option<Transform>) -> Self {
-        let labels = transform.map_or_else(|| Arc::clone(&field.labels), |form| form.labels(field));
-        Self { transform, labels }
+        let (labels, declassified) =
+            transform.map_or_else(|| (Arc::clone(&field.labels), None), |form| form.labels(field));
+        Self { transform, labels, declassified }
     }
 }
 

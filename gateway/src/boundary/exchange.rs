@@ -117,6 +117,7 @@ fn answer(endpoint: &Endpoint, labels: &LabelSet) -> Carried {
         access: Access::Reply,
         labels: labels.iter().cloned().collect(),
         form: None,
+        declassified: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Conditions, FieldVerdict, Flow, Label, LabelSet, Origin, Purpose, Reason, Verdict,
+    Access, Basis, Conditions, Facts, FieldVerdict, Flow, Label, LabelSet, Origin, Purpose, Reason, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -126,6 +126,9 @@ pub struct Carried {
     /// The form in which it was given or placed; none: as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub form: Option<Transform>,
+    /// The declassification that gave it these labels; none: they are its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declassified: Option<Arc<str>>,
 }
 
 /// A request for the outbox, with all that later decisions about it need. It holds values: it is
@@ -199,6 +202,8 @@ pub struct Checked {
     pub returned: Option<Permitted<Returned>>,
     /// A verdict for each returned field; empty where nothing was returned.
     pub verdicts: Vec<FieldVerdict>,
+    /// What held for what the call gave back, apart from what depends on a label.
+    pub facts: Facts,
 }
 
 /// Checks what a `share` call gave back; `exposed` is what the partner received until now, of what was readable in
@@ -245,7 +250,7 @@ pub fn from_share(
         deliveries.push(planned);
     }
     let (returned, verdicts) = check_returns(&pairs, connection, hook, crossing, &outcome.returns)?;
-    Ok(Checked { deliveries, returned, verdicts })
+    Ok(Checked { deliveries, returned, verdicts, facts: pairs.facts })
 }
 
 /// Checks what a `decide` call gave back.
@@ -265,7 +270,7 @@ pub fn from_decide(
     };
     let pairs = pairs(book, connection, hook, crossing, subject, moment);
     let (returned, verdicts) = check_returns(&pairs, connection, hook, crossing, answer)?;
-    Ok(Checked { deliveries: Vec::new(), returned, verdicts })
+    Ok(Checked { deliveries: Vec::new(), returned, verdicts, facts: pairs.facts })
 }
 
 /// What the checks of a call's outputs decide by: the facts under the strictest of what held for its inputs.
@@ -338,6 +343,7 @@ fn carried(field: &HookField, labels: &Arc<[Label]>, form: &Form) -> Carried {
         access: field.access,
         labels: Arc::clone(labels),
         form: form.transform,
+        declassified: form.declassified.clone(),
     }
 }
 
@@ -492,11 +498,11 @@ fn check_returns(
         let mut labels = joined.clone();
         labels.insert(own.clone());
         let name: Arc<str> = path.as_str().into();
-        let (_, mut verdict) = book.decide(&question, own, facts, moment);
+        let (_, of_own) = book.decide(&question, own, facts, moment);
+        let of_labels = verdict_of_taint.map_or(of_own, |(_, taint)| of_own.strictest(taint));
         let meeting = matter.then(|| pairs.strictest_between(&values, Meeting::Field(&name)));
-        for other in verdict_of_taint.map(|(_, verdict)| verdict).into_iter().chain(meeting.flatten()) {
-            verdict = verdict.strictest(other);
-        }
+        let mut verdict = meeting.flatten().into_iter().fold(of_labels, Verdict::strictest);
+        let met = of_labels.allows() && !verdict.allows();
         if hook.flow == Flow::Receive && !connection.grants_named(Flow::Receive, hook.event(), &name, None) {
             verdict = Verdict::withhold(Reason::NotGranted);
         }
@@ -505,6 +511,7 @@ fn check_returns(
             access: Access::Return,
             labels: labels.iter().cloned().collect(),
             verdict,
+            basis: Basis { met, ..question.basis(labels.iter(), moment.now_ms) },
         });
         if verdict.allows() {
             paths.push(path);

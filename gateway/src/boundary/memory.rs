@@ -9,7 +9,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gateway_policy::{Access, Conditions, FieldVerdict, Flow, Label, LabelSet, Reason, Recipient, Verdict};
+use gateway_policy::{
+    Access, Basis, Conditions, FieldVerdict, Flow, Label, LabelSet, Reason, Recipient, Verdict,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -127,8 +129,14 @@ pub fn recall(
     if !granted {
         verdict = Verdict::withhold(Reason::NotGranted);
     }
-    let field =
-        FieldVerdict { field: NAME.into(), access: Access::Memory, labels: all(&memory.labels), verdict };
+    let of_row = base_facts(subject, connection.integration(hook));
+    let field = FieldVerdict {
+        field: NAME.into(),
+        access: Access::Memory,
+        labels: all(&memory.labels),
+        verdict,
+        basis: question.basis(memory.labels.iter(), moment.now_ms).under(facts, of_row),
+    };
     let standing = match verdict.allows() {
         true => Standing::Given(memory),
         false if !granted => Standing::Exceeds,
@@ -149,7 +157,8 @@ impl Recalled {
     /// The same, withheld: it may not meet what else enters the call.
     pub(super) fn kept_out(&self, by: Verdict) -> Self {
         let verdict = self.verdict.clone().map(|(recipient, field)| {
-            (recipient, FieldVerdict { verdict: field.verdict.strictest(by), ..field })
+            let basis = Basis { met: field.verdict.allows(), ..field.basis };
+            (recipient, FieldVerdict { verdict: field.verdict.strictest(by), basis, ..field })
         });
         Self { standing: Standing::Withheld, verdict }
     }
@@ -190,6 +199,7 @@ impl Crossing {
                 access: Access::Memory,
                 labels: all(&memory.labels),
                 form: None,
+                declassified: None,
             };
             self.join(carried, &memory.conditions);
         }

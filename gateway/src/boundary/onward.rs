@@ -18,6 +18,7 @@ use super::connection::{Connection, Hook, Release, Source, grant_key};
 use super::from_plugin::Returned;
 use super::received::Received;
 use super::subject::{Integration, Subject, base_facts};
+use super::toward_plugin::Rests;
 use crate::manifest;
 
 /// What another plugin of the brand returned of the consumer.
@@ -121,6 +122,7 @@ impl Reader<'_> {
         one: Onward<'_>,
         decided: &mut [Option<(Recipient, Verdict)>],
         labels: &mut [Arc<[Label]>],
+        rests: &mut [Rests],
     ) -> Option<Conditions> {
         let Self { connection, hook, subject, moment, .. } = self;
         let mut conditions = subject.conditions.clone();
@@ -129,7 +131,8 @@ impl Reader<'_> {
         let subject = Subject { conditions: &conditions, ..*subject };
         let facts = base_facts(subject, connection.integration(hook));
         let mut any = false;
-        for (at, ((field, decided), labels)) in hook.fields.iter().zip(decided).zip(labels).enumerate() {
+        let fields = hook.fields.iter().zip(decided).zip(labels).zip(rests);
+        for (at, (((field, decided), labels), rests)) in fields.enumerate() {
             let of = manifest::returned_by(&field.name).filter(|(from, _)| *from == &*one.from.plugin);
             let Some((_, leaf)) = of else { continue };
             let mut own = one.from.labels_of_leaf(leaf).map(|(_, label)| label).peekable();
@@ -147,7 +150,9 @@ impl Reader<'_> {
             if !one.from.serves(stored.iter(), moment.now_ms) {
                 all.extend(own.cloned());
             }
-            let (to, judged) = self.verdict(one.from, leaf, &all, subject, facts);
+            let (to, onward, kept) = self.verdict(one.from, leaf, &all, subject, facts);
+            let judged = onward.strictest(kept);
+            *rests = Rests { facts, elsewhere: onward.allows() && !kept.allows() };
             (*stands, *verdict) = match connection.grants(self.hook_index, at) {
                 true => (to, judged),
                 false => (to, Verdict::withhold(Reason::NotGranted)),
@@ -158,6 +163,7 @@ impl Reader<'_> {
         any.then_some(conditions)
     }
 
+    /// Toward whom it goes, the verdict on its going there, and the one on the brand's own use of it.
     fn verdict(
         &self,
         from: &Connection,
@@ -165,7 +171,7 @@ impl Reader<'_> {
         labels: &LabelSet,
         subject: Subject<'_>,
         facts: Facts,
-    ) -> (Recipient, Verdict) {
+    ) -> (Recipient, Verdict, Verdict) {
         let onward = Question {
             flow: self.hook.flow,
             purpose: self.connection.release.purpose,
@@ -178,8 +184,11 @@ impl Reader<'_> {
         let onward = self.book.decide_all(&onward, labels.iter(), facts, self.moment);
         let kept = self.book.decide_all(&kept, labels.iter(), facts_of_brand, self.moment);
         match (onward, kept) {
-            (Some((recipient, onward)), Some((_, kept))) => (recipient, onward.strictest(kept)),
-            _ => (Recipient::ThirdParty, Verdict::withhold(Reason::Undeclared)),
+            (Some((recipient, onward)), Some((_, kept))) => (recipient, onward, kept),
+            _ => {
+                let withheld = Verdict::withhold(Reason::Undeclared);
+                (Recipient::ThirdParty, withheld, withheld)
+            }
         }
     }
 }

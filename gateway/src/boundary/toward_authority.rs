@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Category, Conditions, Fact, Facts, FieldVerdict, Flow, Label, LabelSet, Origin, Partner, Purpose,
-    Reason, Recipient, Verdict,
+    Access, Basis, Category, Conditions, Fact, Facts, FieldVerdict, Flow, Label, LabelSet, Origin, Partner,
+    Purpose, Reason, Recipient, Standing, Verdict,
 };
 use serde_json::Value;
 
@@ -62,6 +62,7 @@ pub fn toward_authority(
             access: Access::Read,
             labels: Arc::from([Label { category, origin }]),
             verdict,
+            basis: basis(base, 1),
         });
     }
     let data = (!allowed.is_empty()).then(|| project(&allowed, data));
@@ -147,6 +148,7 @@ pub fn kept_toward_authority(
             access: kept.access,
             labels: labels.iter().cloned().collect(),
             verdict,
+            basis: basis(base, labels.iter().count()),
         });
     }
     let data = match (allowed.is_empty(), kept.access) {
@@ -159,6 +161,12 @@ pub fn kept_toward_authority(
         }
     };
     TowardAuthority::new(verdicts, data)
+}
+
+/// A row speaks of several values, each with what held for it.
+fn basis(facts: Facts, labels: usize) -> Basis {
+    let authority = Standing { recipient: Recipient::Authority, onward: false };
+    Basis { own_facts: Some(facts), ..Basis::of(std::iter::repeat_n(authority, labels)) }
 }
 
 /// No plugin is part of an export.

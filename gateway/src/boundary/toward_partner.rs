@@ -2,7 +2,7 @@
 //! request stays; it is never trimmed.
 
 use gateway_policy::{
-    Access, Decision, Facts, FieldVerdict, Flow, LabelSet, Partner, Reason, Recipient, Verdict,
+    Access, Basis, Decision, Facts, FieldVerdict, Flow, LabelSet, Partner, Reason, Recipient, Verdict,
 };
 
 use super::across::Across;
@@ -83,6 +83,7 @@ pub fn toward_partner(
         let (stands, mut verdict) =
             decided.unwrap_or((Recipient::ThirdParty, Verdict::withhold(Reason::Undeclared)));
         recipient = stricter(recipient, stands);
+        let by_its_labels = verdict.allows();
         if let Some(meeting) = across.verdict(carried.labels.iter(), &together) {
             verdict = verdict.strictest(meeting);
         }
@@ -105,6 +106,11 @@ pub fn toward_partner(
             access: carried.access,
             labels: carried.labels.clone(),
             verdict,
+            basis: Basis {
+                met: by_its_labels && !verdict.allows(),
+                declassified: carried.declassified.clone(),
+                ..question.basis(carried.labels.iter(), moment.now_ms)
+            },
         });
     }
     let request = match connection {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Conditions, Decision, Facts, FieldVerdict, Label, LabelSet, Reason, Recipient, Verdict,
+    Access, Basis, Conditions, Decision, Facts, FieldVerdict, Label, LabelSet, Reason, Recipient, Verdict,
 };
 use serde_json::Value;
 
@@ -106,6 +106,15 @@ pub struct Crossing {
     pub(super) memory: Option<Standing>,
 }
 
+/// What the verdict on a field rests on, beside its labels.
+#[derive(Clone, Copy)]
+pub(super) struct Rests {
+    /// What held for it.
+    pub(super) facts: Facts,
+    /// Whether its labels may go where it goes, and something else withholds it.
+    pub(super) elsewhere: bool,
+}
+
 /// The verdicts on a hook's fields.
 pub struct Decided {
     /// What held, apart from what depends on a label.
@@ -156,14 +165,32 @@ pub fn toward_plugin(
     let data = in_forms(connection, hook, &data, &forms, &mut decided);
     let mut labels: Vec<_> = forms.iter().map(|form| Arc::clone(&form.labels)).collect();
     let mut conditions = subject.conditions.clone();
+    let question = Question {
+        flow: hook.flow,
+        purpose: connection.release.purpose,
+        partner: &connection.partner,
+        to_brand: false,
+    };
+    let mut rests = vec![Rests { facts, elsewhere: false }; decided.len()];
     if let Some(received) = received {
-        let joined =
-            judge_received(book, connection, hook, received, subject, moment, &mut decided, &mut labels);
-        conditions = joined.unwrap_or(conditions);
+        let joined = {
+            let mut joined = conditions.clone();
+            joined.join(&received.conditions);
+            joined
+        };
+        let own = base_facts(Subject { conditions: &joined, ..subject }, connection.integration(hook));
+        let of_received = hook.fields.iter().zip(&mut rests);
+        of_received
+            .filter(|(field, _)| field.source == Source::Received)
+            .for_each(|(_, rests)| rests.facts = own);
+        let asked = (book, &question, own, moment);
+        if judge_received(asked, hook, received, &mut decided, &mut labels) {
+            conditions = joined;
+        }
     }
     let reader = Reader { book, connection, hook_index, hook, subject, moment };
     for one in event.onward {
-        if let Some(joined) = reader.judge(*one, &mut decided, &mut labels) {
+        if let Some(joined) = reader.judge(*one, &mut decided, &mut labels, &mut rests) {
             conditions.join(&joined);
         }
     }
@@ -177,6 +204,7 @@ pub fn toward_plugin(
         facts: base_facts(subject, integration),
         moment,
     };
+    let by_themselves: Vec<bool> = decided.iter().map(is_allowed).collect();
     let across = Across::new(&pairs, subject, integration, event.exposed);
     keep_apart(&pairs, &across, hook, &labels, &mut decided);
     let memory = event.memory.map(|memory| keep_out(&pairs, &across, hook, &labels, &decided, memory));
@@ -185,7 +213,9 @@ pub fn toward_plugin(
     let mut allowed = Vec::with_capacity(hook.fields.len());
     let mut not_run = None;
     let mut recipient = Recipient::ServiceProvider;
-    for ((field, decided), labels) in hook.fields.iter().zip(decided).zip(&labels) {
+    let fields =
+        hook.fields.iter().zip(decided).zip(&labels).zip(&*forms).zip(by_themselves.into_iter().zip(rests));
+    for ((((field, decided), labels), form), (by_itself, rests)) in fields {
         let Some((stands, verdict)) = decided else {
             allowed.push(false);
             if field.required {
@@ -203,6 +233,11 @@ pub fn toward_plugin(
             access: field.access,
             labels: Arc::clone(labels),
             verdict,
+            basis: Basis {
+                met: (by_itself || rests.elsewhere) && !verdict.allows(),
+                declassified: form.declassified.clone(),
+                ..question.basis(labels.iter(), moment.now_ms).under(rests.facts, facts)
+            },
         });
     }
     if let Some((stands, verdict)) = memory.as_ref().and_then(Recalled::verdict) {
@@ -281,27 +316,14 @@ fn with_others(data: &Arc<Value>, received: Option<&Received>, onward: &[Onward<
 }
 
 /// Decides about the fields that were received by the labels that they were stored with, under the stricter of
-/// what held for them and what holds for the event. What then holds for the call, where any of them may go.
-#[allow(clippy::too_many_arguments)] // one call's whole context, used once
+/// what held for them and what holds for the event. Whether any of them may go: then that holds for the call.
 fn judge_received(
-    book: &PolicyBook,
-    connection: &Connection,
+    (book, question, facts, moment): (&PolicyBook, &Question<'_>, Facts, Moment),
     hook: &Hook,
     received: &Received,
-    subject: Subject<'_>,
-    moment: Moment,
     decided: &mut [Option<(Recipient, Verdict)>],
     labels: &mut [Arc<[Label]>],
-) -> Option<Conditions> {
-    let mut conditions = subject.conditions.clone();
-    conditions.join(&received.conditions);
-    let facts = base_facts(Subject { conditions: &conditions, ..subject }, connection.integration(hook));
-    let question = Question {
-        flow: hook.flow,
-        purpose: connection.release.purpose,
-        partner: &connection.partner,
-        to_brand: false,
-    };
+) -> bool {
     let mut any = false;
     for ((field, decided), labels) in hook.fields.iter().zip(decided).zip(labels) {
         let (Source::Received, Some((stands, verdict))) = (field.source, decided.as_mut()) else { continue };
@@ -313,14 +335,18 @@ fn judge_received(
         };
         let mut all = stored.clone();
         all.extend(field.labels.iter().cloned());
-        if let Some((to, one)) = book.decide_all(&question, all.iter(), facts, moment) {
+        if let Some((to, one)) = book.decide_all(question, all.iter(), facts, moment) {
             *stands = stricter(*stands, to);
             *verdict = verdict.strictest(one);
         }
         any |= verdict.allows();
         *labels = all.iter().cloned().collect();
     }
-    any.then_some(conditions)
+    any
+}
+
+fn is_allowed(decided: &Option<(Recipient, Verdict)>) -> bool {
+    decided.is_some_and(|(_, verdict)| verdict.allows())
 }
 
 /// Withholds what may not meet what stands before it, or what the partner already received: what came from the

@@ -77,6 +77,7 @@ pub fn toward_receive(
             FieldVerdict {
                 field: Arc::clone(&field.name),
                 access: Access::Return,
+                basis: question.basis(labels.clone(), moment.now_ms),
                 labels: labels.cloned().collect(),
                 verdict: if granted { decided } else { Verdict::withhold(Reason::NotGranted) },
             }
@@ -93,6 +94,7 @@ pub fn toward_receive(
         access: Access::Reply,
         labels: own.chain(message.exposed.labels.iter().cloned()).collect(),
         form: None,
+        declassified: None,
     };
     let pairs = Pairs {
         book,

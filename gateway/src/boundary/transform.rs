@@ -105,12 +105,14 @@ impl Transform {
     }
 
     /// The labels of what leaves: the field's own, but for those that a named rule declassifies; those of the
-    /// part that stands in, for a region.
-    pub(super) fn labels(self, field: &HookField) -> Arc<[Label]> {
-        match (self, &field.region) {
-            (Self::Region, Some(region)) => [region.label.clone()].into(),
-            _ => field.labels.iter().map(|label| declassify::label(self, label)).collect(),
+    /// part that stands in, for a region. With the rule's name, for the ledger.
+    pub(super) fn labels(self, field: &HookField) -> (Arc<[Label]>, Option<Arc<str>>) {
+        if let (Self::Region, Some(region)) = (self, &field.region) {
+            return ([region.label.clone()].into(), None);
         }
+        let labelled: Vec<_> = field.labels.iter().map(|label| declassify::label(self, label)).collect();
+        let rule = labelled.iter().find_map(|(_, rule)| *rule).map(Arc::from);
+        (labelled.into_iter().map(|(label, _)| label).collect(), rule)
     }
 
     /// The value in this form; none where it has none. A region is not made of the value, but taken from

@@ -1,5 +1,7 @@
 //! `gateway flows`: the ledger, through the API of a running gateway.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::CliError;
@@ -92,8 +94,18 @@ impl Flows {
             return output::json(&rows);
         }
         let mut table = Table::new(&[
-            "at", "stage", "flow", "brand", "plugin", "partner", "consumer", "outcome", "allow", "withhold",
+            "at",
+            "stage",
+            "flow",
+            "brand",
+            "plugin",
+            "partner",
+            "consumer",
+            "outcome",
+            "allow",
+            "withhold",
             "endpoint",
+            "declassified",
         ]);
         for row in &rows {
             table.row(cells(row));
@@ -147,7 +159,15 @@ fn cells(row: &Value) -> Vec<String> {
         count(row, "allow").to_string(),
         count(row, "withhold").to_string(),
         text("endpoint"),
+        declassified(row),
     ]
+}
+
+/// The declassifications by which fields of a row left.
+fn declassified(row: &Value) -> String {
+    let rules: BTreeSet<&str> =
+        fields(row).filter_map(|field| field.get("declassified").and_then(Value::as_str)).collect();
+    if rules.is_empty() { "-".to_owned() } else { rules.into_iter().collect::<Vec<_>>().join(" ") }
 }
 
 /// How many fields of a row have this verdict.
@@ -182,11 +202,13 @@ mod tests {
             "fields": [
                 { "field": "/a", "decision": "allow", "reason": "clause:share.brand" },
                 { "field": "/b", "decision": "withhold", "reason": "no-permit" },
-                { "field": "/c", "decision": "withhold", "reason": "not-granted" }
+                { "field": "/c", "decision": "withhold", "reason": "not-granted" },
+                { "field": "/d", "decision": "transform", "reason": "clause:share.brand", "declassified": "number-to-country" }
             ],
             "result": { "outcome": "delivered", "status": 200 }
         });
-        let expected = "2026-01-01T00:00:00Z|delivery|share|b|p|q|0a|attempt delivered|1|2|leads";
+        let expected =
+            "2026-01-01T00:00:00Z|delivery|share|b|p|q|0a|attempt delivered|1|2|leads|number-to-country";
         assert_eq!(cells(&row).join("|"), expected);
     }
 

@@ -81,17 +81,20 @@ impl Gateway {
         }
         let allowed = Duration::from_millis(u64::from(declared.deadline_ms.unwrap_or(100)));
         let mut known = false;
-        if let Some((uid, stored_body)) = self.store.event_by_key(&record.key).await? {
-            if stored_body != record.body {
+        let mut accepted_ms = now_ms;
+        if let Some(stored) = self.store.event_by_key(&record.key).await? {
+            if stored.body != record.body {
                 return Err(conflict());
             }
             if let Some(answer) = self.recorded(&consumer, &record.key, slot).await? {
                 return Ok(answer);
             }
-            record.uid = uid;
+            record.uid = stored.uid;
+            // It keeps the version of the policy under which it came (clause policy.version).
+            accepted_ms = stored.accepted_ms;
             known = true;
         }
-        let stored = Arc::new(StoredEvent::new(record.uid, record.key, now_ms, event));
+        let stored = Arc::new(StoredEvent::new(record.uid, record.key, accepted_ms, event));
         let asked =
             Asked { live, hook, slot: slot.to_owned(), consumer, event: stored, deadline: started + allowed };
         // The call itself ends by the deadline. What comes after it is a commit: the event is stored when the

@@ -312,13 +312,18 @@ impl Gateway {
         consumer: &Arc<Consumer>,
         accepted_ms: i64,
     ) -> Result<CallOutcome, Refusal> {
-        let facts = Facts::from_bits(flow.facts);
         let mut record = CallRecord { flows: vec![flow], ..CallRecord::default() };
         let mut fresh = None;
         if !checked.verdicts.is_empty() {
             let outcome = if checked.returned.is_some() { "returned" } else { "withheld" };
-            let mut back =
-                row.record(Stage::Return, Flow::Return, Recipient::Brand, checked.verdicts, facts, outcome);
+            let mut back = row.record(
+                Stage::Return,
+                Flow::Return,
+                Recipient::Brand,
+                checked.verdicts,
+                checked.facts,
+                outcome,
+            );
             if let Some(returned) = checked.returned {
                 let returned = returned.release();
                 let text = serde_json::to_vec(&returned).map_err(|_| Refusal::Internal)?;

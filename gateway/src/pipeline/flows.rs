@@ -1,6 +1,12 @@
 //! The ledger, as auditors and brands read it.
 
-use gateway_policy::{Category, Decision, Facts, Flow};
+use std::sync::Arc;
+
+use gateway_policy::{
+    Access, Category, Decision, Facts, FieldVerdict, Flow, Label, Reason, Recipient, Standing,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::consumers::subject_digest;
 use super::error::Refusal;
@@ -164,7 +170,7 @@ fn view(row: &FlowRecord) -> FlowView {
         consumer: format_uid(&row.consumer),
         event: format_uid(&row.event),
         event_type: row.event_type.clone(),
-        fields: row.verdicts.clone(),
+        fields: row.verdicts.iter().map(FlowField::from).collect(),
         facts: Facts::from_bits(row.facts).iter().map(|fact| fact.to_string()).collect(),
         outcome: row.outcome.clone(),
         endpoint: row.endpoint.clone(),
@@ -179,5 +185,69 @@ fn view(row: &FlowRecord) -> FlowView {
             status: result.status,
             code: result.code.clone(),
         }),
+    }
+}
+
+/// What a flow says of one field: never its value.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct FlowField {
+    /// As the plugin declares it.
+    #[schema(value_type = String)]
+    pub field: Arc<str>,
+    /// `read`, `sealed`, `return`, `memory` or `reply`.
+    #[schema(value_type = String)]
+    pub access: Access,
+    /// `ORIGIN:CATEGORY` of what would leave.
+    #[schema(value_type = Vec<String>)]
+    pub labels: Arc<[Label]>,
+    /// `allow`, `transform` or `withhold`.
+    #[schema(value_type = String)]
+    pub decision: Decision,
+    /// `clause:ID`, `undeclared`, `not-granted`, `no-permit` or `missing-fact`.
+    #[schema(value_type = String)]
+    pub reason: Reason,
+    /// How the recipient stood toward each label, in their order.
+    pub standing: Vec<FlowStanding>,
+    /// Facts that held for this field, where they are not the row's: it derives from more than the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub facts: Option<Facts>,
+    /// Not its own labels decided, but what it would have met.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub met: bool,
+    /// The named declassification that gave it the labels which it leaves with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub declassified: Option<Arc<str>>,
+}
+
+/// How a recipient stood toward one label.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct FlowStanding {
+    /// `brand`, `service-provider`, `third-party`, `authority` or `consumer`.
+    #[schema(value_type = String)]
+    pub recipient: Recipient,
+    /// Whether a valid contract covered onward transfer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub onward: bool,
+}
+
+impl From<&FieldVerdict> for FlowField {
+    fn from(of: &FieldVerdict) -> Self {
+        let FieldVerdict { field, access, labels, verdict, basis } = of;
+        let standing = basis.standing.iter();
+        Self {
+            field: Arc::clone(field),
+            access: *access,
+            labels: Arc::clone(labels),
+            decision: verdict.decision,
+            reason: verdict.reason,
+            standing: standing
+                .map(|Standing { recipient, onward }| FlowStanding { recipient: *recipient, onward: *onward })
+                .collect(),
+            facts: basis.own_facts,
+            met: basis.met,
+            declassified: basis.declassified.clone(),
+        }
     }
 }

@@ -250,7 +250,7 @@ impl Gateway {
             // Not toward the breaker: whether it opened would tell the partner that its plugin ran, and so that
             // this consumer did not opt out.
             flow.outcome = code;
-            Checked { deliveries: vec![], returned: None, verdicts: vec![] }
+            Checked { deliveries: vec![], returned: None, verdicts: vec![], facts: Facts::none() }
         });
         // One message of a consumer at a time: each is merged into what stands.
         let _alone = consumer.receiving.lock().await;
@@ -276,11 +276,15 @@ impl Gateway {
         turn: Option<Turn>,
     ) -> Result<(), Refusal> {
         let Brought { mut flow, checked, log, memory } = brought;
-        let Checked { deliveries, returned, verdicts } = checked;
+        let Checked { deliveries, returned, mut verdicts, facts } = checked;
         let failed = flow.outcome != "received";
         // One row says what the message brought: the verdicts on what was there, not on what could have been.
         if !verdicts.is_empty() {
             flow.verdicts.retain(|field| field.access != Access::Return);
+            // What was remembered was collected under conditions of its own.
+            for field in &mut verdicts {
+                field.basis = std::mem::take(&mut field.basis).under(facts, Facts::from_bits(flow.facts));
+            }
             flow.verdicts.splice(0..0, verdicts);
         }
         let received = returned.map(|returned| received(returned.release(), due.at_ms));
@@ -289,7 +293,7 @@ impl Gateway {
             let allowed = fields.all(|field| field.verdict.allows());
             flow.outcome = if allowed { "nothing-received" } else { "withheld" }.into();
         }
-        let without = Checked { deliveries, returned: None, verdicts: vec![] };
+        let without = Checked { deliveries, returned: None, verdicts: vec![], facts };
         let mut outcome = self.outcome(row, flow, without, consumer, due.at_ms)?;
         outcome.record.log = log;
         outcome.record.memory = memory;

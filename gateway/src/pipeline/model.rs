@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gateway_policy::{Conditions, FieldVerdict, LabelSet};
+use gateway_policy::{Conditions, LabelSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::flows::FlowField;
 use super::grant::GrantEntry;
 
 /// A brand, as the operator writes it.
@@ -229,8 +230,7 @@ pub struct FlowView {
     /// The event; for an export, the disclosure.
     pub event: String,
     pub event_type: String,
-    #[schema(value_type = Vec<Object>)]
-    pub fields: Vec<FieldVerdict>,
+    pub fields: Vec<FlowField>,
     /// Facts that held.
     pub facts: Vec<String>,
     pub outcome: String,

@@ -112,8 +112,8 @@ pub trait Store: Send + Sync {
     /// Stores new events with their work, all of them or, where one conflicts, none. Where one conflicts,
     /// the others are answered with what they would have been, and with no work.
     async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Acceptance>, StoreError>;
-    /// The uid and the body digest of a stored event.
-    async fn event_by_key(&self, key: &Digest) -> Result<Option<(Uid, Digest)>, StoreError>;
+    /// A stored event by its key.
+    async fn event_by_key(&self, key: &Digest) -> Result<Option<KnownEvent>, StoreError>;
     /// Stores an event together with the call that decided about it. Anything but [`Acceptance::New`]:
     /// nothing was written.
     async fn accept_decided(&self, event: NewEvent, call: CallRecord) -> Result<Acceptance, StoreError>;

@@ -160,6 +160,15 @@ pub struct EventRecord {
     pub payload: Vec<u8>,
 }
 
+/// What is known of an event by its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownEvent {
+    pub uid: Uid,
+    /// The keyed digest of what was sent.
+    pub body: Digest,
+    pub accepted_ms: i64,
+}
+
 /// One event's work for one connection.
 #[derive(Clone, Debug)]
 pub struct WorkRecord {

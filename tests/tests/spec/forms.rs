@@ -61,6 +61,17 @@ async fn newest(gateway: &TestGateway, query: &str) -> BTreeMap<String, (String,
         .collect()
 }
 
+/// Field → the declassification that the newest row names.
+async fn declassified(gateway: &TestGateway, query: &str) -> BTreeMap<String, String> {
+    let rows = gateway.auditor().await.flows(query).await;
+    let fields = rows[0]["fields"].as_array().expect("fields").iter();
+    fields
+        .filter_map(|field| {
+            Some((field["field"].as_str()?.to_owned(), field["declassified"].as_str()?.to_owned()))
+        })
+        .collect()
+}
+
 fn transformed(reason: &str, label: &str) -> (String, String, Value) {
     ("transform".into(), reason.into(), json!([format!("first-party:{label}")]))
 }
@@ -101,6 +112,13 @@ async fn read_and_sealed_fields_leave_in_the_form_of_the_grant_and_in_no_other()
         assert_eq!(row["/contact/email"], transformed(third, "user.unique_id.pseudonymous"), "{stage}");
         assert_eq!(row["/conversation"], transformed(third, "user.unique_id.pseudonymous"), "{stage}");
         assert_eq!(row["/contact/name/first"].0, "allow", "{stage}");
+        let by = declassified(&gateway, &format!("brand={NORTHSIDE}&stage={stage}&plugin=adf-lead")).await;
+        let expected = [
+            ("/contact/email", "contact-to-pseudonym"),
+            ("/contact/phone", "number-to-country"),
+            ("/conversation", "id-to-pseudonym"),
+        ];
+        assert_eq!(by, expected.map(|(field, rule)| (field.to_owned(), rule.to_owned())).into(), "{stage}");
     }
     let found = gateway.auditor().await.flows("verdict=transform&category=user.contact.phone_number").await;
     assert!(found.is_empty(), "no number left, so none is found");

@@ -7,11 +7,13 @@ use gateway_tests::{Options, TestGateway, components};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 
-const PLUGIN: &str = "loyalty-offer";
+use crate::hostile::remade::with_manifest;
+
+pub const PLUGIN: &str = "loyalty-offer";
 const PURPOSE: &str = "marketing.advertising.first_party.targeted";
 
 /// A gateway where northside-motors has `loyalty-offer` on; the secret that the programme signs with.
-async fn world() -> (TestGateway, Value, String) {
+pub async fn world() -> (TestGateway, Value, String) {
     let gateway = TestGateway::start(Options::default()).await;
     for name in [NORTHSIDE, DENTAL] {
         brand(&gateway, name, false).await;
@@ -40,7 +42,7 @@ fn purchase(subject: &str, total: f64) -> Value {
 }
 
 /// The pseudonym under which the programme got to know a consumer.
-async fn pseudonym(gateway: &TestGateway, subject: &str) -> String {
+pub async fn pseudonym(gateway: &TestGateway, subject: &str) -> String {
     let before = gateway.partner.received().len();
     gateway.source(NORTHSIDE).await.post_event(&purchase(subject, 20.0)).await.expect(202);
     gateway.settled().await;
@@ -52,7 +54,7 @@ async fn pseudonym(gateway: &TestGateway, subject: &str) -> String {
 }
 
 /// Sends a message signed with `secret` and waits for all that comes of it; the status.
-async fn send(gateway: &TestGateway, brand: &str, secret: &str, id: &str, body: &Value) -> u16 {
+pub async fn send(gateway: &TestGateway, brand: &str, secret: &str, id: &str, body: &Value) -> u16 {
     send_at(gateway, brand, secret, id, gateway.clock.now_ms() / 1000, body).await
 }
 
@@ -73,7 +75,7 @@ async fn send_at(gateway: &TestGateway, brand: &str, secret: &str, id: &str, at:
     answer.status().as_u16()
 }
 
-fn tier(handle: &str, tier: &str) -> Value {
+pub fn tier(handle: &str, tier: &str) -> Value {
     json!({ "member": { "ref": handle, "tier": tier } })
 }
 
@@ -240,4 +242,40 @@ async fn a_rotated_secret_is_taken_for_a_day() {
     gateway.clock.advance(time::Duration::seconds(24 * 3600 + 1));
     assert_eq!(send(&gateway, NORTHSIDE, &old, "m-3", &tier(&handle, "gold")).await, 401);
     assert_eq!(send(&gateway, NORTHSIDE, &new, "m-4", &tier(&handle, "gold")).await, 202);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_of_messages_do_not_open_the_breaker() {
+    const MORE_THAN_OPEN_IT: usize = 7;
+    let (gateway, _, _) = world().await;
+    // A release whose schema knows no gold tier, and whose code stores one: each such message is a violation.
+    let component = with_manifest(&components().loyalty_offer.bytes, |manifest| {
+        manifest["plugin"]["version"] = json!("1.0.1");
+        manifest["receive"][0]["returns"]["properties"]["member"]["properties"]["tier"]["enum"] =
+            json!(["bronze", "silver"]);
+    });
+    let release = gateway.partner_key("gold-club").await.publish(&component).await.ok();
+    let path = format!("/v1/brands/{NORTHSIDE}/connections/{PLUGIN}");
+    let client = gateway.brand(NORTHSIDE).await;
+    let document = json!({
+        "release": release["release"], "grant": whole_grant(&release), "rotate_inbound_secret": true,
+    });
+    let secret = client.put(&path, &document).await.ok()["inbound_secret"].as_str().unwrap().to_owned();
+    let (ada, bob) = (pseudonym(&gateway, "ada").await, pseudonym(&gateway, "bob").await);
+    let choices = format!("/v1/brands/{NORTHSIDE}/consumers/bob/choices");
+    client.put(&choices, &json!({ "opt_out": { "integrations": [PLUGIN] } })).await.ok();
+
+    for (who, handle, outcome) in [("bob", &bob, "not-run:nothing-left"), ("ada", &ada, "refused:")] {
+        for number in 0..MORE_THAN_OPEN_IT {
+            let id = format!("{who}-{number}");
+            // Alike, whether the plugin ran and failed or the consumer had opted out.
+            assert_eq!(send(&gateway, NORTHSIDE, &secret, &id, &tier(handle, "gold")).await, 202, "{id}");
+        }
+        let last = &outcomes(&gateway, "receive").await[..MORE_THAN_OPEN_IT];
+        assert!(last.iter().all(|made| made.starts_with(outcome)), "{who}: {last:?}");
+        assert_eq!(client.get(&path).await.ok()["breaker"], "closed", "{who}");
+    }
+    // And what comes next is taken.
+    assert_eq!(send(&gateway, NORTHSIDE, &secret, "good", &tier(&ada, "silver")).await, 202);
+    assert_eq!(received(&gateway, "ada").await[PLUGIN]["value"]["member"]["tier"], "silver");
 }

@@ -401,3 +401,36 @@ async fn a_promotional_slot_counts_as_marketing_and_a_decision_tells_the_brand_w
     brand.delete(path).await.ok();
     assert_eq!(decided().await, json!({ "decision": null, "reason": "no-connection" }));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorded_answer_is_judged_as_its_slot_stands_now() {
+    let gateway = TestGateway::demo().await;
+    let (source, brand) = (gateway.source(BRAND).await, gateway.brand(BRAND).await);
+    let path = "/v1/brands/northside-motors/connections/chat-button";
+    let release = brand.get("/v1/plugins/chat-button/releases").await.expect(200)[0].clone();
+    let promotional = async |slots: Value| {
+        let mut document = world::connection(&release, json!({}), json!({}));
+        document["promotional"] = slots;
+        brand.put(path, &document).await.ok();
+    };
+    // A busy machine may be late with an answer; then it is asked about another page view.
+    let (page, answer) = gateway_tests::eventually("a decision", || async {
+        let page = events::page_viewed(BRAND, CONSUMER);
+        let view = source.decide("chat-button", &page).await.expect(200);
+        (view["decision"] != Value::Null).then_some((page, view))
+    })
+    .await;
+    let again = async || source.decide("chat-button", &page).await.expect(200);
+    let withheld = json!({ "decision": null, "reason": "withheld" });
+
+    brand.put(CHOICES, &json!({ "opt_out": { "marketing": true } })).await.ok();
+    assert_eq!(again().await, answer, "the slot is not promotional");
+    promotional(json!(["chat-button"])).await;
+    assert_eq!(again().await, withheld, "marked since");
+    promotional(json!([])).await;
+    assert_eq!(again().await, answer, "and no longer");
+    promotional(json!(["chat-button"])).await;
+    brand.put(CHOICES, &json!({})).await.ok();
+    assert_eq!(again().await, answer, "marked, and the consumer has not opted out");
+    assert_eq!(rows(&gateway, "call").await.len(), 1, "the plugin ran once");
+}

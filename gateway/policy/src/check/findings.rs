@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use super::Decisions;
 use super::cases::split;
+use super::space::Example;
 use crate::Clause;
 use crate::policy::{Effect, Policy, Rule};
 use crate::residual::{Case, Residual};
@@ -52,6 +53,8 @@ pub struct Finding {
     pub clause: Clause,
     /// Numbers of the rules that decide where it matches.
     pub by: Vec<usize>,
+    /// A combination that it matches; none: no combination does.
+    pub example: Option<Example>,
 }
 
 pub(super) fn find(policy: &Policy, decisions: &Decisions<'_>, visited: &mut u64) -> Vec<Finding> {
@@ -89,7 +92,11 @@ impl Search<'_> {
             Kind::Shadowed
         };
         let by = if kind == Kind::ReasonOnly { Vec::new() } else { self.deciding_for(number, visited) };
-        Some(Finding { kind, rule: rule.number, effect: rule.effect, clause: rule.clause, by })
+        let example = self.residuals(number).next().and_then(|(index, residual)| {
+            let place = self.decisions.places.iter().find(|(_, of)| *of == index);
+            place.map(|(place, _)| place.example(residual.case))
+        });
+        Some(Finding { kind, rule: rule.number, effect: rule.effect, clause: rule.clause, by, example })
     }
 
     /// The rule's residuals, each with the decision that it belongs to.

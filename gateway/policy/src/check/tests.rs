@@ -64,7 +64,31 @@ fn rules_that_do_nothing_are_found_with_those_that_decide_in_their_place() {
             .map(|finding| (finding.kind, finding.rule, finding.by.as_slice()))
             .collect();
         assert_eq!(seen, found, "{rules:?}");
+        // What no combination matches has none to show.
+        assert!(
+            report.findings.iter().all(|finding| finding.example.is_none() == (finding.kind == Kind::Dead))
+        );
     }
+}
+
+#[test]
+fn a_rule_that_decides_nothing_comes_with_a_combination_that_it_matches() {
+    let rules = [
+        "permit when = ['engaged']",
+        "forbid when = ['engaged']; category = ['user.name']",
+        "forbid when = ['engaged']",
+    ];
+    let report = check(&policy(&rules), &Properties::default());
+    let seen: Vec<_> =
+        report.findings.iter().map(|finding| (finding.kind, finding.example.clone().unwrap())).collect();
+    let [(Kind::Contradiction, contradiction), (Kind::ReasonOnly, name)] = seen.as_slice() else {
+        panic!("{seen:?}")
+    };
+    assert_eq!(contradiction.facts, [(Fact::Engaged, true)]);
+    assert_eq!(
+        (name.flow, name.recipient, name.category.as_str()),
+        (Flow::Share, Recipient::ThirdParty, "user.name")
+    );
 }
 
 #[test]

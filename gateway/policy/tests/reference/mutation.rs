@@ -1,9 +1,10 @@
 //! Every part of the shipped policy is kept by something: take any rule, fact, exception, flow,
-//! recipient or key away, or turn a fact around, and a property fails or the reference disagrees.
+//! recipient or key away, turn a fact around, or let a permit reach further, and a property fails or the reference disagrees. And every
+//! property is of use: some such change offends it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use gateway_policy::{Policy, Properties, check};
+use gateway_policy::{Flow, Policy, Properties, Recipient, check, diff};
 use toml::{Table, Value};
 
 use crate::SHIPPED;
@@ -25,6 +26,8 @@ const LISTS: [&str; 7] = ["flow", "recipient", "category", "with", "purpose", "w
 /// A policy with one thing taken away or turned around.
 struct Mutant {
     what: String,
+    /// `rule`, `scope`, `fact`, `exception`, `group`, or `wider` for a permit of more: what it is a change of.
+    part: &'static str,
     text: String,
     /// A whole rule is gone, or one of its facts is otherwise: what a property must notice.
     of_a_rule: bool,
@@ -33,16 +36,16 @@ struct Mutant {
 fn mutants() -> Vec<Mutant> {
     let whole: Table = SHIPPED.parse().unwrap();
     let mut mutants = Vec::new();
-    let mut push = |what: String, of_a_rule, change: &dyn Fn(&mut Table)| {
+    let mut push = |what: String, part, of_a_rule, change: &dyn Fn(&mut Table)| {
         let mut changed = whole.clone();
         change(&mut changed);
-        mutants.push(Mutant { what, text: toml::to_string(&changed).unwrap(), of_a_rule });
+        mutants.push(Mutant { what, part, text: toml::to_string(&changed).unwrap(), of_a_rule });
     };
     for groups in ["categories", "purposes"] {
         for (group, members) in whole[groups].as_table().unwrap() {
             for (index, member) in members.as_array().unwrap().iter().enumerate() {
                 if members.as_array().unwrap().len() > 1 {
-                    push(format!("@{group} without {member}"), false, &|table| {
+                    push(format!("@{group} without {member}"), "group", false, &|table| {
                         table[groups][group].as_array_mut().unwrap().remove(index);
                     });
                 }
@@ -52,23 +55,45 @@ fn mutants() -> Vec<Mutant> {
     for (number, rule) in whole["rule"].as_array().unwrap().iter().enumerate() {
         let rule = rule.as_table().unwrap();
         let name = format!("rule {} ({})", number + 1, rule["clause"].as_str().unwrap());
-        push(format!("{name} gone"), true, &|table| {
+        push(format!("{name} gone"), "rule", true, &|table| {
             table["rule"].as_array_mut().unwrap().remove(number);
         });
+        for (key, wider) in wider(rule) {
+            push(format!("{name} with {wider} as {key}"), "wider", false, &|table| {
+                table["rule"][number][key].as_array_mut().unwrap().push(Value::String(wider.to_owned()));
+            });
+        }
         for (path, index, item) in items(rule) {
             let facts = path.iter().any(|key| key == "when" || key == "unless");
             let (key, last) = (path.join("."), path.len() == 1);
-            push(format!("{name} without {item} of {key}"), facts && last, &|table| {
+            let part = match (path.first().map(String::as_str), facts) {
+                (Some("except"), _) => "exception",
+                (_, true) => "fact",
+                (_, false) => "scope",
+            };
+            push(format!("{name} without {item} of {key}"), part, facts && last, &|table| {
                 remove(&mut table["rule"][number], &path, index);
             });
             if facts {
-                push(format!("{name} with {item} of {key} the other way"), last, &|table| {
+                push(format!("{name} with {item} of {key} the other way"), part, last, &|table| {
                     flip(&mut table["rule"][number], &path, index);
                 });
             }
         }
     }
     mutants
+}
+
+/// Flows and recipients that a permit does not have: it would allow what nobody meant.
+fn wider(rule: &Table) -> Vec<(&'static str, &'static str)> {
+    let flows = Flow::ALL.map(|flow| ("flow", flow.as_str()));
+    let recipients = Recipient::ALL.map(|recipient| ("recipient", recipient.as_str()));
+    let missing = |(key, word): &(&str, &str)| {
+        let list = rule[*key].as_array().unwrap();
+        !list.iter().any(|listed| listed.as_str() == Some(word))
+    };
+    let permits = rule["effect"].as_str() == Some("permit");
+    flows.into_iter().chain(recipients).filter(|one| permits && missing(one)).collect()
 }
 
 /// What can be taken away: where it stands, and what it is.
@@ -120,24 +145,38 @@ fn flip(rule: &mut Value, path: &[String], index: usize) {
 #[test]
 fn whatever_is_taken_away_or_turned_around_something_notices() {
     let properties = Properties::parse(PROPERTIES).unwrap();
+    let shipped = Policy::parse(SHIPPED).unwrap();
     let mut random = Random::new(1);
     let questions: Vec<_> = (0..CASES).map(|_| random.draw()).collect();
+    let started = std::time::Instant::now();
     let (mut unnoticed, mut without_property, mut all) = (BTreeSet::new(), BTreeSet::new(), 0);
+    let (mut idle, mut of): (BTreeSet<&str>, BTreeMap<&str, usize>) =
+        (properties.names().map(|(name, _)| name).collect(), BTreeMap::new());
     for mutant in mutants() {
         all += 1;
+        *of.entry(mutant.part).or_default() += 1;
         let policy = Policy::parse(&mutant.text).unwrap();
-        if !check(&policy, &properties).failures.is_empty() {
+        let failures = check(&policy, &properties).failures;
+        for failure in &failures {
+            idle.remove(failure.property.as_str());
+        }
+        if !failures.is_empty() {
             continue;
         }
         if mutant.of_a_rule && !mutant.what.contains(REASON_ONLY) {
             without_property.insert(mutant.what.clone());
         }
         let disagrees = |(question, unknown): &(_, Vec<_>)| agree(&policy, question, unknown).is_err();
-        if !questions.iter().any(disagrees) {
+        // An earlier permit may allow already what a wider one would: then nothing is wider.
+        let changes = mutant.part != "wider" || !diff(&shipped, &policy).flips.is_empty();
+        if changes && !questions.iter().any(disagrees) {
             unnoticed.insert(mutant.what);
         }
     }
-    println!("{all} mutants; {} that no property notices: {without_property:#?}", without_property.len());
+    println!("{all} mutants in {:.1} s: {of:?}", started.elapsed().as_secs_f64());
+    let parts = ["rule", "scope", "fact", "exception", "group", "wider"];
+    assert!(parts.iter().all(|part| of.contains_key(part)) && of.len() == parts.len(), "{of:?}");
+    assert!(idle.is_empty(), "properties that no change of the policy offends: {idle:#?}");
     assert!(unnoticed.is_empty(), "nothing notices: {unnoticed:#?}");
     assert!(without_property.is_empty(), "only the reference notices: {without_property:#?}");
 }

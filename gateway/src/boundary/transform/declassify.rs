@@ -87,7 +87,7 @@ pub(super) const RULES: &[Declassification] = &[
     },
 ];
 
-type Ready = (Transform, Category, Category);
+type Ready = (&'static str, Transform, Category, Category);
 
 /// The rules that name known categories and a known clause (a test holds that all do).
 static READY: LazyLock<Vec<Ready>> = LazyLock::new(|| {
@@ -95,17 +95,18 @@ static READY: LazyLock<Vec<Ready>> = LazyLock::new(|| {
         .iter()
         .filter(|rule| !rule.name.is_empty() && Clause::parse(rule.clause).is_some())
         .filter_map(|rule| {
-            Some((rule.form, Category::parse(rule.from).ok()?, Category::parse(rule.to).ok()?))
+            Some((rule.name, rule.form, Category::parse(rule.from).ok()?, Category::parse(rule.to).ok()?))
         })
         .collect()
 });
 
-/// The label of what leaves in this form: of the same origin.
-pub(super) fn label(form: Transform, label: &Label) -> Label {
-    let rule = READY.iter().find(|(of, from, _)| *of == form && label.category.is_under(*from));
+/// The label of what leaves in this form, of the same origin, and the name of the rule that gave it; none: it is the
+/// label of what there was.
+pub(super) fn label(form: Transform, label: &Label) -> (Label, Option<&'static str>) {
+    let rule = READY.iter().find(|(_, of, from, _)| *of == form && label.category.is_under(*from));
     match rule {
-        Some((_, _, to)) => Label { category: *to, origin: label.origin.clone() },
-        None => label.clone(),
+        Some((name, _, _, to)) => (Label { category: *to, origin: label.origin.clone() }, Some(name)),
+        None => (label.clone(), None),
     }
 }
 

@@ -156,7 +156,7 @@ fn content_sensitive_data_and_names_of_devices_keep_their_labels() {
     ] {
         let own = Label::first_party(Category::parse(key).unwrap());
         for form in Transform::ALL {
-            assert_eq!(declassify::label(form, &own), own, "{key} {form:?}");
+            assert_eq!(declassify::label(form, &own), (own.clone(), None), "{key} {form:?}");
         }
     }
 }
@@ -172,7 +172,8 @@ proptest! {
         let categories: Vec<Category> =
             Category::all().filter(|key| is_under(std::iter::once(*key), &[rule.from])).collect();
         let own = Label::first_party(*below.get(&categories));
-        let leaves = declassify::label(rule.form, &own);
+        let (leaves, by) = declassify::label(rule.form, &own);
+        prop_assert_eq!(by, Some(rule.name));
         prop_assert_eq!(leaves.category.as_str(), rule.to);
         prop_assert_eq!(&leaves.origin, &own.origin);
         let purposes: Vec<Purpose> = Purpose::all().collect();

@@ -21,8 +21,8 @@ use crate::store::{Digest, FlowGroup, FlowShape, Store, StoreError, Uid};
 
 pub(super) const HELP: &str = "\
 Reads the database of the configuration; a gateway may run beside it. A verdict is decided again from what its
-row recorded; where that hangs on what the row does not tell (a contract, what else met it), it is counted as
-open.
+row recorded; where something else than its own labels decided (what it met, another version of the policy), and
+the new policy would allow it, it is counted as open.
 
 Example:
   gateway policy backtest policies/platform-2027-01-01.toml --config gateway.toml --format json";
@@ -69,7 +69,7 @@ struct Count {
 struct Findings {
     rows: u64,
     fields: u64,
-    /// Fields whose verdict hangs on what a row does not tell.
+    /// Fields on which something else than their own labels decided.
     open: u64,
     /// Rows with at least one flip.
     flipped: u64,
@@ -169,16 +169,13 @@ impl Outcome {
         known: &HashMap<Digest, Rules>,
     ) -> Result<Self, StoreError> {
         let purpose = Purpose::parse(&shape.purpose).map_err(|_| StoreError::Damaged("shape of flows"))?;
-        let recorded = Recorded {
-            flow: shape.flow,
-            recipient: shape.recipient,
-            partner: &shape.partner,
-            purpose,
-            facts: Facts::from_bits(facts),
-        };
+        let recorded =
+            Recorded { flow: shape.flow, partner: &shape.partner, purpose, facts: Facts::from_bits(facts) };
         let old = known.get(&shape.policy);
         let mut outcome = Self { fields: 0, open: 0, flips: Vec::new() };
-        let again = recorded.decide_again(new, old, &shape.verdicts);
+        let again = recorded
+            .decide_again(new, old, &shape.verdicts)
+            .map_err(|_| StoreError::Damaged("shape of flows: how recipients stood"))?;
         for (field, again) in shape.verdicts.iter().zip(again) {
             outcome.fields += 1;
             match again {
@@ -287,7 +284,7 @@ impl Findings {
 
 #[cfg(test)]
 mod tests {
-    use gateway_policy::{Access, Clause, Fact, FieldVerdict, Label, Reason};
+    use gateway_policy::{Access, Basis, Clause, Fact, FieldVerdict, Label, Reason, Standing};
 
     use super::*;
     use crate::boundary::PolicyBook;
@@ -302,6 +299,7 @@ mod tests {
             access: Access::Read,
             labels: [format!("first-party:{category}").parse::<Label>().unwrap()].into(),
             verdict: *verdict,
+            basis: Basis::of([Standing { recipient: Recipient::ThirdParty, onward: false }]),
         };
         FlowRecord {
             id: new_uid(NOW + at),
@@ -375,6 +373,21 @@ mod tests {
         assert_eq!(flips[1]["examples"], json!([format_uid(&rows[1].id)]));
         let same = read(&store, &Rules::parse(PolicyBook::SHIPPED).unwrap(), &known).await.unwrap();
         assert!(same.as_text(&new, 0.0).contains("nothing flips"));
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_row_that_does_not_say_how_its_recipient_stood_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("gateway.db")).await.unwrap();
+        let allow = Verdict::allow(Clause::parse("integrations.share").unwrap());
+        let mut lacking = row(0, &[Fact::BrandDirected], &[("user.device", allow)]);
+        lacking.verdicts[0].basis = Basis::default();
+        let call = CallRecord { flows: vec![lacking], ..CallRecord::default() };
+        assert!(store.record_call(call).await.unwrap());
+        let rules = Rules::parse(PolicyBook::SHIPPED).unwrap();
+        let error = read(&store, &rules, &HashMap::new()).await.err().unwrap();
+        assert!(error.to_string().contains("how recipients stood"), "{error}");
         store.close().await;
     }
 }

@@ -13,11 +13,12 @@ use super::{rules, words};
 pub(super) const HELP: &str = "\
 The properties of FILE stand in a file of the same name in the folder `properties` beside it. Every flow,
 recipient, purpose, category (for `combine`: pair of categories) and combination of facts is covered. A
-property that fails comes with the combination that offends, and the exit status is 1. What is said of rules:
+property that fails comes with the combination that offends, and a rule that decides nothing with one that it
+matches; then the exit status is 1. What is said of rules:
   dead           no combination matches it
   shadowed       it matches, but other rules decide wherever it does
   contradiction  a permit that a forbid beats wherever it matches
-  reason-only    a forbid without which every verdict would be the same, for another reason
+  reason-only    a forbid without which every verdict would be the same, for another reason: it decides the reason
 
 Examples:
   gateway policy check
@@ -46,7 +47,8 @@ impl Check {
         } else {
             output::line(&as_text(&policy, &report, seconds))?;
         }
-        if report.failures.is_empty() { Ok(()) } else { Err(CliError::Told) }
+        let idle = report.findings.iter().any(|finding| !finding.kind.decides());
+        if report.failures.is_empty() && !idle { Ok(()) } else { Err(CliError::Told) }
     }
 }
 
@@ -85,7 +87,8 @@ fn as_text(policy: &Rules, report: &Report, seconds: f64) -> String {
         lines.push(format!("FAILED {} ({}): {}", failure.property, failure.clause, failure.says));
         lines.extend(offence(failure));
     }
-    let mut table = Table::new(&["finding", "rule", "effect", "clause", "decided by"]);
+    let mut table =
+        Table::new(&["finding", "rule", "effect", "clause", "decided by", "for example", "facts that hold"]);
     for finding in &report.findings {
         let by: Vec<String> = finding.by.iter().map(ToString::to_string).collect();
         table.row([
@@ -94,6 +97,8 @@ fn as_text(policy: &Rules, report: &Report, seconds: f64) -> String {
             words::effect(finding.effect).to_owned(),
             finding.clause.to_string(),
             if by.is_empty() { "-".to_owned() } else { by.join(", ") },
+            finding.example.as_ref().map_or_else(|| "-".to_owned(), words::example),
+            finding.example.as_ref().map_or_else(|| "-".to_owned(), |example| words::facts(&example.facts)),
         ]);
     }
     if !table.is_empty() {
@@ -143,6 +148,7 @@ fn as_json(policy: &Rules, report: &Report, seconds: f64) -> Value {
                 "effect": words::effect(finding.effect),
                 "clause": finding.clause,
                 "decided_by": finding.by,
+                "combination": finding.example.as_ref().map(words::example_json),
             })
         })
         .collect();
@@ -170,6 +176,59 @@ mod tests {
         }
         assert!(!text.contains("FAILED") && !text.contains("dead"), "{text}");
         assert_eq!(as_json(&policy, &report, 0.5)["failed"], json!([]));
+    }
+
+    #[test]
+    fn a_rule_that_decides_nothing_is_told_with_the_combination_and_the_exit_status() {
+        const PERMIT: &str = "effect = 'permit'\nwhen = ['engaged']\n";
+        const FORBID: &str = "effect = 'forbid'\nwhen = ['signal.dnt']\n";
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("small.toml");
+        for (name, rules, idle, says) in [
+            ("nothing the matter", &[PERMIT, FORBID][..], false, &[][..]),
+            (
+                "dead",
+                &[PERMIT, "effect = 'permit'\nwhen = ['engaged']\nunless = ['engaged']\n"],
+                true,
+                &["dead", "  -  "],
+            ),
+            (
+                "shadowed",
+                &[PERMIT, FORBID, "effect = 'forbid'\nwhen = ['signal.dnt', 'engaged']\n"],
+                true,
+                &["shadowed", "3", "share to third-party for", "signal.dnt"],
+            ),
+            (
+                "contradiction",
+                &[PERMIT, "effect = 'forbid'\nwhen = ['engaged']\n"],
+                true,
+                &["contradiction", "share to third-party for", "engaged"],
+            ),
+            // It gives the reason, which is something.
+            (
+                "reason-only",
+                &[PERMIT, "effect = 'forbid'\nunless = ['engaged']\n"],
+                false,
+                &["reason-only", "share to third-party for"],
+            ),
+        ] {
+            let table = |rule: &&str| {
+                format!(
+                    "[[rule]]\nflow = ['share']\nrecipient = ['third-party']\nclause = 'share.content'\n{rule}"
+                )
+            };
+            let text: String = rules.iter().map(table).collect();
+            std::fs::write(&file, format!("name = 'small'\neffective = '2020-01-01'\n{text}")).unwrap();
+            let run = Check { file: Some(file.clone()), format: FormatArgs::default() }.run();
+            assert_eq!(matches!(run, Err(CliError::Told)), idle, "{name}");
+            let policy = rules_of(&file);
+            let told = as_text(&policy, &check(&policy, &Properties::default()), 0.0);
+            assert!(says.iter().all(|part| told.contains(part)), "{name}: {told}");
+        }
+    }
+
+    fn rules_of(file: &Path) -> Rules {
+        rules(Some(file)).unwrap()
     }
 
     #[test]

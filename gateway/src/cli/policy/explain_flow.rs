@@ -1,8 +1,10 @@
 //! A flow of the ledger explained from what its row recorded: what decided, and what nearly did.
 
+use std::sync::Arc;
+
 use gateway_policy::{
-    Access, Explanation, Fact, Facts, FieldVerdict, Flow, Label, Policy as Rules, Purpose, Reason, Recipient,
-    Recorded, Verdict,
+    Access, Explanation, Fact, Facts, FieldVerdict, Flow, Label, Policy as Rules, Purpose, Reason, Recorded,
+    Verdict,
 };
 use serde_json::{Value, json};
 
@@ -21,6 +23,10 @@ struct Field {
     name: String,
     access: Access,
     recorded: Verdict,
+    /// Whether what it would have met decided, and not its own labels.
+    met: bool,
+    /// The declassification that gave it its labels.
+    declassified: Option<Arc<str>>,
     /// Empty where the rules were not asked.
     labels: Vec<(Label, Explanation)>,
 }
@@ -37,7 +43,6 @@ impl Told {
         let facts = held.map(|key| Fact::parse(key).ok_or_else(|| unreadable("fact")));
         let recorded = Recorded {
             flow: Flow::parse(text("flow")?).ok_or_else(|| unreadable("flow"))?,
-            recipient: Recipient::parse(text("recipient")?).ok_or_else(|| unreadable("recipient"))?,
             partner: text("partner")?,
             purpose: Purpose::parse(text("purpose")?).map_err(|_| unreadable("purpose"))?,
             facts: facts
@@ -50,7 +55,7 @@ impl Told {
             let field: FieldVerdict =
                 serde_json::from_value(field.clone()).map_err(|_| unreadable("field with a verdict"))?;
             if only.is_none_or(|only| only == &*field.field) {
-                told.add(rules, &recorded, &field);
+                told.add(rules, &recorded, field)?;
             }
         }
         match only {
@@ -61,30 +66,37 @@ impl Told {
         }
     }
 
-    fn add(&mut self, rules: &Rules, recorded: &Recorded<'_>, field: &FieldVerdict) {
+    fn add(&mut self, rules: &Rules, recorded: &Recorded<'_>, field: FieldVerdict) -> Result<(), CliError> {
         let asked = matches!(field.verdict.reason, Reason::Clause(_) | Reason::NoPermit);
-        let labels: Vec<(Label, Explanation)> = field
-            .labels
-            .iter()
-            .filter(|_| asked)
-            .map(|label| (label.clone(), recorded.explain(rules, label, field.verdict)))
-            .collect();
+        let explained =
+            recorded.explain(rules, &field).map_err(|error| CliError::FellShort(error.to_string()))?;
+        let labels: Vec<(Label, Explanation)> =
+            field.labels.iter().cloned().zip(explained).filter(|_| asked).collect();
         let allowed = labels.iter().all(|(_, explanation)| explanation.verdict.allows());
-        if asked && allowed != field.verdict.allows() {
+        if asked && allowed != field.verdict.allows() && !field.basis.met {
             self.otherwise += 1;
         }
         self.fields.push(Field {
             name: field.field.to_string(),
             access: field.access,
             recorded: field.verdict,
+            met: field.basis.met,
+            declassified: field.basis.declassified,
             labels,
         });
+        Ok(())
     }
 
     pub(super) fn as_text(&self, rules: &Rules) -> String {
         let mut lines = Vec::new();
         for field in &self.fields {
             lines.push(format!("{} ({}) {}", field.name, field.access, words::verdict(field.recorded)));
+            if let Some(rule) = &field.declassified {
+                lines.push(format!("  its labels are those of declassification {rule}"));
+            }
+            if field.met {
+                lines.push("  it may not meet what else was there; by itself:".to_owned());
+            }
             if field.labels.is_empty() {
                 lines.push(format!("  {}", unasked(field.recorded.reason)));
             }
@@ -122,6 +134,8 @@ impl Told {
                     "access": field.access,
                     "decision": field.recorded.decision,
                     "reason": field.recorded.reason,
+                    "declassified": field.declassified,
+                    "met": field.met,
                     "labels": labels,
                 })
             })
@@ -146,19 +160,19 @@ mod tests {
     use super::*;
 
     fn row() -> Value {
-        let field = |name: &str, category: &str, decision: &str, reason: &str| {
+        let field = |name: &str, category: &str, standing: &str, decision: &str, reason: &str| {
             json!({
                 "field": name, "access": "read", "labels": [format!("first-party:{category}")],
-                "decision": decision, "reason": reason,
+                "decision": decision, "reason": reason, "standing": [{ "recipient": standing }],
             })
         };
         json!({
             "flow": "share", "recipient": "third-party", "partner": "acme-crm",
             "purpose": "essential.service.operations.support", "facts": ["brand-directed", "engaged"],
             "fields": [
-                field("/contact/email", "user.contact.email", "allow", "clause:share.brand"),
-                field("/transcript/*/text", "user.content.private.transcript", "withhold", "clause:share.content"),
-                field("/visit/ip", "user.device.ip_address", "withhold", "not-granted"),
+                field("/contact/email", "user.contact.email", "service-provider", "allow", "clause:share.brand"),
+                field("/transcript/*/text", "user.content.private.transcript", "third-party", "withhold", "clause:share.content"),
+                field("/visit/ip", "user.device.ip_address", "third-party", "withhold", "not-granted"),
             ],
         })
     }
@@ -180,6 +194,38 @@ mod tests {
         let only = Told::of(&rules, &row(), Some("/visit/ip")).unwrap();
         assert_eq!(only.as_json(&rules)["fields"].as_array().unwrap().len(), 1);
         assert!(Told::of(&rules, &row(), Some("/nothing")).is_err());
+    }
+
+    #[test]
+    fn a_declassification_and_a_meeting_are_named() {
+        let rules = rules(None).unwrap();
+        let mut row = row();
+        row["fields"][0]["decision"] = json!("transform");
+        row["fields"][0]["declassified"] = json!("contact-to-pseudonym");
+        row["fields"][1]["reason"] = json!("clause:integrations.combine");
+        row["fields"][1]["met"] = json!(true);
+        let told = Told::of(&rules, &row, None).unwrap();
+        let text = told.as_text(&rules);
+        for part in [
+            "its labels are those of declassification contact-to-pseudonym",
+            "withhold: clause:integrations.combine\n  it may not meet what else was there; by itself:",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        let fields = &told.as_json(&rules)["fields"];
+        assert_eq!(
+            (&fields[0]["declassified"], &fields[1]["met"]),
+            (&json!("contact-to-pseudonym"), &json!(true))
+        );
+    }
+
+    #[test]
+    fn a_row_that_does_not_say_how_its_recipient_stood_is_an_error() {
+        let rules = rules(None).unwrap();
+        let mut row = row();
+        row["fields"][0]["standing"] = json!([]);
+        let error = Told::of(&rules, &row, None).err().unwrap().to_string();
+        assert!(error.contains("does not record how its recipient stood"), "{error}");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What the cases of the suite are given: consumers, events, calls, flows. It asserts nothing about a store.
 
-use gateway_policy::{Access, Category, Clause, FieldVerdict, Flow, Label, Reason, Recipient, Verdict};
+use gateway_policy::{
+    Access, Basis, Category, Clause, FieldVerdict, Flow, Label, Reason, Recipient, Standing, Verdict,
+};
 
 use crate::store::crypto::{new_pseudonym, new_uid};
 use crate::store::*;
@@ -46,7 +48,8 @@ pub(crate) fn event(consumer: &ConsumerRecord, seed: u64) -> NewEvent {
 
 pub(crate) fn field(path: &str, access: Access, category: &str, verdict: Verdict) -> FieldVerdict {
     let label = Label::first_party(Category::parse(category).unwrap());
-    FieldVerdict { field: path.into(), access, labels: [label].into(), verdict }
+    let basis = Basis::of([Standing { recipient: Recipient::ThirdParty, onward: false }]);
+    FieldVerdict { field: path.into(), access, labels: [label].into(), verdict, basis }
 }
 
 pub(super) fn permit() -> Verdict {

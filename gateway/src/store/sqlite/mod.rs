@@ -36,8 +36,9 @@ use self::writer::Writer;
 use super::{
     Acceptance, ApiKeyRecord, Approval, AttemptResult, CallRecord, Change, ChangedChoices, ConsumerRecord,
     DecisionRecord, Deferral, DeliveryRecord, Digest, DisclosureRecord, Document, DocumentKind, EventRecord,
-    Exposure, FlowQuery, FlowRecord, FlowResult, FlowShape, Kept, LedgerPage, LinkedChoices, MessageRecord,
-    NewEvent, NewMessage, ReleaseMeta, ReleaseRecord, ReturnRecord, Store, StoreError, Uid, WorkRecord,
+    Exposure, FlowQuery, FlowRecord, FlowResult, FlowShape, Kept, KnownEvent, LedgerPage, LinkedChoices,
+    MessageRecord, NewEvent, NewMessage, ReleaseMeta, ReleaseRecord, ReturnRecord, Store, StoreError, Uid,
+    WorkRecord,
 };
 
 /// Operations that may wait for the writer; beyond it their callers wait to be let in.
@@ -237,7 +238,7 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn event_by_key(&self, key: &Digest) -> Result<Option<(Uid, Digest)>, StoreError> {
+    async fn event_by_key(&self, key: &Digest) -> Result<Option<KnownEvent>, StoreError> {
         reads::event_by_key(&self.readers, key).await
     }
 

@@ -6,7 +6,7 @@ use sqlx::{QueryBuilder, SqlitePool};
 
 use super::super::{
     ApiKeyRecord, ChangedChoices, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document,
-    EventRecord, Kept, MessageRecord, ReleaseMeta, ReturnRecord, StoreError, Uid, WorkRecord,
+    EventRecord, Kept, KnownEvent, MessageRecord, ReleaseMeta, ReturnRecord, StoreError, Uid, WorkRecord,
 };
 use super::errors::unavailable;
 use super::rows;
@@ -209,9 +209,9 @@ pub(super) async fn event(readers: &SqlitePool, uid: &Uid) -> Result<Option<Even
 pub(super) async fn event_by_key(
     readers: &SqlitePool,
     key: &Digest,
-) -> Result<Option<(Uid, Digest)>, StoreError> {
-    let question = sqlx::query("SELECT uid, body FROM events WHERE key = ?");
-    one(readers, question.bind(key.to_vec()), rows::uid_and_digest).await
+) -> Result<Option<KnownEvent>, StoreError> {
+    let question = sqlx::query("SELECT uid, body, accepted_ms FROM events WHERE key = ?");
+    one(readers, question.bind(key.to_vec()), rows::known_event).await
 }
 
 /// The newest of each kind by the index, then the newest of those.

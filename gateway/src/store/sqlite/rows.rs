@@ -6,8 +6,8 @@ use sqlx::{Decode, Row, Type};
 
 use super::super::{
     ApiKeyRecord, ChangedChoices, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document,
-    EventRecord, FlowGroup, FlowRecord, FlowResult, FlowShape, MessageRecord, ReleaseMeta, ReturnRecord,
-    Stage, StoreError, Uid, WorkRecord,
+    EventRecord, FlowGroup, FlowRecord, FlowResult, FlowShape, KnownEvent, MessageRecord, ReleaseMeta,
+    ReturnRecord, Stage, StoreError, Uid, WorkRecord,
 };
 use super::{control, deliveries};
 
@@ -60,10 +60,9 @@ pub(super) fn two_digests(row: &SqliteRow) -> Result<(Digest, Digest), StoreErro
     Ok((columns.bytes()?, columns.bytes()?))
 }
 
-/// An event's uid and the digest of its body.
-pub(super) fn uid_and_digest(row: &SqliteRow) -> Result<(Uid, Digest), StoreError> {
+pub(super) fn known_event(row: &SqliteRow) -> Result<KnownEvent, StoreError> {
     let mut columns = Columns::new(row, "event");
-    Ok((columns.bytes()?, columns.bytes()?))
+    Ok(KnownEvent { uid: columns.bytes()?, body: columns.bytes()?, accepted_ms: columns.take()? })
 }
 
 pub(super) const DOCUMENT: &str = "kind, scope, name, body, secret, connection";

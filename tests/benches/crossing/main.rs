@@ -1,23 +1,29 @@
 //! What the boundary costs: verdicts, a whole crossing of `adf-lead`, and beside them one HTTP round
 //! trip of the same body and the plugin's logic as a native function. Ratios of one run are what counts.
+//! Beside the verdicts the same decisions by Cedar.
 //!
 //! `cargo bench --bench crossing`
+
+mod cedar;
 
 use std::collections::HashSet;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use gateway::boundary::{
-    Connection, EventView, Exposed, Grant, PolicyBook, Release, Subject, from_share, grant_key,
+    Connection, EventView, Exposed, Grant, Moment, PolicyBook, Release, Subject, from_share, grant_key,
     toward_plugin, verdicts,
 };
 use gateway::catalogue::Catalogue;
 use gateway::cli::plugin_build::{BuildOptions, build};
 use gateway::manifest;
 use gateway::plugin_host::{Budget, Compiler, HostConfig, PluginHost};
-use gateway_policy::{Category, Choices, Conditions, Contract, Partner, Purpose, Region};
+use gateway_policy::{
+    Category, Choices, Conditions, Contract, Fact, Flow, Label, Origin, Partner, Policy, Purpose, Region,
+};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -126,6 +132,7 @@ fn crossing(criterion: &mut Criterion) {
     criterion.bench_function("verdicts: chat.ended, every field declared", |bencher| {
         bencher.iter(|| black_box(verdicts(&all, 0, black_box(&data), black_box(subject), moment)));
     });
+    beside_cedar(criterion, &all, &data, subject, moment);
 
     let connection = connection(&book, &component, &catalogue, false);
     let cache = tempfile::tempdir().unwrap();
@@ -189,6 +196,88 @@ fn crossing(criterion: &mut Criterion) {
             })
         });
     });
+}
+
+/// A whole `chat.ended` may take so long, in nanoseconds, and each of its fields so long (issue 4, Speed).
+const EVENT_NS: f64 = 1_000.0;
+const FIELD_NS: f64 = 100.0;
+/// Sets of facts under which both sides are compared.
+const COMPARED: usize = 2_000;
+
+/// The same verdicts by Cedar: compared first, then measured. Its requests are made beforehand, while the verdicts
+/// look up what is present and what holds each time.
+fn beside_cedar(
+    criterion: &mut Criterion,
+    all: &Connection,
+    data: &Arc<Value>,
+    subject: Subject<'_>,
+    moment: Moment,
+) {
+    let policy = Policy::parse(PolicyBook::SHIPPED).unwrap();
+    let cedar = cedar::Cedar::new(&policy, Flow::Share);
+    let hook = &all.release.hooks[0];
+    let purpose = all.release.purpose;
+    let labels: Vec<&Label> = hook.fields.iter().map(|field| &field.labels[0]).collect();
+    assert!(hook.fields.iter().all(|field| field.labels.len() == 1), "a field of an event has one label");
+    assert!(labels.iter().all(|label| label.origin == Origin::FirstParty));
+
+    let sale = Purpose::parse("marketing.advertising.third_party.targeted").unwrap();
+    let analytics = Purpose::parse("analytics.reporting").unwrap();
+    let categories: Vec<Category> = labels.iter().map(|label| label.category).collect();
+    let (asked, allowed) =
+        cedar.agrees(&policy, &[purpose, sale, analytics], &categories, COMPARED).unwrap_or_else(|wrong| {
+            panic!("the two policies do not say the same: {wrong}");
+        });
+    assert!(allowed > asked / 20 && allowed < asked, "{allowed} of {asked} are allowed");
+
+    let decided = verdicts(all, 0, data, subject, moment);
+    let questions: Vec<_> = labels
+        .iter()
+        .zip(&decided.fields)
+        .map(|(label, field)| {
+            let (recipient, verdict) = field.expect("every field is present");
+            let onward = all.partner.standing(purpose, label.category, moment.now_ms).onward;
+            let facts = decided.facts.with(Fact::ContractOnward, onward);
+            let question = cedar.question(recipient, purpose, label.category, facts);
+            assert_eq!(cedar.allows(&question), verdict.allows(), "{label}");
+            question
+        })
+        .collect();
+    criterion.bench_function("cedar-policy: the same decisions, requests made beforehand", |bencher| {
+        bencher.iter(|| questions.iter().filter(|question| cedar.allows(black_box(question))).count());
+    });
+
+    let ours = median_ns(2_000, || {
+        black_box(verdicts(all, 0, black_box(data), black_box(subject), moment));
+    });
+    let theirs = median_ns(20, || {
+        black_box(questions.iter().filter(|question| cedar.allows(black_box(question))).count());
+    });
+    let fields = questions.len();
+    #[expect(clippy::cast_precision_loss, reason = "a few fields")]
+    let each = ours / fields as f64;
+    println!(
+        "verdicts: {ours:.0} ns for {fields} fields, {each:.0} ns a field; cedar-policy with {} policies: {theirs:.0} \
+         ns, {:.0} times as long; {asked} decisions under {COMPARED} sets of facts were the same, {allowed} of them \
+         allowed\n",
+        cedar.policies(),
+        theirs / ours,
+    );
+    assert!(ours <= EVENT_NS, "{ours:.0} ns for a whole event; {EVENT_NS:.0} are allowed");
+    assert!(each <= FIELD_NS, "{each:.0} ns for a field; {FIELD_NS:.0} are allowed");
+}
+
+/// Nanoseconds of one run, the median of 101 batches.
+fn median_ns(batch: u32, mut run: impl FnMut()) -> f64 {
+    let mut batches: Vec<f64> = (0..101)
+        .map(|_| {
+            let started = Instant::now();
+            (0..batch).for_each(|_| run());
+            started.elapsed().as_secs_f64() * 1e9 / f64::from(batch)
+        })
+        .collect();
+    batches.sort_by(f64::total_cmp);
+    batches[batches.len() / 2]
 }
 
 criterion_group!(benches, crossing);
