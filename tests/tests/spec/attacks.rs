@@ -174,9 +174,9 @@ async fn what_is_withheld_from_a_plugin_and_what_is_not_there_are_one_to_its_par
     switch_on(&gateway, &release, "api", "pass-on", &grant).await;
     let nameless =
         |subject| events::with(events::chat_ended(BRAND, subject), [("/data/contact/name", Value::Null)]);
-    // No permission for the transcript; and no transcript at all.
+    // No permission for what was said; and nothing said.
     send(&gateway, &nameless("quiet")).await;
-    let silent = events::with(nameless("silent"), [("/data/transcript", Value::Null)]);
+    let silent = events::with(nameless("silent"), [("/data/transcript", json!([{ "speaker": "agent" }]))]);
     send(&gateway, &silent).await;
     let withheld = row(&gateway, "quiet", "call").await;
     assert_eq!(verdict(&withheld, "/transcript/*/text").as_deref(), Some("clause:share.content"));
