@@ -148,7 +148,12 @@ pub fn kept_toward_authority(
             access: kept.access,
             labels: labels.iter().cloned().collect(),
             verdict,
-            basis: basis(base, labels.iter().count()),
+            basis: Basis {
+                own_facts: Some(base),
+                ..Basis::of(
+                    labels.iter().map(|_| Standing { recipient: Recipient::Authority, onward: false }),
+                )
+            },
         });
     }
     let data = match (allowed.is_empty(), kept.access) {

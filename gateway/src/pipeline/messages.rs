@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use gateway_policy::{Access, Conditions, Facts, Flow, Recipient};
+use gateway_policy::{Access, Conditions, Facts, FieldVerdict, Flow, Recipient};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -250,7 +250,8 @@ impl Gateway {
             // Not toward the breaker: whether it opened would tell the partner that its plugin ran, and so that
             // this consumer did not opt out.
             flow.outcome = code;
-            Checked { deliveries: vec![], returned: None, verdicts: vec![], facts: Facts::none() }
+            let facts = Facts::from_bits(flow.facts);
+            Checked { deliveries: vec![], returned: None, verdicts: vec![], facts }
         });
         // One message of a consumer at a time: each is merged into what stands.
         let _alone = consumer.receiving.lock().await;
@@ -276,16 +277,17 @@ impl Gateway {
         turn: Option<Turn>,
     ) -> Result<(), Refusal> {
         let Brought { mut flow, checked, log, memory } = brought;
-        let Checked { deliveries, returned, mut verdicts, facts } = checked;
+        let Checked { deliveries, returned, verdicts, facts } = checked;
         let failed = flow.outcome != "received";
         // One row says what the message brought: the verdicts on what was there, not on what could have been.
         if !verdicts.is_empty() {
             flow.verdicts.retain(|field| field.access != Access::Return);
-            // What was remembered was collected under conditions of its own.
-            for field in &mut verdicts {
-                field.basis = std::mem::take(&mut field.basis).under(facts, Facts::from_bits(flow.facts));
-            }
-            flow.verdicts.splice(0..0, verdicts);
+            let of_row = Facts::from_bits(flow.facts);
+            let brought = verdicts.into_iter().map(|field| {
+                let basis = field.basis.clone().under(facts, of_row);
+                FieldVerdict { basis, ..field }
+            });
+            flow.verdicts.splice(0..0, brought);
         }
         let received = returned.map(|returned| received(returned.release(), due.at_ms));
         if received.is_none() && !failed {

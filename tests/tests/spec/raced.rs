@@ -8,8 +8,6 @@ use gateway_tests::{Options, TestGateway, events};
 use serde_json::json;
 use sqlx::{Connection as _, SqliteConnection};
 
-use crate::received::{self, PLUGIN, pseudonym, send, tier};
-
 /// Longer than a call takes, and shorter than the store waits for another process that writes.
 const A_CALL: Duration = Duration::from_millis(1500);
 
@@ -54,24 +52,6 @@ async fn a_question_asked_twice_at_once_leaves_a_row_for_each_call() {
     let rows = gateway.auditor().await.flows("plugin=chat-button&stage=call").await;
     assert_eq!(rows.len(), 2, "{rows:?}");
     assert!(rows.iter().all(|row| row["payload"].is_string()), "both had the page's fields: {rows:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_comes_twice_at_once_leaves_a_row_for_each_call() {
-    let (gateway, _, secret) = received::world().await;
-    let handle = pseudonym(&gateway, "ada").await;
-    let gold = tier(&handle, "gold");
-
-    let held = Held::hold(&gateway).await;
-    let release = async {
-        tokio::time::sleep(A_CALL).await;
-        held.let_go(None).await;
-    };
-    let send = || send(&gateway, NORTHSIDE, &secret, "m-1", &gold);
-    let (first, second, ()) = tokio::join!(send(), send(), release);
-    assert_eq!((first, second), (202, 202));
-    let rows = gateway.auditor().await.flows(&format!("plugin={PLUGIN}&stage=receive")).await;
-    assert_eq!(rows.len(), 2, "{rows:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,11 +9,11 @@ use standardwebhooks::Webhook;
 
 use crate::hostile::remade::with_manifest;
 
-pub const PLUGIN: &str = "loyalty-offer";
+const PLUGIN: &str = "loyalty-offer";
 const PURPOSE: &str = "marketing.advertising.first_party.targeted";
 
 /// A gateway where northside-motors has `loyalty-offer` on; the secret that the programme signs with.
-pub async fn world() -> (TestGateway, Value, String) {
+async fn world() -> (TestGateway, Value, String) {
     let gateway = TestGateway::start(Options::default()).await;
     for name in [NORTHSIDE, DENTAL] {
         brand(&gateway, name, false).await;
@@ -42,7 +42,7 @@ fn purchase(subject: &str, total: f64) -> Value {
 }
 
 /// The pseudonym under which the programme got to know a consumer.
-pub async fn pseudonym(gateway: &TestGateway, subject: &str) -> String {
+async fn pseudonym(gateway: &TestGateway, subject: &str) -> String {
     let before = gateway.partner.received().len();
     gateway.source(NORTHSIDE).await.post_event(&purchase(subject, 20.0)).await.expect(202);
     gateway.settled().await;
@@ -54,7 +54,7 @@ pub async fn pseudonym(gateway: &TestGateway, subject: &str) -> String {
 }
 
 /// Sends a message signed with `secret` and waits for all that comes of it; the status.
-pub async fn send(gateway: &TestGateway, brand: &str, secret: &str, id: &str, body: &Value) -> u16 {
+async fn send(gateway: &TestGateway, brand: &str, secret: &str, id: &str, body: &Value) -> u16 {
     send_at(gateway, brand, secret, id, gateway.clock.now_ms() / 1000, body).await
 }
 
@@ -75,7 +75,7 @@ async fn send_at(gateway: &TestGateway, brand: &str, secret: &str, id: &str, at:
     answer.status().as_u16()
 }
 
-pub fn tier(handle: &str, tier: &str) -> Value {
+fn tier(handle: &str, tier: &str) -> Value {
     json!({ "member": { "ref": handle, "tier": tier } })
 }
 
