@@ -21,7 +21,7 @@ pub struct Component {
     pub bytes: Arc<Vec<u8>>,
 }
 
-/// The sample plugins, and the one that does what it may not.
+/// The sample plugins, the one that does what it may not, and the one that is written to.
 #[derive(Debug)]
 pub struct Components {
     pub adf_lead: Component,
@@ -31,6 +31,7 @@ pub struct Components {
     pub page_metrics: Component,
     pub identity_sync: Component,
     pub hostile: Component,
+    pub pen_pal: Component,
 }
 
 /// Built from source, as `gateway plugin build` does it. The first time in a checkout takes minutes.
@@ -44,6 +45,7 @@ pub fn components() -> &'static Components {
         page_metrics: component("page-metrics"),
         identity_sync: component("identity-sync"),
         hostile: component("hostile"),
+        pen_pal: component("pen-pal"),
     })
 }
 

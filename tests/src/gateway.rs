@@ -179,6 +179,12 @@ impl TestGateway {
         settled.expect("the gateway settles");
     }
 
+    /// Another process on the same store, as far as memory goes: a gateway without a server.
+    pub async fn beside(&self) -> Arc<Gateway> {
+        let parts = parts(&self.clock, &self.partner, &self.options, self.dir.path()).await;
+        Gateway::start(parts).await.expect("a second gateway starts")
+    }
+
     /// Ends the server gracefully, then the gateway: what `serve` does at SIGTERM.
     pub async fn stop(mut self) -> Stopped {
         if let Some(stop) = self.stop.take() {
@@ -218,35 +224,7 @@ impl Stopped {
     /// Starts again on the same store, with the same keys.
     pub async fn start(self) -> TestGateway {
         let Self { clock, partner, keys, options, dir } = self;
-        let book = match &options.policies {
-            Some(texts) => PolicyBook::new(texts),
-            None => PolicyBook::shipped(),
-        };
-        let host = match &options.host {
-            Some(config) => PluginHost::new(config.clone()).expect("a sandbox"),
-            // The binary may have to be built first, which blocks.
-            None => tokio::task::spawn_blocking(shared_host).await.expect("the shared sandbox"),
-        };
-        let mut bindings = options.bindings.clone();
-        if options.bind_domains {
-            bindings.extend(DOMAINS.map(|domain| (domain.to_owned(), partner.address)));
-        }
-        let store = SqliteStore::open(&database(dir.path())).await.expect("a store");
-        let outbound = Outbound::new(OutboundConfig {
-            bindings,
-            request_timeout: options.request_timeout,
-            ..OutboundConfig::default()
-        });
-        let parts = Parts {
-            clock: clock.clone(),
-            catalogue: Catalogue::embedded().expect("the shipped catalogue"),
-            book: book.expect("a policy"),
-            store: Arc::new(store),
-            master: MasterKey::from_bytes(MASTER),
-            host,
-            outbound: outbound.expect("an outbound client"),
-            tuning: options.tuning,
-        };
+        let parts = parts(&clock, &partner, &options, dir.path()).await;
         let gateway = Gateway::start(parts).await.expect("the gateway starts");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -272,6 +250,39 @@ impl Stopped {
             stop: Some(stop),
             served: Some(served),
         }
+    }
+}
+
+/// What a gateway on the store in this directory is made of.
+async fn parts(clock: &Clock, partner: &Partner, options: &Options, dir: &Path) -> Parts {
+    let book = match &options.policies {
+        Some(texts) => PolicyBook::new(texts),
+        None => PolicyBook::shipped(),
+    };
+    let host = match &options.host {
+        Some(config) => PluginHost::new(config.clone()).expect("a sandbox"),
+        // The binary may have to be built first, which blocks.
+        None => tokio::task::spawn_blocking(shared_host).await.expect("the shared sandbox"),
+    };
+    let mut bindings = options.bindings.clone();
+    if options.bind_domains {
+        bindings.extend(DOMAINS.map(|domain| (domain.to_owned(), partner.address)));
+    }
+    let store = SqliteStore::open(&database(dir)).await.expect("a store");
+    let outbound = Outbound::new(OutboundConfig {
+        bindings,
+        request_timeout: options.request_timeout,
+        ..OutboundConfig::default()
+    });
+    Parts {
+        clock: clock.clone(),
+        catalogue: Catalogue::embedded().expect("the shipped catalogue"),
+        book: book.expect("a policy"),
+        store: Arc::new(store),
+        master: MasterKey::from_bytes(MASTER),
+        host,
+        outbound: outbound.expect("an outbound client"),
+        tuning: options.tuning,
     }
 }
 

@@ -25,8 +25,12 @@ CREATE TABLE documents (
     name TEXT NOT NULL,
     body TEXT NOT NULL,
     secret BLOB,
+    -- Of a connection: random, the same from its switching on until its deletion. What a plugin keeps hangs on it, so
+    -- that a connection made again begins with nothing.
+    connection BLOB,
     PRIMARY KEY (kind, scope, name)
 ) STRICT;
+CREATE UNIQUE INDEX documents_connection ON documents (connection) WHERE connection IS NOT NULL;
 
 CREATE TABLE releases (
     digest BLOB PRIMARY KEY,
@@ -69,7 +73,8 @@ CREATE TABLE consumers (
 
 CREATE UNIQUE INDEX consumers_pseudonym ON consumers (pseudonym);
 
--- What a partner already received of a consumer: a label or a set of collection conditions. Rows are only added.
+-- What a partner already received of a consumer: a purpose and a label, or a set of collection conditions. Rows are
+-- only added.
 CREATE TABLE exposures (
     consumer INTEGER NOT NULL REFERENCES consumers (id),
     partner TEXT NOT NULL,
@@ -77,13 +82,14 @@ CREATE TABLE exposures (
     PRIMARY KEY (consumer, partner, what)
 ) STRICT, WITHOUT ROWID;
 
--- What a plugin received of a consumer from its partner: one document, encrypted.
+-- What a connection's plugin received of a consumer from its partner: one document, encrypted.
 CREATE TABLE received (
     consumer INTEGER NOT NULL REFERENCES consumers (id),
-    plugin TEXT NOT NULL,
+    connection BLOB NOT NULL,
     payload BLOB NOT NULL,
-    PRIMARY KEY (consumer, plugin)
+    PRIMARY KEY (consumer, connection)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX received_connection ON received (connection);
 
 -- Partners' messages that were taken, by keyed digest of (brand, plugin, webhook-id).
 CREATE TABLE messages (
@@ -91,13 +97,30 @@ CREATE TABLE messages (
     at_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- By digest and not by consumer: a choice outlives the consumer's deletion.
+-- Of those, what is to be worked on; what is done is deleted. `payload` lies under the master key: whom a message is
+-- about is not looked up before it is answered.
+CREATE TABLE inbox (
+    uid BLOB PRIMARY KEY,
+    brand TEXT NOT NULL,
+    plugin TEXT NOT NULL,
+    connection BLOB NOT NULL,
+    at_ms INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    due_ms INTEGER NOT NULL,
+    payload BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX inbox_due ON inbox (due_ms);
+
+-- By digest and not by consumer: a choice outlives the consumer's deletion. `changed` grows with every change of any
+-- choice or link, so that other processes read again what they hold.
 CREATE TABLE choices (
     subject BLOB NOT NULL,
     brand TEXT NOT NULL,
     choices TEXT NOT NULL,
+    changed INTEGER NOT NULL,
     PRIMARY KEY (subject, brand)
 ) STRICT;
+CREATE UNIQUE INDEX choices_changed ON choices (changed);
 
 -- Consumers of a brand who are one person. By digest, as choices are: a link outlives a deletion too. `person` is
 -- the digest of one of them; each of them has a row in `choices`.
@@ -158,15 +181,15 @@ CREATE INDEX returns_brand ON returns (brand, position);
 -- Those of one consumer are found through the ledger.
 CREATE INDEX returns_flow ON returns (flow);
 
--- What a connection's plugin remembers about a consumer. The consumer is of one brand, so that with the plugin
--- it names the connection; the payload lies under the consumer's key and dies with it.
+-- What a connection's plugin remembers about a consumer; the payload lies under the consumer's key and dies with it.
 CREATE TABLE memories (
     id INTEGER PRIMARY KEY,
     consumer INTEGER NOT NULL REFERENCES consumers (id),
-    plugin TEXT NOT NULL,
+    connection BLOB NOT NULL,
     payload BLOB NOT NULL,
-    UNIQUE (consumer, plugin)
+    UNIQUE (consumer, connection)
 ) STRICT;
+CREATE INDEX memories_connection ON memories (connection);
 
 CREATE TABLE call_logs (
     id INTEGER PRIMARY KEY,

@@ -184,7 +184,7 @@ fn apart(set: &PolicySet) -> Vec<Vec<Purpose>> {
             scope.when.contains(&Fact::OtherPartner) || scope.unless.contains(&Fact::CombineGranted);
         of_categories || !(of_origins || scope.flow.contains(&Flow::Share))
     });
-    scopes.map(|scope| scope.purpose.iter().copied().collect()).collect()
+    scopes.map(|scope| scope.purpose.clone()).collect()
 }
 
 /// The UTC day of a moment, `YYYY-MM-DD`.

@@ -229,13 +229,17 @@ pub fn from_share(
     for request in &outcome.deliveries {
         let planned = plan(&pairs, connection, hook, crossing, request)?;
         keep_requests_apart(&pairs, &planned, &deliveries)?;
-        // What was read has met what the partner has when it was decided about; a reply is made of that.
-        let placed = planned
-            .carried
-            .iter()
-            .filter(|carried| matches!(carried.access, Access::Sealed | Access::Memory));
-        let meeting = across.verdict(placed.flat_map(|carried| carried.labels.iter()), &LabelSet::default());
-        if meeting.is_some_and(|verdict| !verdict.allows()) {
+        // What was read has met what the partner has when it was decided about; a reply is made of that, and what
+        // a memory holds has met there.
+        let mut meetings = planned.carried.iter().filter_map(|carried| {
+            let together = match carried.access {
+                Access::Sealed => LabelSet::default(),
+                Access::Memory => carried.labels.iter().cloned().collect(),
+                _ => return None,
+            };
+            across.verdict(carried.labels.iter(), &together)
+        });
+        if meetings.any(|verdict| !verdict.allows()) {
             return Err(Violation::Meanwhile);
         }
         deliveries.push(planned);

@@ -9,8 +9,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gateway_policy::{Access, Conditions, FieldVerdict, Label, LabelSet, Reason, Recipient, Verdict};
+use gateway_policy::{Access, Conditions, FieldVerdict, Flow, Label, LabelSet, Reason, Recipient, Verdict};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::book::{Moment, PolicyBook, Question};
 use super::connection::Connection;
@@ -20,7 +21,7 @@ use super::toward_plugin::Crossing;
 use super::types::MemoryUse;
 
 /// What the ledger calls a memory.
-const NAME: &str = "memory";
+pub(super) const NAME: &str = "memory";
 
 /// What one connection's plugin remembers about one consumer. It holds values, in its keys too: it is stored
 /// under the consumer's key only.
@@ -34,6 +35,27 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// How many.
+    pub fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Of every call that could have written.
+    pub fn labels(&self) -> &LabelSet {
+        &self.labels
+    }
+
+    /// What held when anything was collected that those calls saw.
+    pub fn conditions(&self) -> &Conditions {
+        &self.conditions
+    }
+
+    /// All of it.
+    pub(super) fn value(&self) -> Value {
+        let read = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()));
+        self.entries.iter().map(|(key, value)| (key.clone(), read(value))).collect()
+    }
+
     /// Bytes of keys and values.
     pub fn bytes(&self) -> usize {
         self.entries.iter().map(|(key, value)| key.len() + value.len()).sum()
@@ -93,7 +115,8 @@ pub fn recall(
     conditions.join(&memory.conditions);
     let facts = base_facts(Subject { conditions: &conditions, ..subject }, connection.integration(hook));
     let question = Question {
-        flow: hook.flow,
+        // What a plugin can read counts as shared with its partner, whatever called it.
+        flow: if hook.flow == Flow::Receive { Flow::Share } else { hook.flow },
         purpose: connection.release.purpose,
         partner: &connection.partner,
         to_brand: false,

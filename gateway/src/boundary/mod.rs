@@ -23,7 +23,7 @@ mod toward_receive;
 mod transform;
 mod types;
 
-pub use aggregate::{AggregateQuestion, Aggregates, Countable, MayAsk, Told, let_ask, tell};
+pub use aggregate::{AggregateQuestion, Aggregates, Countable, MayAsk, Told, let_ask, let_message_ask, tell};
 pub use book::{Moment, PolicyBook, Question};
 pub use combine::{Combination, Path, refused_meetings};
 pub use connection::{
@@ -39,7 +39,7 @@ pub use onward::{Onward, labels_of_returned, returned_category};
 pub use permitted::Permitted;
 pub use received::{Exposed, Received};
 pub use subject::{Integration, Subject, base_facts};
-pub use toward_authority::{TowardAuthority, toward_authority};
+pub use toward_authority::{Kept, TowardAuthority, kept_toward_authority, toward_authority};
 pub use toward_partner::{Stays, TowardPartner, toward_partner};
 pub use toward_plugin::{Crossing, Decided, EventView, NotRun, TowardPlugin, toward_plugin, verdicts};
 pub use toward_receive::{MessageView, TowardReceive, toward_receive};

@@ -41,7 +41,7 @@ impl Received {
         let labels = fields.into_iter().map(|field| {
             (field.field.to_string(), field.labels.iter().cloned().map(label).collect::<LabelSet>())
         });
-        Self { value, labels: labels.collect(), conditions }
+        Self { value, labels: labels.collect(), taken_ms: Default::default(), conditions }
     }
 }
 

@@ -7,6 +7,8 @@ use gateway_policy::{Conditions, Label, LabelSet, Origin, Purpose};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::catalogue::{FieldPath, project};
+
 /// What a plugin has received of a consumer from its partner (clause integrations.receive).
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Received {
@@ -14,16 +16,36 @@ pub struct Received {
     pub value: Value,
     /// Each leaf that is there, as declared, with its labels.
     pub labels: BTreeMap<String, LabelSet>,
+    /// When the message was taken that brought each leaf.
+    pub taken_ms: BTreeMap<String, i64>,
     /// What held when that was collected from which the partner may have made it.
     pub conditions: Conditions,
 }
 
 impl Received {
-    /// Takes a newer message in: its leaves replace the ones of before, the others stay.
-    pub fn update(&mut self, newer: Self) {
-        merge(&mut self.value, newer.value);
-        self.labels.extend(newer.labels);
-        self.conditions.join(&newer.conditions);
+    /// Takes a message in: its leaves replace the ones of before, the others stay. A leaf that a later message brought
+    /// stays too: messages are not always done in the order in which they came.
+    pub fn update(&mut self, message: Self) {
+        let Self { mut value, mut labels, mut taken_ms, conditions } = message;
+        let brought = labels.len();
+        labels.retain(|leaf, _| self.taken_ms.get(leaf) <= taken_ms.get(leaf));
+        if labels.is_empty() {
+            return;
+        }
+        if labels.len() < brought {
+            let paths: Vec<FieldPath> =
+                labels.keys().filter_map(|leaf| FieldPath::parse(leaf).ok()).collect();
+            value = project(&paths.iter().collect::<Vec<_>>(), &value);
+            taken_ms.retain(|leaf, _| labels.contains_key(leaf));
+        }
+        if self.labels.is_empty() {
+            self.conditions = conditions;
+        } else {
+            self.conditions.join(&conditions);
+        }
+        merge(&mut self.value, value);
+        self.labels.extend(labels);
+        self.taken_ms.extend(taken_ms);
     }
 }
 
@@ -143,28 +165,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_newer_message_replaces_its_leaves_and_leaves_the_others() {
-        let labels = |path: &str, label: &str| {
-            (path.to_owned(), LabelSet::from_iter([label.parse::<Label>().unwrap()]))
+    fn a_newer_message_replaces_its_leaves_and_leaves_the_others_and_an_older_one_nothing() {
+        let region = |dnt| Conditions { region: Region::Us, dnt, ..Conditions::default() };
+        let message = |value: Value, at_ms: i64, label: &str, dnt| {
+            let label: Label = label.parse().unwrap();
+            let leaves = value["member"].as_object().unwrap().keys().map(|key| format!("/member/{key}"));
+            let leaves: Vec<String> = leaves.collect();
+            Received {
+                labels: leaves
+                    .iter()
+                    .map(|leaf| (leaf.clone(), LabelSet::from_iter([label.clone()])))
+                    .collect(),
+                taken_ms: leaves.into_iter().map(|leaf| (leaf, at_ms)).collect(),
+                conditions: region(dnt),
+                value,
+            }
         };
-        let mut received = Received {
-            value: json!({ "member": { "tier": "silver", "since": 2019 } }),
-            labels: [
-                labels("/member/tier", "partner:a:user.account"),
-                labels("/member/since", "partner:a:user.account"),
-            ]
-            .into(),
-            conditions: Conditions { region: Region::Us, ..Conditions::default() },
-        };
-        received.update(Received {
-            value: json!({ "member": { "tier": "gold" } }),
-            labels: [labels("/member/tier", "first-party:user.name")].into(),
-            conditions: Conditions { region: Region::Us, dnt: true, ..Conditions::default() },
-        });
+        let (own, name) = ("partner:a:user.account", "first-party:user.name");
+        let labels = |label: &str| LabelSet::from_iter([label.parse::<Label>().unwrap()]);
+        let mut received = Received::default();
+        received.update(message(json!({ "member": { "tier": "silver", "since": 2019 } }), 5, own, false));
+        assert_eq!(received.conditions, region(false), "of what is there alone");
+        received.update(message(json!({ "member": { "tier": "gold" } }), 7, name, true));
         assert_eq!(received.value, json!({ "member": { "tier": "gold", "since": 2019 } }));
-        assert_eq!(received.labels["/member/tier"], labels("", "first-party:user.name").1);
-        assert_eq!(received.labels["/member/since"], labels("", "partner:a:user.account").1);
-        assert!(received.conditions.dnt);
+        assert_eq!(received.labels["/member/tier"], labels(name));
+        assert_eq!(received.labels["/member/since"], labels(own));
+        assert_eq!(received.conditions, region(true));
+        received.update(message(json!({ "member": { "tier": "bronze", "since": 2020 } }), 6, own, false));
+        assert_eq!(received.value, json!({ "member": { "tier": "gold", "since": 2020 } }));
+        assert_eq!(received.labels["/member/tier"], labels(name));
+        received.update(message(json!({ "member": { "tier": "bronze" } }), 6, own, false));
+        assert_eq!(received.value, json!({ "member": { "tier": "gold", "since": 2020 } }));
     }
 
     #[test]

@@ -1,18 +1,23 @@
 //! Toward an authority (clauses share.legal.i to share.legal.v): which fields of an event an approved export
 //! may hold. Never through a plugin.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Category, Fact, Facts, FieldVerdict, Flow, Label, Origin, Purpose, Reason, Recipient, Verdict,
+    Access, Category, Conditions, Fact, Facts, FieldVerdict, Flow, Label, LabelSet, Origin, Partner, Purpose,
+    Reason, Recipient, Verdict,
 };
 use serde_json::Value;
 
 use super::aggregate::nobody;
 use super::book::{Moment, PolicyBook, origin_facts};
+use super::from_plugin::Returned;
+use super::memory::{Memory, NAME};
 use super::permitted::Permitted;
+use super::received::Received;
 use super::subject::{Integration, Subject, base_facts};
-use crate::catalogue::{Field, project};
+use crate::catalogue::{Field, FieldPath, project};
 
 /// What was decided about one event.
 pub struct TowardAuthority {
@@ -20,6 +25,13 @@ pub struct TowardAuthority {
     pub verdicts: Vec<FieldVerdict>,
     /// What of the event's data may go; none: nothing.
     pub data: Option<Permitted<Value>>,
+}
+
+impl TowardAuthority {
+    /// `data` holds nothing but what has a verdict that allows it.
+    fn new(verdicts: Vec<FieldVerdict>, data: Option<Value>) -> Self {
+        Self { verdicts, data: data.map(Permitted::grant) }
+    }
 }
 
 /// Decides for each of these fields that is present in `data`; `approved`: a second person approved the
@@ -34,15 +46,7 @@ pub fn toward_authority(
     moment: Moment,
 ) -> TowardAuthority {
     let partner = nobody();
-    let integration = Integration {
-        plugin: "",
-        purpose,
-        partner: &partner,
-        switched_on: false,
-        promotional: false,
-        by_sms: false,
-    };
-    let base = base_facts(subject, integration).with(Fact::DisclosureApproved, approved);
+    let base = base_facts(subject, of_nobody(&partner, purpose)).with(Fact::DisclosureApproved, approved);
     let mut verdicts = Vec::new();
     let mut allowed = Vec::new();
     for field in fields.iter().filter(|field| field.path.is_present(data)) {
@@ -60,8 +64,106 @@ pub fn toward_authority(
             verdict,
         });
     }
-    let data = (!allowed.is_empty()).then(|| Permitted::grant(project(&allowed, data)));
-    TowardAuthority { verdicts, data }
+    let data = (!allowed.is_empty()).then(|| project(&allowed, data));
+    TowardAuthority::new(verdicts, data)
+}
+
+/// What is kept of a consumer beside events, each value with its labels.
+pub struct Kept<'a> {
+    access: Access,
+    value: Cow<'a, Value>,
+    fields: Vec<(&'a str, &'a LabelSet)>,
+    conditions: &'a Conditions,
+}
+
+impl<'a> Kept<'a> {
+    /// What a plugin received from its partner.
+    pub fn received(received: &'a Received) -> Self {
+        Self {
+            access: Access::Return,
+            value: Cow::Borrowed(&received.value),
+            fields: received.labels.iter().map(|(leaf, labels)| (leaf.as_str(), labels)).collect(),
+            conditions: &received.conditions,
+        }
+    }
+
+    /// What a plugin returned.
+    pub fn returned(returned: &'a Returned) -> Self {
+        Self {
+            access: Access::Return,
+            value: Cow::Borrowed(&returned.value),
+            fields: returned.fields.iter().map(|field| (&*field.field, &field.labels)).collect(),
+            conditions: &returned.conditions,
+        }
+    }
+
+    /// What a plugin remembers: one value, since nothing tells which entry holds what.
+    pub fn memory(memory: &'a Memory) -> Self {
+        Self {
+            access: Access::Memory,
+            value: Cow::Owned(memory.value()),
+            fields: vec![(NAME, memory.labels())],
+            conditions: memory.conditions(),
+        }
+    }
+
+    /// What held when the data that it derives from was collected.
+    pub fn conditions(&self) -> &'a Conditions {
+        self.conditions
+    }
+}
+
+/// Decides for each value that the scope touches; `approved` as in [`toward_authority`]. A value may go where
+/// everything that it derives from is within the scope: one that derives from more would tell of that too, and is
+/// withheld as not granted. What the scope does not touch has no verdict.
+pub fn kept_toward_authority(
+    book: &PolicyBook,
+    purpose: Purpose,
+    scope: &[Category],
+    kept: &Kept<'_>,
+    subject: Subject<'_>,
+    approved: bool,
+    moment: Moment,
+) -> TowardAuthority {
+    let partner = nobody();
+    let base = base_facts(subject, of_nobody(&partner, purpose)).with(Fact::DisclosureApproved, approved);
+    let within = |label: &Label| scope.iter().any(|above| label.category.is_under(*above));
+    let mut verdicts = Vec::new();
+    let mut allowed = Vec::new();
+    for (name, labels) in kept.fields.iter().filter(|(_, labels)| labels.iter().any(within)) {
+        let one = |label: &Label| {
+            if !within(label) {
+                return Verdict::withhold(Reason::NotGranted);
+            }
+            decide(book, purpose, label.category, origin_facts(base, &label.origin, &partner, false), moment)
+        };
+        let verdict = labels.iter().map(one).reduce(Verdict::strictest);
+        let verdict = verdict.unwrap_or(Verdict::withhold(Reason::Undeclared));
+        if verdict.allows() {
+            allowed.push(*name);
+        }
+        verdicts.push(FieldVerdict {
+            field: (*name).into(),
+            access: kept.access,
+            labels: labels.iter().cloned().collect(),
+            verdict,
+        });
+    }
+    let data = match (allowed.is_empty(), kept.access) {
+        (true, _) => None,
+        (false, Access::Memory) => Some(kept.value.clone().into_owned()),
+        (false, _) => {
+            let paths: Vec<FieldPath> =
+                allowed.iter().filter_map(|name| FieldPath::parse(name).ok()).collect();
+            Some(project(&paths.iter().collect::<Vec<_>>(), &kept.value))
+        }
+    };
+    TowardAuthority::new(verdicts, data)
+}
+
+/// No plugin is part of an export.
+fn of_nobody(partner: &Partner, purpose: Purpose) -> Integration<'_> {
+    Integration { plugin: "", purpose, partner, switched_on: false, promotional: false, by_sms: false }
 }
 
 /// Allowed by the version at acceptance and by the one in force now (clause policy.version).

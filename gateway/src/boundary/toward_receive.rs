@@ -7,8 +7,10 @@ use gateway_policy::{Access, Facts, FieldVerdict, Flow, Label, Origin, Reason, V
 use serde_json::Value;
 
 use super::book::{Moment, PolicyBook, Question};
+use super::combine::{Meeting, Pairs};
 use super::connection::{Connection, Hook, MESSAGE};
 use super::from_plugin::Carried;
+use super::memory::Recalled;
 use super::permitted::Permitted;
 use super::received::Exposed;
 use super::subject::{Subject, base_facts};
@@ -29,6 +31,8 @@ pub struct MessageView<'a> {
     pub accepted_ms: i64,
     /// What the partner already received of the consumer.
     pub exposed: &'a Exposed,
+    /// What became of the plugin's memory of the consumer; none: the plugin does not ask for it.
+    pub memory: Option<&'a Recalled>,
 }
 
 /// What was decided for one message.
@@ -61,7 +65,7 @@ pub fn toward_receive(
         partner: &connection.partner,
         to_brand: true,
     };
-    let verdicts: Vec<FieldVerdict> = hook
+    let mut verdicts: Vec<FieldVerdict> = hook
         .fields
         .iter()
         .enumerate()
@@ -78,17 +82,6 @@ pub fn toward_receive(
             }
         })
         .collect();
-    let input = if verdicts.iter().any(|field| field.verdict.allows()) {
-        Ok(Permitted::grant(PluginMessage {
-            id: message.id.to_owned(),
-            time: message.time.to_owned(),
-            consumer: Some(message.handle.to_owned()),
-            body: message.body.to_owned(),
-            settings: connection.settings_text.to_string(),
-        }))
-    } else {
-        Err(NotRun::NothingLeft)
-    };
     // All that the plugin can read here: what the partner made, of its own or of what it received.
     let own = hook
         .return_labels
@@ -101,6 +94,29 @@ pub fn toward_receive(
         labels: own.chain(message.exposed.labels.iter().cloned()).collect(),
         form: None,
     };
+    let pairs = Pairs {
+        book,
+        partner: &connection.partner,
+        purpose: connection.release.purpose,
+        granted: &connection.combinations,
+        facts,
+        moment,
+    };
+    let memory = message.memory.map(|memory| keep_out(&pairs, &joined, memory));
+    let input = if verdicts.iter().any(|field| field.verdict.allows()) {
+        Ok(Permitted::grant(PluginMessage {
+            id: message.id.to_owned(),
+            time: message.time.to_owned(),
+            consumer: Some(message.handle.to_owned()),
+            body: message.body.to_owned(),
+            settings: connection.settings_text.to_string(),
+            memory: memory.as_ref().map(Recalled::entries),
+            aggregates: None,
+        }))
+    } else {
+        Err(NotRun::NothingLeft)
+    };
+    verdicts.extend(memory.as_ref().and_then(Recalled::verdict).map(|(_, verdict)| verdict));
     let crossing = Crossing {
         hook: hook_index,
         allowed: vec![false; hook.fields.len()],
@@ -111,7 +127,17 @@ pub fn toward_receive(
         data: Arc::new(Value::Null),
         consumer: message.handle.to_owned(),
         accepted_ms: message.accepted_ms,
-        memory: None,
+        memory: memory.as_ref().map(Recalled::standing),
     };
     TowardReceive { verdicts, facts, input, crossing }
+}
+
+/// A memory that may not meet the message stays out of the call. What the message derives from already meets nothing
+/// new in it.
+fn keep_out(pairs: &Pairs<'_>, message: &Carried, memory: &Recalled) -> Recalled {
+    let new = memory.labels().filter(|label| !message.labels.contains(label));
+    match pairs.strictest(message.labels.iter(), new, Meeting::Instance) {
+        Some(verdict) if !verdict.allows() => memory.kept_out(verdict),
+        _ => memory.clone(),
+    }
 }

@@ -41,6 +41,10 @@ pub struct PluginMessage {
     pub body: String,
     /// JSON object.
     pub settings: String,
+    /// As [`PluginInput::memory`].
+    pub memory: Option<BTreeMap<String, String>>,
+    /// The call may ask for aggregates.
+    pub aggregates: Option<MayAsk>,
 }
 
 /// A piece of a request.

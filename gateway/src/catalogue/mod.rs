@@ -242,7 +242,7 @@ impl EventType {
         let Some(schema) = schema.filter(|_| faults.is_empty()) else {
             return Err(faults);
         };
-        let fields = schema
+        let fields: Vec<Field> = schema
             .leaves()
             .iter()
             .filter_map(|leaf| {
@@ -256,6 +256,27 @@ impl EventType {
                 })
             })
             .collect();
+        let is_dimension = |unit: &str| {
+            let named = fields.iter().find(|field| field.path.as_str() == unit);
+            named.is_some_and(|field| matches!(field.statistic, Some(Statistic::Dimension(_))))
+        };
+        for field in &fields {
+            if let Some(Statistic::Measure { unit: Some(unit), .. }) = &field.statistic
+                && !is_dimension(unit)
+            {
+                faults.push(SchemaFault {
+                    code: "schema-statistic",
+                    pointer: format!("/properties{}/x-measure/unit", field.path.as_str()),
+                    message:
+                        "the unit of a measure is a field with `x-dimension`, whose groups are the units"
+                            .to_owned(),
+                    remedy: "name such a field of this type, or remove `unit`".to_owned(),
+                });
+            }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
         Ok(Self { name: name.to_owned(), fields, engages, conversation, platform_only, purpose, schema })
     }
 

@@ -11,12 +11,15 @@ pub const OTHER: &str = "other";
 /// What a field may do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Statistic {
-    /// `"x-measure": {"minimum": 0, "maximum": 3600}`: it may be summed, each value clipped to these bounds.
+    /// `"x-measure": {"minimum": 0, "maximum": 3600}`: it may be summed, each value clipped to these bounds. With
+    /// `"unit": "/currency"` only together with values of the same unit: for each group of that dimension.
     Measure {
         /// Below it, a value counts as it.
         minimum: f64,
         /// Above it, a value counts as it.
         maximum: f64,
+        /// The field that says in what it is measured; none: all values are of one unit.
+        unit: Option<Box<str>>,
     },
     /// `"x-dimension": ["desktop", "phone"]`: the values that make groups; all others are [`OTHER`].
     Dimension(Box<[Box<str>]>),
@@ -55,7 +58,7 @@ impl Statistic {
             Some(statistic) => Ok(Some(statistic)),
             None => wrong(
                 keyword,
-                "a measure has `minimum` below `maximum`; a dimension lists 1 to 12 different strings, none `other`",
+                "a measure has `minimum` below `maximum`, and may name its `unit`; a dimension lists 1 to 12 different strings, none `other`",
                 "write both bounds, or the list",
             ),
         }
@@ -63,9 +66,14 @@ impl Statistic {
 }
 
 fn measure(bounds: &Value) -> Option<Statistic> {
-    let bounds = bounds.as_object().filter(|bounds| bounds.len() == 2)?;
+    let bounds = bounds.as_object()?;
+    let unit = match bounds.get("unit") {
+        None => None,
+        Some(unit) => Some(Box::from(unit.as_str()?)),
+    };
     let (minimum, maximum) = (bounds.get("minimum")?.as_f64()?, bounds.get("maximum")?.as_f64()?);
-    (minimum < maximum).then_some(Statistic::Measure { minimum, maximum })
+    let known = bounds.len() == 2 + usize::from(unit.is_some());
+    (known && minimum < maximum).then_some(Statistic::Measure { minimum, maximum, unit })
 }
 
 fn dimension(groups: &Value) -> Option<Statistic> {
@@ -92,7 +100,12 @@ mod tests {
         assert_eq!(read(json!({"type": "string"}), true), Ok(None));
         assert_eq!(
             read(json!({"type": "number", "x-measure": measure}), true),
-            Ok(Some(Statistic::Measure { minimum: 0.0, maximum: 9.5 }))
+            Ok(Some(Statistic::Measure { minimum: 0.0, maximum: 9.5, unit: None }))
+        );
+        let of_unit = json!({"minimum": 0, "maximum": 9.5, "unit": "/currency"});
+        assert_eq!(
+            read(json!({"type": "number", "x-measure": of_unit}), true),
+            Ok(Some(Statistic::Measure { minimum: 0.0, maximum: 9.5, unit: Some("/currency".into()) }))
         );
         assert_eq!(
             read(dimension(&["a", "b"]), true),
@@ -103,6 +116,16 @@ mod tests {
             (json!({"type": "string", "x-measure": measure}), true, "x-measure"),
             (json!({"type": "number", "x-measure": {"minimum": 1, "maximum": 1}}), true, "x-measure"),
             (json!({"type": "number", "x-measure": {"maximum": 1}}), true, "x-measure"),
+            (
+                json!({"type": "number", "x-measure": {"minimum": 0, "maximum": 1, "unit": 1}}),
+                true,
+                "x-measure",
+            ),
+            (
+                json!({"type": "number", "x-measure": {"minimum": 0, "maximum": 1, "of": "/a"}}),
+                true,
+                "x-measure",
+            ),
             (json!({"type": "number", "x-dimension": ["a"]}), true, "x-dimension"),
             (json!({"type": "string", "x-dimension": ["a"], "x-measure": measure}), true, "x-dimension"),
             (dimension(&[]), true, "x-dimension"),

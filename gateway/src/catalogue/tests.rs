@@ -233,6 +233,14 @@ fn a_schema_outside_the_rules_is_refused_with_its_pointer() {
             "schema-origin",
         ),
         (with(json!({"x-engages": "yes"})), "/x-engages", "schema-flag"),
+        (
+            leaf(json!({
+                "type": "number", "x-category": "user.device",
+                "x-measure": {"minimum": 0, "maximum": 1, "unit": "/a"},
+            })),
+            "/properties/a/x-measure/unit",
+            "schema-statistic",
+        ),
         (leaf(deep), deep_at.as_str(), "schema-too-deep"),
         (with(json!({"title": "x".repeat(70_000)})), "", "schema-too-large"),
     ] {

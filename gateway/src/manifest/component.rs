@@ -315,9 +315,20 @@ fn compare_hooks(manifest: &Manifest, exports: &[String], problems: &mut Vec<Pro
     }
 }
 
-/// A plugin that waits for its partner says what the partner answers: a reply without a category has no label.
+/// A plugin that waits for its partner says what the partner answers: a reply without a category has no label. One that
+/// gets messages may not ask: whether a message made it ask would tell the partner whether its consumer opted out
+/// (clause integrations.opt-out).
 fn check_exchange(manifest: &Manifest, imports: &[String]) -> Option<Problem> {
     let asks = imports.iter().any(|name| interface::edge(name) == Edge::Ours("exchange"));
+    if asks && !manifest.receive.is_empty() {
+        return Some(Problem::new(
+            "exchange-and-receive",
+            "receive",
+            "a plugin that gets messages may not import `exchange`: a message that makes it ask would tell the partner \
+             what the consumer chose (clause integrations.opt-out)",
+            "put what asks the partner into a plugin without `[[receive]]`",
+        ));
+    }
     let answered = manifest.endpoint.iter().any(|endpoint| endpoint.reply.is_some());
     (asks && !answered).then(|| {
         Problem::new(

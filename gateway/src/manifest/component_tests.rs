@@ -3,6 +3,7 @@
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve};
 
+use super::super::ReceiveHook;
 use super::super::tests::{GOOD, inlined};
 use super::*;
 
@@ -176,6 +177,17 @@ fn imports_and_exports_outside_the_interface_are_named() {
         let bytes = embed(&bytes, &inlined(GOOD)).expect("embeds");
         assert_eq!(found(&bytes), [(code, at)], "{world}");
     }
+}
+
+#[test]
+fn a_plugin_that_gets_messages_does_not_ask_its_partner() {
+    let world =
+        "include integration:plugin/receive-plugin@0.1.0; include integration:plugin/imports-exchange@0.1.0;";
+    let mut manifest = inlined(GOOD);
+    let returns = manifest.share.first().expect("a share hook").returns.clone();
+    manifest.receive = vec![ReceiveHook { consumer: "/member/ref".into(), returns }];
+    let bytes = embed(&component(&format!("{BOTH} {world}")), &manifest).expect("embeds");
+    assert_eq!(found(&bytes), [("exchange-and-receive", "receive".to_owned())]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::links::{Exposures, Person};
 use super::memories::Memories;
 use super::onward::LastReturned;
 use crate::boundary::{Exposed, Received};
-use crate::store::crypto::{ConsumerKey, MasterKey, new_pseudonym};
+use crate::store::crypto::{ConsumerKey, MasterKey, format_uid, new_pseudonym};
 use crate::store::{Change, ConsumerRecord, Digest, Exposure, Store, Uid};
 
 /// A consumer of a brand, with what a decision needs to know.
@@ -34,8 +34,8 @@ pub struct Consumer {
     pub(super) person: ArcSwap<Person>,
     pub(super) choices: ArcSwap<Choices>,
     pub(super) memories: Memories,
-    /// What plugins received of the consumer, by plugin.
-    received: Mutex<HashMap<String, Arc<Received>>>,
+    /// What plugins received of the consumer, by connection.
+    received: Mutex<AllReceived>,
     pub(super) returned: LastReturned,
     /// Held while a message is merged into what stands.
     pub(super) receiving: tokio::sync::Mutex<()>,
@@ -101,24 +101,18 @@ impl Consumer {
         }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Received>>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, AllReceived> {
         self.received.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a plugin received of the consumer.
-    pub fn received(&self, plugin: &str) -> Option<Arc<Received>> {
-        self.known().get(plugin).cloned()
-    }
-
-    /// By plugin.
-    pub fn all_received(&self) -> Vec<(String, Arc<Received>)> {
-        let known = self.known();
-        known.iter().map(|(plugin, received)| (plugin.clone(), Arc::clone(received))).collect()
+    /// What the plugin of a connection received of the consumer.
+    pub fn received(&self, connection: &Uid) -> Option<Arc<Received>> {
+        self.known().get(connection).cloned()
     }
 
     /// Called once it is committed.
-    pub fn set_received(&self, plugin: &str, received: Received) {
-        self.known().insert(plugin.to_owned(), Arc::new(received));
+    pub fn set_received(&self, connection: &Uid, received: Received) {
+        self.known().insert(*connection, Arc::new(received));
     }
 }
 
@@ -302,6 +296,7 @@ impl Consumers {
         linked: impl Fn(&Choices, &Choices) -> Choices + Send,
     ) -> Result<Choices, Refusal> {
         let _alone = self.changing.write().await;
+        self.catch_up(store, &consumer.brand, &consumer.subject).await?;
         let mut choices = next(&consumer.choices())?;
         choices.end_refused_permissions();
         let person = consumer.person.load_full();
@@ -324,7 +319,7 @@ pub(super) fn write(choices: &Choices) -> Result<String, Refusal> {
     serde_json::to_string(choices).map_err(|_| Refusal::Internal)
 }
 
-fn read(text: &str) -> Result<Choices, Refusal> {
+pub(super) fn read(text: &str) -> Result<Choices, Refusal> {
     serde_json::from_str(text).map_err(|_| {
         tracing::error!("a consumer's choices are damaged; nothing of theirs flows");
         Refusal::Internal
@@ -332,8 +327,8 @@ fn read(text: &str) -> Result<Choices, Refusal> {
 }
 
 /// The place of what a plugin received of a consumer: associated data of its encryption.
-pub(super) fn received_place(plugin: &str) -> String {
-    format!("received/{plugin}")
+pub(super) fn received_place(connection: &Uid) -> String {
+    format!("received/{}", format_uid(connection))
 }
 
 fn damaged() -> Refusal {
@@ -341,7 +336,8 @@ fn damaged() -> Refusal {
     Refusal::Internal
 }
 
-type AllReceived = HashMap<String, Arc<Received>>;
+/// By connection.
+type AllReceived = HashMap<Uid, Arc<Received>>;
 
 async fn read_kept(
     store: &dyn Store,
@@ -350,10 +346,10 @@ async fn read_kept(
 ) -> Result<(Exposures, AllReceived), Refusal> {
     let kept = store.kept(consumer).await?;
     let mut all = AllReceived::new();
-    for (plugin, payload) in kept.received {
-        let text = key.open(&received_place(&plugin), &payload).map_err(|_| damaged())?;
+    for (connection, payload) in kept.received {
+        let text = key.open(&received_place(&connection), &payload).map_err(|_| damaged())?;
         let received: Received = serde_json::from_slice(&text).map_err(|_| damaged())?;
-        all.insert(plugin, Arc::new(received));
+        all.insert(connection, Arc::new(received));
     }
     Ok((Exposures::read(kept.exposures).ok_or_else(damaged)?, all))
 }

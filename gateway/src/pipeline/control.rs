@@ -19,7 +19,7 @@ use super::registry::{LiveConnection, LiveRelease, Registry, parse_rfc3339_ms, r
 use crate::boundary::{Connection, Trigger, combine_key, grant_key, refused_meetings};
 use crate::manifest;
 use crate::outbound::PublicKey;
-use crate::store::crypto::{format_digest, parse_digest};
+use crate::store::crypto::{format_digest, new_uid, parse_digest};
 use crate::store::{Document, DocumentKind};
 
 /// Characters of a name.
@@ -55,7 +55,9 @@ impl Gateway {
         actor: &str,
     ) -> Result<(), Refusal> {
         let what = format!("put {kind:?} {scope} {name}").to_lowercase();
-        let document = Document { kind, scope: scope.to_owned(), name: name.to_owned(), body, secret };
+        let connection = (kind == DocumentKind::Connection).then(|| new_uid(self.clock.now_ms()));
+        let (scope, name) = (scope.to_owned(), name.to_owned());
+        let document = Document { kind, scope, name, body, secret, connection };
         self.store.put_document(document, self.change(actor, what)).await?;
         Ok(self.reload().await?)
     }
@@ -334,7 +336,8 @@ impl Gateway {
         }
     }
 
-    /// Turns a plugin off; in effect on the next decision, work already queued included.
+    /// Turns a plugin off; in effect on the next decision, work already queued included. What the plugin remembers and
+    /// received of the brand's consumers goes with the connection.
     ///
     /// # Errors
     /// [`Refusal::NotFound`].

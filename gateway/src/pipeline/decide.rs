@@ -161,7 +161,7 @@ impl Gateway {
         let mut turn = None;
         let mut in_time = true;
         if live.loaded.imports_memory() {
-            let turns = consumer.memory_turn(&*self.store, &live.connection.plugin);
+            let turns = consumer.memory_turn(&*self.store, &live.id);
             match tokio::time::timeout_at((*deadline).into(), turns).await {
                 Ok(taken) => turn = Some(taken?),
                 Err(_) => in_time = false,

@@ -270,6 +270,7 @@ impl Gateway {
                     name: plugin.to_owned(),
                     body,
                     secret: live.sealed_secrets(),
+                    connection: Some(live.id),
                 },
                 change,
             )

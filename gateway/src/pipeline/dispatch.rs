@@ -25,16 +25,16 @@ use crate::store::{
 };
 
 /// Pieces of work that one read of the store brings at most.
-const READ: u32 = 256;
+pub(super) const READ: u32 = 256;
 /// Calls of one piece of work, where the plugin says that it cannot do it now, or its breaker is open.
-const MAX_TRIES: u32 = 8;
+pub(super) const MAX_TRIES: u32 = 8;
 /// Whoever accepted an event puts its work into the queue at once. A read of the store leaves work that is
 /// younger than this to them, or both could run it.
-const YOUNG_MS: i64 = 1_000;
+pub(super) const YOUNG_MS: i64 = 1_000;
 /// Milliseconds before work is looked at again whose connection cannot be used.
-const UNUSABLE_WAIT_MS: i64 = 30_000;
+pub(super) const UNUSABLE_WAIT_MS: i64 = 30_000;
 /// Milliseconds before the second call; each further wait is twice as long.
-const FIRST_WAIT_MS: i64 = 5_000;
+pub(super) const FIRST_WAIT_MS: i64 = 5_000;
 
 /// Rest after a failure of the store, so that it is not asked again and again.
 pub(super) const AFTER_FAILURE: Duration = Duration::from_millis(200);
@@ -238,7 +238,7 @@ impl Gateway {
                 }
                 let checked = match &call.result {
                     Ok(outcome) => self
-                        .from_share(&live.connection, &due.consumer, &crossing, subject, moment, outcome)
+                        .check_share(&live.connection, &due.consumer, &crossing, subject, moment, outcome)
                         .map_err(Failed::of_violation),
                     Err(error) => Err(Failed::of_call(error)),
                 };

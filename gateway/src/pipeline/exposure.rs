@@ -29,7 +29,7 @@ impl Gateway {
         let identity = self.identity(live, consumer, event);
         let connection = &live.connection;
         let partner = &*connection.partner.name;
-        let received = consumer.received(&connection.plugin);
+        let received = consumer.received(&live.id);
         let given = self.given(consumer, hook);
         let onward = given.view();
         loop {
@@ -57,7 +57,7 @@ impl Gateway {
     ///
     /// # Errors
     /// [`Violation`], as [`from_share`].
-    pub(super) fn from_share(
+    pub(super) fn check_share(
         &self,
         connection: &Connection,
         consumer: &Consumer,

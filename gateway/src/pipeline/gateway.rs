@@ -13,6 +13,9 @@ use super::counts::{Counters, Counts};
 use super::deliver::DueDelivery;
 use super::dispatch::DueWork;
 use super::documents::ConnectionDocument;
+use super::error::Refusal;
+use super::inbound::Moments;
+use super::messages::DueMessage;
 use super::queue::Queue;
 use super::registry::{LiveRelease, Registry, Source};
 use crate::boundary::{PolicyBook, Release};
@@ -26,6 +29,9 @@ use crate::store::{Digest, DocumentKind, ReleaseMeta, Store, StoreError, Uid};
 
 /// How often the store is asked whether another process changed the control plane, or something is due.
 const POLL: Duration = Duration::from_millis(250);
+
+/// Changes of choices that one poll takes in at most.
+const CHANGED: u32 = 256;
 
 /// Polls between two tries to put a connection together that could not be: about half a minute.
 const POLLS_BETWEEN_TRIES: u32 = 120;
@@ -94,6 +100,8 @@ pub struct Gateway {
     pub(super) counters: Counters,
     pub(super) work: Queue<i64, DueWork>,
     pub(super) deliveries: Queue<Uid, DueDelivery>,
+    pub(super) messages: Queue<Uid, DueMessage>,
+    pub(super) moments: Moments,
     pub(super) tasks: TaskTracker,
     pub(super) stopping: CancellationToken,
 }
@@ -120,14 +128,19 @@ impl Gateway {
             counters: Counters::default(),
             work: Queue::new(),
             deliveries: Queue::new(),
+            messages: Queue::new(),
+            moments: Moments::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             tuning,
         });
+        // Before anything of a consumer is read.
+        let choices_seen = gateway.store.choices_version().await?;
         gateway.reload().await?;
         gateway.spawn(Self::dispatch_loop);
         gateway.spawn(Self::delivery_loop);
-        gateway.spawn(Self::poll_loop);
+        gateway.spawn(Self::message_loop);
+        gateway.spawn(|gateway| gateway.poll_loop(choices_seen));
         Ok(gateway)
     }
 
@@ -139,7 +152,7 @@ impl Gateway {
     }
 
     /// Notices what other processes changed, and what has become due.
-    async fn poll_loop(self: Arc<Self>) {
+    async fn poll_loop(self: Arc<Self>, mut choices_seen: i64) {
         let mut polls: u32 = 0;
         loop {
             tokio::select! {
@@ -156,11 +169,29 @@ impl Gateway {
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "the store does not answer"),
             }
+            choices_seen = match self.see_choices(choices_seen).await {
+                Ok(seen) => seen,
+                Err(_) => {
+                    tracing::warn!("what consumers chose elsewhere cannot be read; it is asked for again");
+                    choices_seen
+                }
+            };
             polls = polls.wrapping_add(1);
             // Retries and deferred work become due by the clock alone.
             self.work.fall_behind();
             self.deliveries.fall_behind();
+            self.messages.fall_behind();
         }
+    }
+
+    /// Takes in what consumers chose through other processes, and how they are linked; up to which version.
+    async fn see_choices(&self, seen: i64) -> Result<i64, Refusal> {
+        let changed = self.store.changed_choices(seen, CHANGED).await?;
+        for of_one in &changed {
+            let _alone = self.consumers.changing.write().await;
+            self.consumers.catch_up(&*self.store, &of_one.brand, &of_one.subject).await?;
+        }
+        Ok(changed.last().map_or(seen, |last| last.version))
     }
 
     /// Whether it is time to try again what could not be put together.
@@ -253,18 +284,17 @@ impl Gateway {
         !self.stopping.is_cancelled() && self.store.ping().await.is_ok()
     }
 
-    /// Waits until no work and no delivery is due or under way.
+    /// Waits until no work, no message and no delivery is due or under way.
     pub async fn settled(&self) {
+        let is_idle = || self.work.len() == 0 && self.deliveries.len() == 0 && self.messages.len() == 0;
+        let is_behind = || self.work.is_behind() || self.deliveries.is_behind() || self.messages.is_behind();
         loop {
-            let idle = self.work.len() == 0
-                && self.deliveries.len() == 0
-                && !self.work.is_behind()
-                && !self.deliveries.is_behind();
-            if idle {
+            if is_idle() && !is_behind() {
                 let now_ms = self.clock.now_ms();
                 let nothing_due = matches!(self.store.due_work(now_ms, 1).await, Ok(due) if due.is_empty())
+                    && matches!(self.store.due_messages(now_ms, 1).await, Ok(due) if due.is_empty())
                     && matches!(self.store.due_deliveries(now_ms, 1).await, Ok(due) if due.is_empty());
-                if nothing_due && self.work.len() == 0 && self.deliveries.len() == 0 {
+                if nothing_due && is_idle() {
                     return;
                 }
             }

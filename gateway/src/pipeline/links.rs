@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gateway_policy::{Choices, Conditions, Label, Purpose};
 
-use super::consumers::{Consumer, Consumers, read_choices, read_exposures, write};
+use super::consumers::{Consumer, Consumers, read, read_choices, read_exposures, write};
 use super::error::Refusal;
 use super::event::MAX_ATTRIBUTE;
 use super::gateway::Gateway;
@@ -181,6 +181,38 @@ impl Consumers {
         Ok(chosen)
     }
 
+    /// Takes in what another process changed: what somebody in memory chose, and as whom they are linked. Called by who
+    /// alone changes choices. What is as it was keeps its place, so that no decision counts as stale.
+    pub(super) async fn catch_up(
+        &self,
+        store: &dyn Store,
+        brand: &str,
+        subject: &Digest,
+    ) -> Result<(), Refusal> {
+        self.numbers.invalidate(subject);
+        let Some((text, person)) = store.choices_and_person(brand, subject).await? else { return Ok(()) };
+        let held = self.held(subject);
+        if let Some(consumer) = &held {
+            let choices = read(&text)?;
+            if *consumer.choices() != choices {
+                consumer.choices.store(Arc::new(choices));
+            }
+        }
+        let Some(id) = person else { return Ok(()) };
+        let is_known = held.as_ref().is_none_or(|consumer| consumer.person.load().id == Some(id));
+        // Where nobody of that person is in memory, whoever comes learns of it all.
+        if is_known && self.person(&id).is_none() {
+            return Ok(());
+        }
+        let stored = stored(store, brand, &store.linked(brand, &id).await?).await?;
+        let person = self.one_person(id);
+        take_in(&person, &stored);
+        if let Some(consumer) = &held {
+            become_person(consumer, &person);
+        }
+        Ok(())
+    }
+
     async fn chosen(&self, store: &dyn Store, consumer: &Consumer) -> Result<(Digest, Chosen), Refusal> {
         match consumer.person.load().id {
             Some(id) => Ok((id, self.chosen_by(store, &consumer.brand, id).await?)),
@@ -207,17 +239,7 @@ impl Consumers {
         for (subject, choices) in chosen {
             if let Some(consumer) = self.held(&subject) {
                 consumer.choices.store(Arc::new(choices));
-                let alone = consumer.person.load_full();
-                if !Arc::ptr_eq(&alone, person) {
-                    // Whoever comes next to what partners received of it finds the person it is now.
-                    let exposures = alone.exposures();
-                    person.exposures().join(&exposures);
-                    consumer.person.store(Arc::clone(person));
-                }
-                // In this order: see `Consumer::set_engaged`.
-                if consumer.engaged() {
-                    person.set_engaged();
-                }
+                become_person(&consumer, person);
             }
         }
         Ok(())
@@ -232,6 +254,9 @@ impl Consumers {
         change: Change,
     ) -> Result<Choices, Refusal> {
         let _alone = self.changing.write().await;
+        for consumer in [known, visitor] {
+            self.catch_up(store, &consumer.brand, &consumer.subject).await?;
+        }
         let (id, mut chosen) = self.chosen(store, known).await?;
         let (other, of_visitor) = self.chosen(store, visitor).await?;
         if id == other {
@@ -308,6 +333,21 @@ async fn stored(store: &dyn Store, brand: &str, subjects: &[Digest]) -> Result<(
         }
     }
     Ok((engaged, exposures))
+}
+
+/// A consumer in memory is this person from now on.
+fn become_person(consumer: &Consumer, person: &Arc<Person>) {
+    let before = consumer.person.load_full();
+    if !Arc::ptr_eq(&before, person) {
+        // Whoever comes next to what partners received of it finds the person it is now.
+        let exposures = before.exposures();
+        person.exposures().join(&exposures);
+        consumer.person.store(Arc::clone(person));
+    }
+    // In this order: see `Consumer::set_engaged`.
+    if consumer.engaged() {
+        person.set_engaged();
+    }
 }
 
 fn take_in(person: &Person, (engaged, exposures): &(bool, Exposures)) {

@@ -13,7 +13,8 @@ use super::error::Refusal;
 use super::gateway::Gateway;
 use super::registry::{LiveConnection, Registry};
 use crate::boundary::{Memory, MemoryAfter, Moment, Recalled, Subject, recall};
-use crate::store::{NewMemory, Store};
+use crate::store::crypto::format_uid;
+use crate::store::{NewMemory, Store, Uid};
 
 /// Bytes of a memory that stays here between calls. Consumers stay by the thousands; what is larger is read
 /// again.
@@ -21,11 +22,11 @@ const KEPT_BYTES: usize = 4 * 1024;
 
 /// How long work waits for its turn while it holds a place among the work under way. What then has had none stays
 /// due and is read again: many events of one consumer whose partner is slow must not keep all others waiting.
-const TURN_WAIT: Duration = Duration::from_millis(100);
+pub(super) const TURN_WAIT: Duration = Duration::from_millis(100);
 
-/// A consumer's memories, by plugin.
+/// A consumer's memories, by connection.
 #[derive(Default)]
-pub(super) struct Memories(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Known>>>>);
+pub(super) struct Memories(Mutex<HashMap<Uid, Arc<tokio::sync::Mutex<Known>>>>);
 
 /// What is known of one memory.
 #[derive(Default)]
@@ -38,7 +39,7 @@ enum Known {
 
 /// One call's turn with a memory.
 pub(super) struct Turn {
-    plugin: String,
+    connection: Uid,
     known: OwnedMutexGuard<Known>,
     memory: Option<Arc<Memory>>,
     /// What the call leaves, once it is committed.
@@ -46,32 +47,38 @@ pub(super) struct Turn {
 }
 
 /// The place of a memory: associated data of its encryption.
-fn memory_place(consumer: i64, plugin: &str) -> String {
-    format!("memory/{consumer}/{plugin}")
+fn memory_place(consumer: i64, connection: &Uid) -> String {
+    format!("memory/{consumer}/{}", format_uid(connection))
 }
 
 impl Consumer {
-    /// Waits for the turn of a call of this plugin, and reads what it remembers where that is not known.
-    pub(super) async fn memory_turn(&self, store: &dyn Store, plugin: &str) -> Result<Turn, Refusal> {
+    /// Waits for the turn of a call of this connection's plugin, and reads what it remembers where that is not known.
+    pub(super) async fn memory_turn(&self, store: &dyn Store, connection: &Uid) -> Result<Turn, Refusal> {
         let slot = {
             let mut slots = self.memories.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(slots.entry(plugin.to_owned()).or_default())
+            Arc::clone(slots.entry(*connection).or_default())
         };
         let mut known = slot.lock_owned().await;
         let memory = match &*known {
             Known::Read(memory) => memory.clone(),
             Known::Unread => {
-                let memory = self.read_memory(store, plugin).await?.map(Arc::new);
+                let memory = self.read_memory(store, connection).await?.map(Arc::new);
                 *known = Known::of(memory.clone());
                 memory
             }
         };
-        Ok(Turn { plugin: plugin.to_owned(), known, memory, next: None })
+        Ok(Turn { connection: *connection, known, memory, next: None })
     }
 
-    async fn read_memory(&self, store: &dyn Store, plugin: &str) -> Result<Option<Memory>, Refusal> {
-        let Some(sealed) = store.memory(self.id, plugin).await? else { return Ok(None) };
-        let text = self.key.open(&memory_place(self.id, plugin), &sealed).map_err(|_| Refusal::Internal)?;
+    /// What is stored, without a turn: to be looked at, and not written over.
+    pub(super) async fn read_memory(
+        &self,
+        store: &dyn Store,
+        connection: &Uid,
+    ) -> Result<Option<Memory>, Refusal> {
+        let Some(sealed) = store.memory(self.id, connection).await? else { return Ok(None) };
+        let text =
+            self.key.open(&memory_place(self.id, connection), &sealed).map_err(|_| Refusal::Internal)?;
         serde_json::from_slice(&text).map(Some).map_err(|_| Refusal::Internal)
     }
 }
@@ -106,14 +113,14 @@ impl Turn {
             None => None,
             Some(memory) => {
                 let text = serde_json::to_vec(&**memory).map_err(|_| Refusal::Internal)?;
-                let place = memory_place(consumer.id, &self.plugin);
+                let place = memory_place(consumer.id, &self.connection);
                 Some(consumer.key.seal(&place, &text).map_err(|_| Refusal::Internal)?)
             }
         };
         // Until the commit is known to be there, the next turn reads the store.
         *self.known = Known::Unread;
         self.next = Some(next);
-        Ok(Some(NewMemory { consumer: consumer.id, plugin: self.plugin.clone(), payload }))
+        Ok(Some(NewMemory { consumer: consumer.id, connection: self.connection, payload }))
     }
 
     /// Ends the turn of a call that is committed.
@@ -132,15 +139,15 @@ impl Gateway {
     ) -> Result<Option<(Arc<Registry>, Option<Turn>)>, Refusal> {
         let registry = self.registry.load_full();
         let live = registry.connection(&due.consumer.brand, &due.plugin);
-        if !live.is_some_and(|live| live.loaded.imports_memory()) {
+        let Some(id) = live.filter(|live| live.loaded.imports_memory()).map(|live| live.id) else {
             return Ok(Some((registry, None)));
-        }
-        let turn = due.consumer.memory_turn(&*self.store, &due.plugin);
-        match tokio::time::timeout(TURN_WAIT, turn).await {
-            // While it waited, the connection may have changed.
-            Ok(turn) => Ok(Some((self.registry.load_full(), Some(turn?)))),
-            Err(_) => Ok(None),
-        }
+        };
+        let turn = due.consumer.memory_turn(&*self.store, &id);
+        let Ok(turn) = tokio::time::timeout(TURN_WAIT, turn).await else { return Ok(None) };
+        // While it waited, the connection may have changed: one that was made again has another memory.
+        let registry = self.registry.load_full();
+        let again = registry.connection(&due.consumer.brand, &due.plugin).is_some_and(|live| live.id != id);
+        Ok(if again { None } else { Some((registry, Some(turn?))) })
     }
 
     /// What a call of the hook may have of its plugin's memory; none where the plugin does not ask for it.

@@ -24,6 +24,7 @@ mod keys;
 mod ledger;
 mod links;
 mod memories;
+mod messages;
 mod model;
 mod onward;
 mod preview;
@@ -39,7 +40,7 @@ pub use aggregates::{AggregateGroup, AggregateQuery, AggregateView};
 pub use counts::Counts;
 pub use disclosures::{
     ApprovalInput, DisclosureExport, DisclosureInput, DisclosureReason, DisclosureStep, DisclosureView,
-    ExportedEvent,
+    ExportedEvent, ExportedKept,
 };
 pub use error::{Problem, Refusal};
 pub use gateway::{Gateway, Parts, StartError, Tuning};

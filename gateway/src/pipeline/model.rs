@@ -345,6 +345,22 @@ pub struct ConsumerView {
     pub returned: Vec<ReturnView>,
     /// What plugins received of the consumer from their partners, by plugin; what may not be used is left out.
     pub received: BTreeMap<String, ReceivedView>,
+    /// What plugins remember of the consumer, by plugin: that they do, and not what.
+    pub memories: BTreeMap<String, MemoryView>,
+}
+
+/// What a plugin remembers of a consumer.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct MemoryView {
+    pub entries: usize,
+    /// Bytes of keys and values.
+    pub bytes: usize,
+    /// Of everything that the calls saw which could have written.
+    #[schema(value_type = Vec<String>)]
+    pub labels: LabelSet,
+    /// What held when the data that it derives from was collected.
+    #[schema(value_type = Object)]
+    pub conditions: Conditions,
 }
 
 /// What a plugin received of a consumer.
@@ -448,8 +464,21 @@ pub struct Preview {
     pub hooks: Vec<PreviewHook>,
     /// Where requests go.
     pub endpoints: Vec<PreviewEndpoint>,
+    /// What the plugin may remember of a consumer between its calls; none: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<PreviewMemory>,
     /// What the newest events would have sent.
     pub last_events: PreviewCounts,
+}
+
+/// What a plugin may remember of each consumer.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PreviewMemory {
+    /// Bytes of keys and values, at most.
+    pub max_bytes: usize,
+    /// What it may hold: labels of what the plugin can read, is sent or is answered.
+    #[schema(value_type = Vec<String>)]
+    pub labels: LabelSet,
 }
 
 /// One hook of a preview.

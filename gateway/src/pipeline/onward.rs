@@ -129,7 +129,8 @@ mod tests {
     fn received(value: Value, leaf: &str, dnt: bool) -> Received {
         let labels = LabelSet::from_iter(["first-party:user.telemetry".parse().unwrap()]);
         let conditions = Conditions { region: Region::Us, dnt, ..Conditions::default() };
-        Received { value, labels: [(leaf.to_owned(), labels)].into(), conditions }
+        let taken_ms = Default::default();
+        Received { value, labels: [(leaf.to_owned(), labels)].into(), taken_ms, conditions }
     }
 
     #[test]

@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use gateway_policy::{Aggregation, Flow, Label, Purpose, Recipient};
+use gateway_policy::{Access, Aggregation, Category, Flow, Label, LabelSet, Origin, Purpose, Recipient};
 
 use super::accept::StoredEvent;
 use super::control::find_release;
 use super::dispatch::Identity;
 use super::error::Refusal;
 use super::gateway::Gateway;
-use super::model::{Preview, PreviewCounts, PreviewEndpoint, PreviewField, PreviewHook};
+use super::model::{Preview, PreviewCounts, PreviewEndpoint, PreviewField, PreviewHook, PreviewMemory};
 use super::publish::declared_field;
 use super::registry::LiveRelease;
 use crate::boundary::{
@@ -19,6 +19,7 @@ use crate::boundary::{
     labels_of_returned, returned_category, toward_plugin,
 };
 use crate::manifest::returned_by;
+use crate::store::Uid;
 
 /// Events that a preview looks at.
 const EVENTS: u32 = 100;
@@ -78,7 +79,11 @@ impl Gateway {
             .enumerate()
             .map(|(index, hook)| self.preview_hook(&connection, &connections, index, hook))
             .collect();
-        let last_events = self.preview_events(brand, &connection, &mut hooks).await?;
+        let remembers = match &live.loaded {
+            Some(loaded) => loaded.imports_memory(),
+            None => self.load_release(&live.meta.digest).await.is_some_and(|loaded| loaded.imports_memory()),
+        };
+        let last_events = self.preview_events(brand, &connection, on.map(|on| on.id), &mut hooks).await?;
         let manifest = &live.release.manifest;
         let endpoints: Vec<PreviewEndpoint> = manifest
             .endpoint
@@ -100,6 +105,10 @@ impl Gateway {
             sentences: Vec::new(),
             hooks,
             endpoints,
+            memory: remembers.then(|| PreviewMemory {
+                max_bytes: self.host.memory_bytes(),
+                labels: may_remember(&connection),
+            }),
             last_events,
         };
         let granted = connection.granted_combinations().map(combine_key).collect::<BTreeSet<_>>();
@@ -213,6 +222,7 @@ impl Gateway {
         &self,
         brand: &str,
         connection: &Connection,
+        id: Option<Uid>,
         hooks: &mut [PreviewHook],
     ) -> Result<PreviewCounts, Refusal> {
         let kinds: BTreeSet<String> =
@@ -237,7 +247,8 @@ impl Gateway {
                 if hook.event() != stored.event.kind {
                     continue;
                 }
-                let (received, exposed) = (consumer.received(&connection.plugin), Exposed::default());
+                let exposed = Exposed::default();
+                let received = id.and_then(|id| consumer.received(&id));
                 self.look_up_returned(&consumer, hook).await?;
                 let given = self.given(&consumer, hook);
                 let onward = given.view();
@@ -263,6 +274,31 @@ impl Gateway {
     }
 }
 
+/// The labels that a memory may come to have under the grant: of what is readable, of messages, and of replies, which
+/// carry what was sealed in their requests.
+fn may_remember(connection: &Connection) -> LabelSet {
+    let manifest = &connection.release.manifest;
+    let replies: Vec<Category> = manifest
+        .endpoint
+        .iter()
+        .filter_map(|endpoint| endpoint.reply.as_deref())
+        .filter_map(|key| Category::parse(key).ok())
+        .collect();
+    let hooks = connection.release.hooks.iter().enumerate();
+    let mut labels: LabelSet = hooks
+        .flat_map(|(index, hook)| hook.fields.iter().enumerate().map(move |(at, field)| (index, at, field)))
+        .filter(|(index, at, field)| {
+            connection.grants(*index, *at) && (field.access != Access::Sealed || !replies.is_empty())
+        })
+        .flat_map(|(index, at, field)| {
+            connection.transform(index, at).map_or(&*field.labels, |(_, labels)| labels).to_vec()
+        })
+        .collect();
+    let own = || Origin::Partner(connection.partner.name.as_str().into());
+    labels.extend(replies.into_iter().map(|category| Label { category, origin: own() }));
+    labels
+}
+
 /// In what form a field goes, after its name.
 fn in_form(field: &PreviewField) -> String {
     let form =
@@ -281,6 +317,9 @@ fn sentences(preview: &Preview, partner: &str, region: &str, combines: Vec<Strin
             let accepted = hook.fields.iter().filter(|field| field.granted);
             let names = accepted.map(|field| field.declared.field.clone()).collect::<Vec<_>>();
             if !names.is_empty() {
+                text.push(format!(
+                    "{partner} may send it messages, each about one consumer, and hears of none what came of it."
+                ));
                 text.push(format!(
                     "{partner} sends {} of a consumer, which is kept for that consumer at this brand alone.",
                     names.join(", ")
@@ -355,6 +394,13 @@ fn sentences(preview: &Preview, partner: &str, region: &str, combines: Vec<Strin
                 endpoint.name
             ));
         }
+    }
+    if let Some(memory) = &preview.memory {
+        let labels = memory.labels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        text.push(format!(
+            "It may remember up to {} bytes of each consumer between its calls, for this brand alone, until it is switched off: {labels}.",
+            memory.max_bytes
+        ));
     }
     if combines.is_empty() {
         text.push("It combines nothing with the partner's own data.".to_owned());

@@ -18,7 +18,7 @@ use crate::manifest::{Auth, Endpoint};
 use crate::outbound::{Credentials, PublicKey, ResolvedAuth, SigningKey, TokenSource};
 use crate::plugin_host::LoadedRelease;
 use crate::store::crypto::MasterKey;
-use crate::store::{ApiKeyRecord, Digest, Document, DocumentKind, ReleaseMeta};
+use crate::store::{ApiKeyRecord, Digest, Document, DocumentKind, ReleaseMeta, Uid};
 
 /// A published release, ready to be called once it is loaded.
 pub struct LiveRelease {
@@ -30,6 +30,8 @@ pub struct LiveRelease {
 
 /// A connection with all that a call or a delivery of it needs.
 pub struct LiveConnection {
+    /// [`Document::connection`].
+    pub id: Uid,
     pub connection: Connection,
     pub document: ConnectionDocument,
     pub loaded: LoadedRelease,
@@ -61,6 +63,8 @@ pub struct Registry {
     /// By brand, then by plugin.
     pub connections: HashMap<String, BTreeMap<String, Arc<LiveConnection>>>,
     keys: HashMap<Digest, Caller>,
+    /// [`Document::connection`] of what is on, by brand and then by plugin, whether or not it can be used.
+    pub connection_ids: BTreeMap<String, BTreeMap<String, Uid>>,
     /// (brand, plugin) of connections that are on and cannot be put together now.
     unusable: BTreeSet<(String, String)>,
 }
@@ -117,6 +121,9 @@ impl Registry {
         for document in source.documents {
             if document.kind == DocumentKind::Connection {
                 let (brand, plugin) = (document.scope.clone(), document.name.clone());
+                if let Some(id) = document.connection {
+                    next.connection_ids.entry(brand.clone()).or_default().insert(plugin.clone(), id);
+                }
                 match next.connect(document, previous, master, book) {
                     Ok(live) => drop(next.connections.entry(brand).or_default().insert(plugin, live)),
                     Err(problem) => {
@@ -153,8 +160,10 @@ impl Registry {
         let live = self.releases.get(&digest).ok_or("its release is not published")?;
         let loaded = live.loaded.clone().ok_or("its release is not loaded")?;
         let partner = self.partners.get(&live.meta.partner).ok_or("its partner is not registered")?;
+        let id = document.connection.ok_or("its document is damaged")?;
         let known = previous.connections.get(&document.scope).and_then(|of| of.get(&document.name));
         if let Some(known) = known
+            && known.id == id
             && known.body == document.body
             && known.sealed == document.secret
             && Arc::ptr_eq(&known.connection.partner, &partner.record)
@@ -187,6 +196,7 @@ impl Registry {
             })
             .collect();
         Ok(Arc::new(LiveConnection {
+            id,
             tokens,
             connection,
             loaded,

@@ -15,7 +15,7 @@ use super::flows::page_size;
 use super::gateway::Gateway;
 use super::keys::may_choose;
 use super::model::{
-    Caller, ConsumerView, DeadLetterView, Page, ReceivedView, ReturnView, Role, StoredEventView,
+    Caller, ConsumerView, DeadLetterView, MemoryView, Page, ReceivedView, ReturnView, Role, StoredEventView,
 };
 use super::registry::rfc3339;
 use crate::boundary::{Integration, Question, Received, Returned, Subject, base_facts};
@@ -125,7 +125,21 @@ impl Gateway {
         events.sort_by_key(|(_, record)| std::cmp::Reverse(record.accepted_ms));
         returned.sort_by_key(|(_, record)| std::cmp::Reverse(record.position));
         let newest = NEWEST as usize;
+        let ids = self.registry.load().connection_ids.get(brand).cloned().unwrap_or_default();
+        let mut memories = BTreeMap::new();
+        for (plugin, id) in &ids {
+            if let Some(memory) = known.read_memory(&*self.store, id).await? {
+                let view = MemoryView {
+                    entries: memory.entries(),
+                    bytes: memory.bytes(),
+                    labels: memory.labels().clone(),
+                    conditions: memory.conditions().clone(),
+                };
+                memories.insert(plugin.clone(), view);
+            }
+        }
         Ok(ConsumerView {
+            memories,
             pseudonym: format_uid(&known.pseudonym),
             linked: peers.iter().map(|peer| format_uid(&peer.pseudonym)).collect(),
             engaged: known.engaged(),
@@ -139,15 +153,15 @@ impl Gateway {
                 .take(newest)
                 .filter_map(|(consumer, record)| self.return_view(consumer, record).transpose())
                 .collect::<Result<_, _>>()?,
-            received: known
-                .all_received()
-                .into_iter()
+            received: ids
+                .iter()
+                .filter_map(|(plugin, id)| Some((plugin.clone(), known.received(id)?)))
                 .filter(|(plugin, received)| {
                     let labels = received.labels.values();
                     self.may_use(Flow::Receive, &known, plugin, false, &received.conditions, labels)
                 })
                 .map(|(plugin, received)| {
-                    let Received { value, labels, conditions } = (*received).clone();
+                    let Received { value, labels, conditions, .. } = (*received).clone();
                     (plugin, ReceivedView { value, labels, conditions })
                 })
                 .collect(),
@@ -286,11 +300,20 @@ impl Gateway {
         labels.all(|label| self.book.decide(&question, label, facts, moment).1.allows())
     }
 
-    /// Returned fields as the brand sees them; none where they may not be used any more.
-    fn return_view(&self, consumer: &Consumer, record: &ReturnRecord) -> Result<Option<ReturnView>, Refusal> {
+    /// Returned fields, opened.
+    pub(super) fn open_return(
+        &self,
+        consumer: &Consumer,
+        record: &ReturnRecord,
+    ) -> Result<Returned, Refusal> {
         let text =
             consumer.key.open(&return_place(&record.flow), &record.payload).map_err(|_| Refusal::Internal)?;
-        let returned: Returned = serde_json::from_slice(&text).map_err(|_| Refusal::Internal)?;
+        serde_json::from_slice(&text).map_err(|_| Refusal::Internal)
+    }
+
+    /// Returned fields as the brand sees them; none where they may not be used any more.
+    fn return_view(&self, consumer: &Consumer, record: &ReturnRecord) -> Result<Option<ReturnView>, Refusal> {
+        let returned = self.open_return(consumer, record)?;
         let labels = returned.fields.iter().map(|field| &field.labels);
         if !self.may_use(Flow::Return, consumer, &record.plugin, false, &returned.conditions, labels) {
             return Ok(None);

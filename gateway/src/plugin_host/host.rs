@@ -114,6 +114,11 @@ impl PluginHost {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Bytes of keys and values that a plugin remembers of one consumer, at most.
+    pub fn memory_bytes(&self) -> usize {
+        self.inner.limits.memory_total_bytes
+    }
+
     /// Makes a release ready to be called. Compiles it in a child process, with limits of memory and
     /// time, unless the cache has it; then links it. A release that is loaded already is shared.
     ///
@@ -247,13 +252,15 @@ impl PluginHost {
         if let Err(refusal) = output::check_message(limits, &message) {
             return Call::refused(refusal);
         }
-        let message = output::message(message);
+        let (message, memory, asking) = output::message(message);
         let run = async |store: &mut Store<InstanceState>| {
+            store.data_mut().asking = asking;
             let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
             plugin.integration_plugin_receive().call_on_message(&mut *store, &message).await
         };
-        // A message finds no memory and no way to ask: a plugin that imports them meets an empty one and nobody.
-        self.inner.run(budget, Beside::default(), run, |outcome| output::outcome(limits, outcome)).await
+        // No way to ask the partner: whether it was asked would tell it what its message came to.
+        let beside = Beside { memory, exchanger: None };
+        self.inner.run(budget, beside, run, |outcome| output::outcome(limits, outcome)).await
     }
 
     async fn cached(&self, digest: [u8; 32]) -> Result<Option<Component>, HostError> {

@@ -29,10 +29,12 @@ pub(super) fn check_input(limits: &Limits, input: &PluginInput, slot: &str) -> R
     Ok(())
 }
 
-/// The argument of `receive` from what the boundary permitted; moves, does not copy.
-pub(super) fn message(message: PluginMessage) -> bindings::Message {
-    let PluginMessage { id, time, consumer, body, settings } = message;
-    bindings::Message { id, time, consumer, body, settings }
+/// The argument of `receive`, as [`event`].
+pub(super) fn message(
+    message: PluginMessage,
+) -> (bindings::Message, Option<BTreeMap<String, String>>, Asking) {
+    let PluginMessage { id, time, consumer, body, settings, memory, aggregates } = message;
+    (bindings::Message { id, time, consumer, body, settings }, memory, Asking::new(aggregates))
 }
 
 /// Refuses a message that is larger than a plugin is given.

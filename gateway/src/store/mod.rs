@@ -43,7 +43,8 @@ pub trait Store: Send + Sync {
     async fn documents(&self) -> Result<Vec<Document>, StoreError>;
     /// Writes a document and its entry in the record of changes.
     async fn put_document(&self, document: Document, change: Change) -> Result<(), StoreError>;
-    /// Deletes a document and records the change; `false` where there was none.
+    /// Deletes a document and records the change; `false` where there was none. With a connection goes what its
+    /// plugin remembers and received of every consumer.
     async fn delete_document(
         &self,
         kind: DocumentKind,
@@ -90,6 +91,11 @@ pub trait Store: Send + Sync {
         change: Change,
     ) -> Result<(), StoreError>;
 
+    /// The version of the last change of any choice or link, by any process; 0: there is none.
+    async fn choices_version(&self) -> Result<i64, StoreError>;
+    /// The next `limit` of those whose choices or links changed after a version, oldest first; each once, by its last
+    /// change.
+    async fn changed_choices(&self, after: i64, limit: u32) -> Result<Vec<ChangedChoices>, StoreError>;
     /// What the consumer chose, and the person as whom it is linked with others.
     async fn choices_and_person(
         &self,
@@ -113,7 +119,7 @@ pub trait Store: Send + Sync {
     async fn accept_decided(&self, event: NewEvent, call: CallRecord) -> Result<Acceptance, StoreError>;
     /// Work that is not done and is due, oldest first.
     async fn due_work(&self, now_ms: i64, limit: u32) -> Result<Vec<WorkRecord>, StoreError>;
-    /// When, after `now_ms`, the next work or delivery will be due; none where there is none.
+    /// When, after `now_ms`, the next work, message or delivery will be due; none where there is none.
     async fn next_due_ms(&self, now_ms: i64) -> Result<Option<i64>, StoreError>;
     /// Puts work off, with the flow that says why; a contradiction where the work is done.
     async fn defer_work(&self, deferral: Deferral) -> Result<(), StoreError>;
@@ -132,10 +138,10 @@ pub trait Store: Send + Sync {
     // ---- outcomes and the ledger ----
 
     /// What a connection's plugin remembers about a consumer: [`NewMemory::payload`] as it was last recorded.
-    async fn memory(&self, consumer: i64, plugin: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    async fn memory(&self, consumer: i64, connection: &Uid) -> Result<Option<Vec<u8>>, StoreError>;
     /// Commits flows, outcome, outbox, memory and decision, and marks the work done: in one transaction, before
-    /// anything is released. `false`, and nothing written, where the work was done already or the
-    /// event's decision for that slot is recorded already, or the message was taken already.
+    /// anything is released. `false`, and nothing written, where the work or the message was done already or the
+    /// event's decision for that slot is recorded already.
     async fn record_call(&self, call: CallRecord) -> Result<bool, StoreError>;
     /// The recorded answer for an event and a slot.
     async fn decision(&self, event_key: &Digest, slot: &str) -> Result<Option<DecisionRecord>, StoreError>;
@@ -186,8 +192,20 @@ pub trait Store: Send + Sync {
         limit: u32,
     ) -> Result<Vec<ReturnRecord>, StoreError>;
 
-    /// Whether a partner's message was taken.
-    async fn knows_message(&self, key: &Digest) -> Result<bool, StoreError>;
+    // ---- partners' messages ----
+
+    /// Takes a partner's message, to be worked on; `false`, and nothing written, where it was taken before.
+    async fn take_message(&self, message: NewMessage) -> Result<bool, StoreError>;
+    /// Messages that are not done and are due, oldest first.
+    async fn due_messages(&self, now_ms: i64, limit: u32) -> Result<Vec<MessageRecord>, StoreError>;
+    /// Puts a message off, with the flow that says why; a contradiction where it is done.
+    async fn defer_message(
+        &self,
+        message: &Uid,
+        attempt: u32,
+        due_ms: i64,
+        flows: Vec<FlowRecord>,
+    ) -> Result<(), StoreError>;
     /// Writes rows of the ledger that no call made, and the change that they are part of.
     async fn record_flows(&self, flows: Vec<FlowRecord>, change: Option<Change>) -> Result<(), StoreError>;
 

@@ -33,6 +33,9 @@ pub struct Document {
     pub body: String,
     /// Encrypted under the master key; a connection's secrets.
     pub secret: Option<Vec<u8>>,
+    /// What a connection is known by from its switching on until its deletion; where it is on already, the offer is
+    /// passed over.
+    pub connection: Option<Uid>,
 }
 
 /// Who changed the control plane, and when.
@@ -102,6 +105,16 @@ pub struct LinkedChoices {
     /// For each of them, by keyed digest of (brand, subject): a JSON document.
     pub choices: Vec<(Digest, String)>,
     pub change: Change,
+}
+
+/// What somebody chose, or as whom they are linked, changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedChoices {
+    pub brand: String,
+    /// Keyed digest of (brand, subject).
+    pub subject: Digest,
+    /// Grows with every change.
+    pub version: i64,
 }
 
 /// An event to be stored.
@@ -299,13 +312,13 @@ pub struct CallRecord {
     pub decision: Option<DecisionRecord>,
     /// Log and failure texts, encrypted under the consumer's key; place `log/<flow id>`.
     pub log: Option<NewLog>,
-    /// What the plugin remembers from now on; none: as before.
+    /// What the plugin remembers from now on; none: as before. Not where its connection is deleted meanwhile.
     pub memory: Option<NewMemory>,
     /// What the partner now has received of the consumer; what is known already is passed over.
     pub exposures: Vec<Exposure>,
-    /// The partner's message that it handles; where that was handled already, nothing is written.
-    pub message: Option<NewMessage>,
-    /// What the plugin has received of the consumer from now on.
+    /// The partner's message that it works on; where that is done already, nothing is written.
+    pub message: Option<Uid>,
+    /// What the plugin has received of the consumer from now on; not where its connection is deleted meanwhile.
     pub received: Option<NewReceived>,
 }
 
@@ -331,20 +344,35 @@ pub struct Deferral {
     pub exposures: Vec<Exposure>,
 }
 
-/// A partner's message that was taken.
+/// A partner's message to be taken, with the work that it is.
 #[derive(Clone, Debug)]
 pub struct NewMessage {
-    /// Keyed digest of (brand, plugin, `webhook-id`).
+    /// Keyed digest of (brand, plugin, `webhook-id`): what makes a message the same.
     pub key: Digest,
+    pub message: MessageRecord,
+}
+
+/// A partner's message that is to be worked on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageRecord {
+    pub uid: Uid,
+    pub brand: String,
+    pub plugin: String,
+    /// [`Document::connection`] of the connection that it was sent to.
+    pub connection: Uid,
     pub at_ms: i64,
+    pub attempt: u32,
+    /// Its body, encrypted under the master key; place `message/<uid>`.
+    pub payload: Vec<u8>,
 }
 
 /// What a plugin has received of a consumer from its partner.
 #[derive(Clone, Debug)]
 pub struct NewReceived {
     pub consumer: i64,
-    pub plugin: String,
-    /// JSON of the values with their labels and conditions, encrypted; place `received/<plugin>`.
+    /// [`Document::connection`].
+    pub connection: Uid,
+    /// JSON of the values with their labels and conditions, encrypted; place `received/<connection>`.
     pub payload: Vec<u8>,
 }
 
@@ -353,16 +381,17 @@ pub struct NewReceived {
 pub struct Kept {
     /// (partner, what).
     pub exposures: Vec<(String, String)>,
-    /// (plugin, payload).
-    pub received: Vec<(String, Vec<u8>)>,
+    /// ([`Document::connection`], payload).
+    pub received: Vec<(Uid, Vec<u8>)>,
 }
 
 /// What a plugin remembers about a consumer, in place of what it remembered before.
 #[derive(Clone, Debug)]
 pub struct NewMemory {
     pub consumer: i64,
-    pub plugin: String,
-    /// Entries, labels and conditions, encrypted under the consumer's key; place `memory/<consumer>/<plugin>`.
+    /// [`Document::connection`].
+    pub connection: Uid,
+    /// Entries, labels and conditions, encrypted under the consumer's key; place `memory/<consumer>/<connection>`.
     /// None: nothing is remembered any more.
     pub payload: Option<Vec<u8>>,
 }

@@ -1,7 +1,7 @@
 //! Clause share.aggregate: statistics over many consumers, and the ways of asking that would isolate one.
 
 use gateway::boundary::PolicyBook;
-use gateway_tests::events::{contact_provided, page_viewed, with};
+use gateway_tests::events::{contact_provided, event, page_viewed, with};
 use gateway_tests::world::{self, NORTHSIDE};
 use gateway_tests::{Answer, Client, Options, TestGateway};
 use serde_json::{Value, json};
@@ -324,4 +324,28 @@ async fn a_plugin_that_asks_too_often_hears_nothing_more_that_day() {
     let of = |outcome: &str| rows.iter().filter(|row| row["outcome"] == outcome).count();
     // Four of the first report, one of the second, and what was asked after it.
     assert_eq!((of("answered"), of("refused")), (5, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn amounts_of_two_currencies_are_never_added() {
+    let mut day = Day::begin(None).await;
+    let purchase = |consumer: usize, currency: &str, total: f64| {
+        let data = json!({ "order": "o-1", "total": total, "currency": currency });
+        event("purchase.completed", NORTHSIDE, &format!("c{consumer}"), data)
+    };
+    let of = |range: std::ops::Range<usize>, currency: &'static str, total: f64| {
+        range.map(move |consumer| purchase(consumer, currency, total)).collect::<Vec<_>>()
+    };
+    day.post(&of(0..K, "USD", 10.0)).await;
+    day.post(&of(K..2 * K, "EUR", 100.0)).await;
+    let date = day.next(2).await;
+    let first = refusal(&day.ask("measure=median&event=purchase.completed", &date).await);
+    for question in ["measure=sum", "measure=average"] {
+        let question = format!("{question}&event=purchase.completed&field=/total");
+        assert_eq!(refusal(&day.ask(&question, &date).await), first, "{question}");
+    }
+    let by = "event=purchase.completed&field=/total&by=/currency";
+    let expected = |eur, usd| vec![("EUR".to_owned(), eur), ("USD".to_owned(), usd)];
+    assert_eq!(groups(&day.ask(&format!("measure=sum&{by}"), &date).await), expected(2_000.0, 200.0));
+    assert_eq!(groups(&day.ask(&format!("measure=average&{by}"), &date).await), expected(100.0, 10.0));
 }

@@ -1,8 +1,9 @@
 //! Given an id that a brand used before it knew the consumer; when both are linked; then what either refused
 //! holds for both, whatever comes first, and no permission reaches the other.
 
+use gateway::pipeline::{Caller, LinkInput, Role};
 use gateway_tests::world::{self, DENTAL, NORTHSIDE};
-use gateway_tests::{Answer, Behaviour, Client, TestGateway, events};
+use gateway_tests::{Answer, Behaviour, Client, TestGateway, events, eventually};
 use serde_json::{Value, json};
 
 fn path(brand: &str, consumer: &str, what: &str) -> String {
@@ -276,4 +277,40 @@ async fn no_opt_out_is_lost_while_a_link_is_made() {
     all(&gateway).await;
     let gateway = gateway.stop().await.start().await;
     all(&gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_links_or_is_told_holds_here_for_who_is_in_memory() {
+    let gateway = TestGateway::demo().await;
+    let (brand, source) = (gateway.brand(NORTHSIDE).await, gateway.source(NORTHSIDE).await);
+    choose(&brand, "known", json!({ "opt_out": { "marketing": true } })).await;
+    for consumer in ["known", "visitor", "other"] {
+        source.post_event(&events::chat_ended(NORTHSIDE, consumer)).await.expect(202);
+    }
+    assert_eq!(chosen(&gateway, "visitor").await["opt_out"]["marketing"], false, "it is in memory, alone");
+
+    let beside = gateway.beside().await;
+    let caller =
+        Caller { key: "tests".into(), role: Role::Brand, brand: Some(NORTHSIDE.into()), partner: None };
+    let input = LinkInput { visitor: "visitor".into() };
+    beside.link(NORTHSIDE, "known", &input, &caller).await.expect("it links");
+    let linked = async |consumer: &'static str, out: &'static str| {
+        let what = format!("{out} of {consumer} to be refused here too");
+        eventually(&what, || async {
+            (chosen(&gateway, consumer).await["opt_out"][out] == true).then_some(())
+        })
+        .await;
+    };
+    linked("visitor", "marketing").await;
+    // They are one person here too: what one chooses here, the other has chosen.
+    choose(&brand, "visitor", json!({ "opt_out": { "location": true } })).await;
+    assert_eq!(chosen(&gateway, "known").await["opt_out"]["location"], true);
+    let view = brand.get(&format!("/v1/brands/{NORTHSIDE}/consumers/known")).await.ok();
+    assert_eq!(view["linked"].as_array().unwrap().len(), 1);
+
+    // A choice by itself.
+    let refuses = serde_json::from_value(json!({ "opt_out": { "sale": true } })).expect("choices");
+    beside.put_choices(NORTHSIDE, "other", refuses, &caller).await.expect("it is written");
+    linked("other", "sale").await;
+    beside.shutdown().await;
 }

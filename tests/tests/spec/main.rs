@@ -16,6 +16,7 @@ mod leaks;
 mod lifecycle;
 mod links;
 mod memory_exchange;
+mod messages;
 mod onward;
 mod partner_behaviour;
 mod received;

@@ -51,7 +51,7 @@ async fn pseudonym(gateway: &TestGateway, subject: &str) -> String {
     body["member"]["ref"].as_str().unwrap().to_owned()
 }
 
-/// Sends a message signed with `secret`; the status.
+/// Sends a message signed with `secret` and waits for all that comes of it; the status.
 async fn send(gateway: &TestGateway, brand: &str, secret: &str, id: &str, body: &Value) -> u16 {
     send_at(gateway, brand, secret, id, gateway.clock.now_ms() / 1000, body).await
 }
@@ -59,7 +59,7 @@ async fn send(gateway: &TestGateway, brand: &str, secret: &str, id: &str, body: 
 async fn send_at(gateway: &TestGateway, brand: &str, secret: &str, id: &str, at: i64, body: &Value) -> u16 {
     let text = body.to_string();
     let signature = Webhook::new(secret).unwrap().sign(id, at, text.as_bytes()).unwrap();
-    reqwest::Client::new()
+    let answer = reqwest::Client::new()
         .post(format!("{}/v1/inbound/{brand}/{PLUGIN}", gateway.url))
         .header("content-type", "application/json")
         .header("webhook-id", id)
@@ -68,9 +68,9 @@ async fn send_at(gateway: &TestGateway, brand: &str, secret: &str, id: &str, at:
         .body(text)
         .send()
         .await
-        .unwrap()
-        .status()
-        .as_u16()
+        .unwrap();
+    gateway.settled().await;
+    answer.status().as_u16()
 }
 
 fn tier(handle: &str, tier: &str) -> Value {

@@ -71,6 +71,8 @@ pub(super) async fn play(
         return Err(CliError::FellShort("the loyalty programme was told of no member".to_owned()));
     };
     send(running, &secret, &json!({ "member": { "ref": member, "tier": TIER } })).await?;
+    // The answer says that the message is taken, not that it is worked on.
+    running.gateway.settled().await;
     let after = decide(2).await?;
     running.gateway.settled().await;
     let labels = after.pointer("/provenance/labels/~1offer~1percent").cloned().unwrap_or_default();

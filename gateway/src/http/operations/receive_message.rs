@@ -18,7 +18,8 @@ const JSON: &str = "application/json";
 ///
 /// For partners. Signed by Standard Webhooks: `v1` with the connection's inbound secret, or `v1a` with a key of
 /// the partner's record; sent within five minutes of its `webhook-timestamp`. A message that was taken is not
-/// taken again. What became of it is the brand's to see, so every message is answered alike.
+/// taken again. It is answered once it is stored and worked on afterwards; what becomes of it is the brand's to see, so
+/// every message is answered alike.
 #[utoipa::path(
     post,
     path = "/v1/inbound/{brand}/{plugin}",

@@ -13,7 +13,7 @@ use gateway_policy::Aggregation;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::question::{Measure, dimensions, key, label, measures, occurrence};
+use super::question::{Measurable, Measure, dimensions, key, label, measures, occurrence};
 use crate::boundary::{Countable, Moment, PolicyBook, Subject};
 use crate::catalogue::{EventType, FieldPath, OTHER};
 
@@ -55,6 +55,8 @@ struct MeasureField<'c> {
     minimum: f64,
     maximum: f64,
     countable: Countable,
+    /// The number of the dimension whose groups are its units.
+    unit: Option<usize>,
 }
 
 struct Dimension<'c> {
@@ -81,9 +83,13 @@ impl<'c> Bucket<'c> {
         moment: Moment,
     ) -> Option<Self> {
         let countable = |label| Countable::new(book, label, moment);
-        let fields = measures(kind).map(|(field, minimum, maximum)| {
+        let fields = measures(kind).map(|Measurable { field, minimum, maximum, unit }| {
             let countable = countable(label(field)?);
-            Some(MeasureField { path: &field.path, minimum, maximum, countable })
+            let unit = match unit {
+                None => None,
+                Some(unit) => Some(dimensions(kind).position(|(field, _)| field.path.as_str() == unit)?),
+            };
+            Some(MeasureField { path: &field.path, minimum, maximum, countable, unit })
         });
         let dimensions = dimensions(kind).map(|(field, groups)| {
             Some(Dimension { path: &field.path, groups, countable: countable(label(field)?) })
@@ -119,6 +125,14 @@ impl<'c> Bucket<'c> {
             let value = field.path.select(data).first().and_then(|value| value.as_f64());
             if let Some(value) = value.filter(|value| value.is_finite())
                 && field.countable.counts(subject)
+                && field.unit.is_none_or(|unit| {
+                    // Amounts of the consumer's one unit alone: of another they are no part of that group's sum.
+                    let (dimension, group) = (dimensions.get(unit), known.groups.get(unit).copied());
+                    dimension.is_some_and(|dimension| {
+                        let of_event = dimension.group(data, subject);
+                        Some(of_event) == group && of_event < dimension.groups.len()
+                    })
+                })
             {
                 *count += 1;
                 *sum += value.clamp(field.minimum, field.maximum);
@@ -151,6 +165,9 @@ impl<'c> Bucket<'c> {
             put(Measure::Events, None, &tallies);
             put(Measure::Consumers, None, &tallies);
             for (index, field) in self.fields.iter().enumerate() {
+                if field.unit.is_some_and(|unit| at != unit + 1) {
+                    continue;
+                }
                 let mut tallies = vec![Tally::default(); names.len()];
                 for one in self.consumers.values() {
                     if let Some((values @ 1.., sum)) = one.sums.get(index) {
@@ -226,11 +243,18 @@ mod tests {
 
     /// The answers of a bucket to which `add` adds events: (consumer, data, conditions, choices, engaged).
     fn frozen(add: impl FnOnce(&mut dyn FnMut(i64, Value, Conditions, Choices, bool))) -> Frozen {
+        frozen_of("page.viewed", add)
+    }
+
+    fn frozen_of(
+        kind: &str,
+        add: impl FnOnce(&mut dyn FnMut(i64, Value, Conditions, Choices, bool)),
+    ) -> Frozen {
         let catalogue = Catalogue::embedded().unwrap();
         let book = PolicyBook::shipped().unwrap();
         let now = 1_772_499_600_000;
         let rule = Aggregation { k: K, queries_per_day: 100, clip: 4 };
-        let kind = catalogue.event_type("page.viewed").unwrap();
+        let kind = catalogue.event_type(kind).unwrap();
         let mut bucket = Bucket::new(kind, rule, &book, book.moment(now, now)).unwrap();
         add(&mut |consumer, data, conditions, choices, engaged| {
             let subject = Subject { conditions: &conditions, choices: Some(&choices), engaged };
@@ -363,6 +387,32 @@ mod tests {
             });
             assert_eq!(told(answers, "consumers").is_some(), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn amounts_are_summed_by_their_currency_and_not_over_them() {
+        let purchases = |purchases: &[(i64, Option<&str>, i64)]| {
+            frozen_of("purchase.completed", |add| {
+                for (consumer, currency, total) in purchases {
+                    let data = json!({ "total": total, "currency": currency });
+                    add(*consumer, data, Conditions::default(), Choices::default(), true);
+                }
+            })
+        };
+        let mut all: Vec<_> = (0..3).map(|at| (at, Some("USD"), 10)).collect();
+        all.extend((10..13).map(|at| (at, Some("EUR"), 100)));
+        // In another currency than the consumer's own, and in none that is known.
+        all.extend([(0, Some("EUR"), 7_000), (20, Some("XXX"), 9_000), (21, None, 9_000), (0, None, 9_000)]);
+        for (key, expected) in [
+            ("sum /total", None),
+            ("average /total", None),
+            ("sum /total by /currency", groups(&[("EUR", 300.0), ("USD", 30.0)])),
+            ("average /total by /currency", groups(&[("EUR", 100.0), ("USD", 10.0)])),
+        ] {
+            assert_eq!(told(purchases(&all), key), expected, "{key}");
+        }
+        all.push((30, Some("CHF"), 5));
+        assert_eq!(told(purchases(&all), "sum /total by /currency"), None, "one of them would be seen");
     }
 
     #[test]

@@ -104,7 +104,13 @@ impl<'c> Question<'c> {
         let kind = catalogue.event_type(&asked.event)?;
         let day = Day::parse(&asked.day).filter(|day| day.is_closed(now_ms))?;
         let field = match (&asked.field, measure.is_of_field()) {
-            (Some(path), true) => Some(measures(kind).find(|(field, ..)| field.path.as_str() == path)?.0),
+            (Some(path), true) => {
+                let known = measures(kind).find(|known| known.field.path.as_str() == path)?;
+                if known.unit.is_some_and(|unit| asked.by.as_deref() != Some(unit)) {
+                    return None;
+                }
+                Some(known.field)
+            }
             (None, false) => None,
             _ => return None,
         };
@@ -148,10 +154,21 @@ pub(super) fn key(measure: Measure, field: Option<&str>, by: Option<&str>) -> St
     key
 }
 
-/// Fields that may be summed, with their bounds.
-pub(super) fn measures(kind: &EventType) -> impl Iterator<Item = (&Field, f64, f64)> {
-    kind.fields.iter().filter_map(|field| match field.statistic {
-        Some(Statistic::Measure { minimum, maximum }) => Some((field, minimum, maximum)),
+/// A field that may be summed.
+pub(super) struct Measurable<'c> {
+    pub(super) field: &'c Field,
+    pub(super) minimum: f64,
+    pub(super) maximum: f64,
+    /// The dimension whose groups are its units; then it is summed for each of them and not over them.
+    pub(super) unit: Option<&'c str>,
+}
+
+/// Fields that may be summed.
+pub(super) fn measures(kind: &EventType) -> impl Iterator<Item = Measurable<'_>> {
+    kind.fields.iter().filter_map(|field| match &field.statistic {
+        Some(Statistic::Measure { minimum, maximum, unit }) => {
+            Some(Measurable { field, minimum: *minimum, maximum: *maximum, unit: unit.as_deref() })
+        }
         _ => None,
     })
 }
@@ -222,6 +239,17 @@ mod tests {
             ("events", page, None, "2026-03-02", Some("/url"), None),
             ("sum", "survey.completed", Some("/rating"), "2026-03-02", None, None),
             ("sum", "purchase.completed", Some("/items/*/quantity"), "2026-03-02", None, None),
+            // Amounts of one currency each.
+            ("sum", "purchase.completed", Some("/total"), "2026-03-02", None, None),
+            ("average", "purchase.completed", Some("/total"), "2026-03-02", None, None),
+            (
+                "sum",
+                "purchase.completed",
+                Some("/total"),
+                "2026-03-02",
+                Some("/currency"),
+                Some("sum /total by /currency of purchase.completed on 2026-03-02"),
+            ),
             ("events", "page.closed", None, "2026-03-02", None, None),
             // Open, not a day, a range, two spellings of one day.
             ("events", page, None, "2026-03-03", None, None),

@@ -12,7 +12,8 @@ pub struct AggregateQuery {
     pub measure: String,
     /// An event type of the catalogue.
     pub event: String,
-    /// For `sum` and `average`: a field with `x-measure` in the catalogue, such as `/seconds_on_page`.
+    /// For `sum` and `average`: a field with `x-measure` in the catalogue, such as `/seconds_on_page`. One with a unit,
+    /// such as `/total`, is summed `by` that unit, such as `/currency`, and not otherwise.
     pub field: Option<String>,
     /// A UTC day that ended an hour ago or earlier, `YYYY-MM-DD`. An event belongs to the day on which it was
     /// accepted.

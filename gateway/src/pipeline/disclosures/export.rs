@@ -1,9 +1,10 @@
-//! The export itself: of a consumer's stored events, the fields within the scope that the policy lets go to
-//! an authority.
+//! The export itself: of a consumer's stored events, and of what plugins keep of the consumer, what is within the scope
+//! and what the policy lets go to an authority.
 
 use std::collections::BTreeMap;
 
 use gateway_policy::{Category, Fact, Facts, FieldVerdict, Flow, LabelSet, Purpose, Recipient};
+use serde_json::Value;
 
 use super::super::consumers::Consumer;
 use super::super::error::Refusal;
@@ -19,12 +20,39 @@ use crate::store::{EventRecord, FlowRecord, Stage};
 
 const PURPOSE: &str = "essential.legal_obligation";
 
-/// What of an export is of one event type: a row of the ledger.
+/// What of an export is of one event type, or of one kind of what a plugin keeps: a row of the ledger.
 #[derive(Default)]
-struct OfType {
+pub(super) struct OfType {
     verdicts: BTreeMap<String, FieldVerdict>,
     /// What went, for its digest.
     went: Vec<u8>,
+}
+
+/// The plugin, for what one keeps, and the event type or the kind.
+pub(super) type Rows = BTreeMap<(String, String), OfType>;
+
+impl OfType {
+    /// Takes in what was decided; the labels of what goes.
+    pub(super) fn take(&mut self, verdicts: Vec<FieldVerdict>) -> BTreeMap<String, LabelSet> {
+        let mut labels = BTreeMap::new();
+        for verdict in verdicts {
+            if verdict.verdict.allows() {
+                labels.insert(verdict.field.to_string(), LabelSet::from_iter(verdict.labels.iter().cloned()));
+            }
+            // The row says of a field that it went, where it went of any.
+            let known = self.verdicts.entry(verdict.field.to_string()).or_insert_with(|| verdict.clone());
+            if verdict.verdict.decision < known.verdict.decision {
+                *known = verdict;
+            }
+        }
+        labels
+    }
+
+    /// What goes.
+    pub(super) fn send(&mut self, data: &Value) -> Result<(), Refusal> {
+        self.went.extend(serde_json::to_vec(data).map_err(|_| Refusal::Internal)?);
+        Ok(())
+    }
 }
 
 impl Gateway {
@@ -59,7 +87,7 @@ impl Gateway {
         let purpose = Purpose::parse(PURPOSE).map_err(|_| Refusal::Internal)?;
         let mut records = self.store.consumer_events(consumer.id, u32::MAX).await?;
         records.reverse();
-        let mut types: BTreeMap<String, OfType> = BTreeMap::new();
+        let mut types = Rows::new();
         let mut events = Vec::new();
         for record in &records {
             let Some(kind) = self.catalogue.event_type(&record.kind) else { continue };
@@ -67,9 +95,10 @@ impl Gateway {
             if fields.is_empty() {
                 continue;
             }
-            let of_type = types.entry(record.kind.clone()).or_default();
+            let of_type = types.entry((String::new(), record.kind.clone())).or_default();
             events.extend(self.export_event(&consumer, record, &fields, purpose, of_type, now_ms)?);
         }
+        let kept = self.export_kept(&disclosure, &consumer, purpose, &mut types, now_ms).await?;
         let flows = self.rows_of_export(&disclosure, &consumer, types, now_ms);
         let ids = flows.iter().map(|flow| format_uid(&flow.id)).collect();
         let rows = flows.len() as u64;
@@ -80,6 +109,7 @@ impl Gateway {
             disclosure: self.disclosure_view(&disclosure),
             exported: rfc3339(now_ms),
             events,
+            kept,
             flows: ids,
         })
     }
@@ -112,20 +142,10 @@ impl Gateway {
             Subject { conditions: &event.conditions, choices: Some(&choices), engaged: consumer.engaged() };
         let moment = self.book.moment(record.accepted_ms, now_ms);
         let toward = toward_authority(&self.book, purpose, fields, &event.data, subject, true, moment);
-        let mut labels = BTreeMap::new();
-        for verdict in toward.verdicts {
-            if verdict.verdict.allows() {
-                labels.insert(verdict.field.to_string(), LabelSet::from_iter(verdict.labels.iter().cloned()));
-            }
-            // The row says of a field that it went, where it went of any event.
-            let known = of_type.verdicts.entry(verdict.field.to_string()).or_insert_with(|| verdict.clone());
-            if verdict.verdict.decision < known.verdict.decision {
-                *known = verdict;
-            }
-        }
+        let labels = of_type.take(toward.verdicts);
         let Some(data) = toward.data else { return Ok(None) };
         let data = data.release();
-        of_type.went.extend(serde_json::to_vec(&data).map_err(|_| Refusal::Internal)?);
+        of_type.send(&data)?;
         Ok(Some(ExportedEvent {
             id: event.id,
             source: event.source,
@@ -138,24 +158,26 @@ impl Gateway {
         }))
     }
 
-    /// A row for each event type; one that says so where there was nothing within the scope.
+    /// A row for each event type and each kind of what each plugin keeps; one that says so where there was nothing within the scope.
     fn rows_of_export(
         &self,
         disclosure: &Disclosure,
         consumer: &Consumer,
-        mut types: BTreeMap<String, OfType>,
+        mut types: Rows,
         now_ms: i64,
     ) -> Vec<FlowRecord> {
         if types.is_empty() {
-            types.insert(String::new(), OfType::default());
+            types.insert(Default::default(), OfType::default());
         }
         let moment = self.book.moment(now_ms, now_ms);
         let clause = disclosure.asked.reason.clause();
-        let of_type = |(kind, of_type): (String, OfType)| {
+        let registry = self.registry.load();
+        let of_type = |((plugin, kind), of_type): ((String, String), OfType)| {
+            let partner = registry.releases_of(&plugin).first().map(|live| live.meta.partner.clone());
             let row = Row {
                 brand: &disclosure.record.brand,
-                plugin: "",
-                partner: "",
+                plugin: &plugin,
+                partner: partner.as_deref().unwrap_or_default(),
                 release: [0; 32],
                 purpose: PURPOSE,
                 consumer: consumer.pseudonym,

@@ -5,6 +5,7 @@
 //! of it. No plugin is part of it.
 
 mod export;
+mod kept;
 mod view;
 
 use std::collections::BTreeSet;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::view::{
     ApprovalInput, DisclosureExport, DisclosureInput, DisclosureReason, DisclosureStep, DisclosureView,
-    ExportedEvent,
+    ExportedEvent, ExportedKept,
 };
 use super::error::{Problem, Refusal};
 use super::gateway::Gateway;

@@ -103,8 +103,29 @@ pub struct DisclosureExport {
     pub exported: String,
     /// Oldest first.
     pub events: Vec<ExportedEvent>,
+    /// What plugins received, returned and remember of the consumer, as far as all that it derives from is within the
+    /// scope's categories.
+    pub kept: Vec<ExportedKept>,
     /// The ledger's rows.
     pub flows: Vec<String>,
+}
+
+/// What a plugin keeps of the consumer, as far as it is within the scope.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ExportedKept {
+    /// `received` from the partner, `returned` to the brand, or `memory`.
+    pub kind: String,
+    pub plugin: String,
+    /// When it was returned, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    #[schema(value_type = Object)]
+    pub data: Value,
+    /// Each exported value with its labels.
+    #[schema(value_type = Object)]
+    pub labels: BTreeMap<String, LabelSet>,
+    #[schema(value_type = Object)]
+    pub conditions: Conditions,
 }
 
 /// The fields of one event that are within the scope.

@@ -43,6 +43,8 @@ pub(crate) async fn all<S: Store, K, F: Future<Output = (S, K)>>(open: impl Fn()
         kept::what_partners_received_and_sent_is_kept,
         a_call_leaves_everything_or_nothing,
         kept::a_memory_is_kept_replaced_and_forgotten_with_its_call,
+        kept::what_a_plugin_keeps_goes_with_its_connection,
+        kept::a_message_is_taken_once_and_worked_on_once,
         an_operation_that_fails_harms_no_other,
         a_delivery_goes_from_attempt_to_attempt_to_its_end,
         a_delivery_that_is_not_pending_may_not_be_attempted,
@@ -72,15 +74,19 @@ async fn documents_are_replaced_and_deleted_and_each_change_moves_the_version(st
         name: "adf-lead".into(),
         body: body.into(),
         secret: secret.map(<[u8]>::to_vec),
+        connection: Some(new_uid(NOW)),
     };
     assert_eq!(store.control_version().await.unwrap(), 0);
     store.put_document(document("{}", Some(b"sealed")), change("put")).await.unwrap();
     let first = store.control_version().await.unwrap();
+    let known = store.documents().await.unwrap()[0].connection;
+    assert!(known.is_some());
     store.put_document(document("[]", None), change("put")).await.unwrap();
     let stored = store.documents().await.unwrap();
     assert_eq!(stored.len(), 1);
     assert_eq!((stored[0].body.as_str(), &stored[0].secret), ("[]", &None));
     assert_eq!(stored[0].kind, DocumentKind::Connection);
+    assert_eq!(stored[0].connection, known, "the same from the switching on until the deletion");
     let second = store.control_version().await.unwrap();
     assert!(0 < first && first < second);
     let delete = || store.delete_document(DocumentKind::Connection, "north", "adf-lead", change("delete"));
@@ -155,6 +161,16 @@ async fn choices_are_replaced_and_do_not_move_the_control_version(store: &dyn St
         assert_eq!(store.choices("north", &digest(1)).await.unwrap().as_deref(), Some(choices));
     }
     assert_eq!(store.choices("south", &digest(1)).await.unwrap(), None);
+    let seen = store.choices_version().await.unwrap();
+    assert!(seen > 0 && store.changed_choices(seen, 9).await.unwrap().is_empty());
+    for subject in [2, 1, 2] {
+        store.put_choices("north", &digest(subject), "{}", change("choose")).await.unwrap();
+    }
+    let changed = store.changed_choices(seen, 9).await.unwrap();
+    let subjects: Vec<Digest> = changed.iter().map(|changed| changed.subject).collect();
+    assert_eq!(subjects, [digest(1), digest(2)], "each once, by the last change");
+    assert_eq!(changed[1].version, store.choices_version().await.unwrap());
+    assert_eq!(store.changed_choices(seen, 1).await.unwrap(), changed[..1]);
     assert_eq!(store.control_version().await.unwrap(), 0);
 }
 

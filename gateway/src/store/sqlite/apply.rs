@@ -10,7 +10,7 @@ use super::bulk::Script;
 use super::calls::Offered;
 use super::errors::Trouble;
 use super::operation::{Answer, Operation, Outcome};
-use super::{accept, aggregates, calls, control, deliveries, disclosures, ledger};
+use super::{accept, aggregates, calls, control, deliveries, disclosures, ledger, messages};
 
 /// Row numbers reserved for this process: never used twice, also not after a crash or a deletion, so that
 /// a stale number of work that is done can never name other work.
@@ -211,6 +211,12 @@ impl State {
             }
             Operation::Defer { deferral, flows } => {
                 calls::defer(connection, script, self, deferral, flows).await?;
+                Ok(Ok(Answer::Done))
+            }
+            Operation::TakeMessage(message) => messages::take(connection, message).await,
+            Operation::DeferMessage { message, attempt, due_ms, flows } => {
+                messages::defer(connection, message, *attempt, *due_ms).await?;
+                ledger::add(connection, script, self, &flows.iter().collect::<Vec<_>>()).await?;
                 Ok(Ok(Answer::Done))
             }
             Operation::Resend { brand, delivery, now_ms, change } => {

@@ -8,8 +8,8 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, SqliteConnection};
 
 use super::super::{
-    CallRecord, DecisionRecord, Deferral, Exposure, NewDelivery, NewLog, NewMemory, NewMessage, NewReceived,
-    NewReturn,
+    CallRecord, DecisionRecord, Deferral, Exposure, NewDelivery, NewLog, NewMemory, NewReceived, NewReturn,
+    Uid,
 };
 use super::apply::State;
 use super::bulk::{Bulk, Script};
@@ -28,15 +28,17 @@ static ADD_RETURNS: LazyLock<Bulk> = LazyLock::new(|| {
 });
 static ADD_LOGS: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::insert("call_logs", &["flow", "consumer", "text"], ""));
+/// Nothing is kept for a connection that is deleted: what a call of it leaves may come after the deletion.
+const WHILE_ON: &str = "AND EXISTS (SELECT 1 FROM documents WHERE connection = column2)";
 static KEEP_MEMORIES: LazyLock<Bulk> = LazyLock::new(|| {
-    let conflict = "ON CONFLICT (consumer, plugin) DO UPDATE SET payload = excluded.payload";
-    Bulk::insert("memories", &["consumer", "plugin", "payload"], conflict)
+    let conflict = "ON CONFLICT (consumer, connection) DO UPDATE SET payload = excluded.payload";
+    Bulk::insert("memories", &["consumer", "connection", "payload"], &format!("{WHILE_ON} {conflict}"))
 });
-// A join and not `(consumer, plugin) IN (…)`, which SQLite answers by reading the whole table.
+// A join and not `(consumer, connection) IN (…)`, which SQLite answers by reading the whole table.
 static FORGET_MEMORIES: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "DELETE FROM memories WHERE id IN (SELECT m.id FROM (VALUES {rows}) AS gone CROSS JOIN memories AS m \
-         ON m.consumer = gone.column1 AND m.plugin = gone.column2)",
+         ON m.consumer = gone.column1 AND m.connection = gone.column2)",
         2,
     )
 });
@@ -45,12 +47,11 @@ static ADD_EXPOSURES: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = ["consumer", "partner", "what"];
     Bulk::insert("exposures", &columns, "ON CONFLICT (consumer, partner, what) DO NOTHING")
 });
-static ADD_MESSAGES: LazyLock<Bulk> =
-    LazyLock::new(|| Bulk::insert("messages", &["key", "at_ms"], "ON CONFLICT (key) DO NOTHING"));
+static DELETE_MESSAGES: LazyLock<Bulk> =
+    LazyLock::new(|| Bulk::new("DELETE FROM inbox WHERE uid IN (VALUES {rows})", 1));
 static PUT_RECEIVED: LazyLock<Bulk> = LazyLock::new(|| {
-    let columns = ["consumer", "plugin", "payload"];
-    let tail = "ON CONFLICT (consumer, plugin) DO UPDATE SET payload = excluded.payload";
-    Bulk::insert("received", &columns, tail)
+    let conflict = "ON CONFLICT (consumer, connection) DO UPDATE SET payload = excluded.payload";
+    Bulk::insert("received", &["consumer", "connection", "payload"], &format!("{WHILE_ON} {conflict}"))
 });
 
 /// A call to be recorded.
@@ -90,16 +91,15 @@ pub(super) fn record<'a>(
     let mut returns: Vec<&NewReturn> = Vec::new();
     let mut logs: Vec<&NewLog> = Vec::new();
     let mut exposures: Vec<&Exposure> = Vec::new();
-    let mut messages: Vec<&NewMessage> = Vec::new();
+    let mut messages: Vec<&Uid> = Vec::new();
     let mut received: Vec<&NewReceived> = Vec::new();
-    // By consumer and plugin: one statement must not write a row twice. Calls that write the same memory are
+    // By consumer and connection: one statement must not write a row twice. Calls that write the same memory are
     // recorded one after the other, so that there is nothing to choose.
-    let mut memories: BTreeMap<(i64, &str), &NewMemory> = BTreeMap::new();
+    let mut memories: BTreeMap<(i64, Uid), &NewMemory> = BTreeMap::new();
     for Offered { call, flows: shaped, first } in calls {
         let decision = call.decision.as_ref();
-        let taken = |message: &NewMessage| messages.iter().any(|known| known.key == message.key);
         let done = call.work.is_some_and(|work_row| work.contains(&work_row))
-            || call.message.as_ref().is_some_and(taken)
+            || call.message.as_ref().is_some_and(|message| messages.contains(&message))
             || decision.is_some_and(|decision| decided.contains(&(decision.event, &decision.slot)));
         answers.push(!done);
         if done {
@@ -119,21 +119,18 @@ pub(super) fn record<'a>(
         exposures.extend(&call.exposures);
         messages.extend(&call.message);
         received.extend(&call.received);
-        memories.extend(call.memory.iter().map(|memory| ((memory.consumer, memory.plugin.as_str()), memory)));
+        memories.extend(call.memory.iter().map(|memory| ((memory.consumer, memory.connection), memory)));
     }
 
     let work: Vec<i64> = work.into_iter().collect();
     script.write_each(&DELETE_WORK, &work, |arguments, row| arguments.add(*row))?;
     script.write_each(&ADD_DECISIONS, &decisions, bind_decision)?;
     script.write(&ADD_FIRST_DECISIONS, &firsts, bind_decision)?;
-    script.write_each(&ADD_MESSAGES, &messages, |arguments, message| {
-        arguments.add(message.key.as_slice())?;
-        arguments.add(message.at_ms)
-    })?;
+    script.write_each(&DELETE_MESSAGES, &messages, |arguments, uid| arguments.add(uid.as_slice()))?;
     add_exposures(script, &exposures)?;
     script.write(&PUT_RECEIVED, &received, |arguments, received| {
         arguments.add(received.consumer)?;
-        arguments.add(received.plugin.as_str())?;
+        arguments.add(received.connection.as_slice())?;
         arguments.add(received.payload.as_slice())
     })?;
     deliveries::add(script, state, &requests)?;
@@ -155,12 +152,12 @@ pub(super) fn record<'a>(
         memories.into_values().partition(|memory| memory.payload.is_some());
     script.write(&KEEP_MEMORIES, &kept, |arguments, memory| {
         arguments.add(memory.consumer)?;
-        arguments.add(memory.plugin.as_str())?;
+        arguments.add(memory.connection.as_slice())?;
         arguments.add(memory.payload.as_deref())
     })?;
     script.write(&FORGET_MEMORIES, &forgotten, |arguments, memory| {
         arguments.add(memory.consumer)?;
-        arguments.add(memory.plugin.as_str())
+        arguments.add(memory.connection.as_slice())
     })?;
     Ok(answers)
 }
@@ -204,5 +201,5 @@ pub(super) async fn defer(
 
 #[cfg(test)]
 pub(super) fn texts() -> Vec<String> {
-    vec![DELETE_WORK.text(), FORGET_MEMORIES.text()]
+    vec![DELETE_WORK.text(), DELETE_MESSAGES.text(), FORGET_MEMORIES.text()]
 }

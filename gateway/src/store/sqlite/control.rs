@@ -1,7 +1,7 @@
 //! Writes the control plane: documents, releases, keys, consumers' choices, and the record of who changed
 //! what. Every write here leaves a row in that record.
 
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::super::{Change, Digest, DocumentKind, ReleaseRecord, StoreError};
 use super::errors::Trouble;
@@ -47,7 +47,7 @@ pub(super) async fn write(
     match operation {
         Operation::PutDocument { document, change } => {
             sqlx::query(
-                "INSERT INTO documents (kind, scope, name, body, secret) VALUES (?, ?, ?, ?, ?) \
+                "INSERT INTO documents (kind, scope, name, body, secret, connection) VALUES (?, ?, ?, ?, ?, ?) \
                  ON CONFLICT (kind, scope, name) DO UPDATE SET body = excluded.body, secret = excluded.secret",
             )
             .bind(kind_word(document.kind))
@@ -55,12 +55,26 @@ pub(super) async fn write(
             .bind(&document.name)
             .bind(&document.body)
             .bind(&document.secret)
+            .bind(document.connection.as_ref().map(|id| id.as_slice()))
             .execute(&mut *connection)
             .await?;
             record_change(connection, change, true).await?;
             Ok(Ok(Answer::Done))
         }
         Operation::DeleteDocument { kind, scope, name, change } => {
+            // What hangs on a connection first: it is found by the document.
+            for table in ["memories", "received"] {
+                let text = format!(
+                    "DELETE FROM {table} WHERE connection IN \
+                     (SELECT connection FROM documents WHERE kind = ? AND scope = ? AND name = ?)"
+                );
+                sqlx::query(AssertSqlSafe(text))
+                    .bind(kind_word(*kind))
+                    .bind(scope)
+                    .bind(name)
+                    .execute(&mut *connection)
+                    .await?;
+            }
             let deleted = sqlx::query("DELETE FROM documents WHERE kind = ? AND scope = ? AND name = ?")
                 .bind(kind_word(*kind))
                 .bind(scope)
@@ -131,8 +145,9 @@ async fn put_choices(
     choices: &str,
 ) -> Result<(), Trouble> {
     sqlx::query(
-        "INSERT INTO choices (subject, brand, choices) VALUES (?, ?, ?) \
-         ON CONFLICT (subject, brand) DO UPDATE SET choices = excluded.choices",
+        "INSERT INTO choices (subject, brand, choices, changed) \
+         VALUES (?, ?, ?, (SELECT coalesce(max(changed), 0) + 1 FROM choices)) \
+         ON CONFLICT (subject, brand) DO UPDATE SET choices = excluded.choices, changed = excluded.changed",
     )
     .bind(subject.as_slice())
     .bind(brand)

@@ -14,6 +14,7 @@ mod disclosures;
 mod errors;
 mod flow_query;
 mod ledger;
+mod messages;
 mod operation;
 mod reads;
 mod rows;
@@ -33,10 +34,10 @@ use self::ledger::shaped;
 use self::operation::{Answer, Operation, Request, Shaped};
 use self::writer::Writer;
 use super::{
-    Acceptance, ApiKeyRecord, Approval, AttemptResult, CallRecord, Change, ConsumerRecord, DecisionRecord,
-    Deferral, DeliveryRecord, Digest, DisclosureRecord, Document, DocumentKind, EventRecord, Exposure,
-    FlowQuery, FlowRecord, FlowResult, FlowShape, Kept, LedgerPage, LinkedChoices, NewEvent, ReleaseMeta,
-    ReleaseRecord, ReturnRecord, Store, StoreError, Uid, WorkRecord,
+    Acceptance, ApiKeyRecord, Approval, AttemptResult, CallRecord, Change, ChangedChoices, ConsumerRecord,
+    DecisionRecord, Deferral, DeliveryRecord, Digest, DisclosureRecord, Document, DocumentKind, EventRecord,
+    Exposure, FlowQuery, FlowRecord, FlowResult, FlowShape, Kept, LedgerPage, LinkedChoices, MessageRecord,
+    NewEvent, NewMessage, ReleaseMeta, ReleaseRecord, ReturnRecord, Store, StoreError, Uid, WorkRecord,
 };
 
 /// Operations that may wait for the writer; beyond it their callers wait to be let in.
@@ -205,6 +206,14 @@ impl Store for SqliteStore {
         self.write_done(Operation::PutChoices { brand, subject: *subject, choices, change }).await
     }
 
+    async fn choices_version(&self) -> Result<i64, StoreError> {
+        reads::choices_version(&self.readers).await
+    }
+
+    async fn changed_choices(&self, after: i64, limit: u32) -> Result<Vec<ChangedChoices>, StoreError> {
+        reads::changed_choices(&self.readers, after, limit).await
+    }
+
     async fn choices_and_person(
         &self,
         brand: &str,
@@ -270,8 +279,8 @@ impl Store for SqliteStore {
         reads::consumer_events(&self.readers, consumer, limit).await
     }
 
-    async fn memory(&self, consumer: i64, plugin: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        reads::memory(&self.readers, consumer, plugin).await
+    async fn memory(&self, consumer: i64, connection: &Uid) -> Result<Option<Vec<u8>>, StoreError> {
+        reads::memory(&self.readers, consumer, connection).await
     }
 
     async fn record_call(&self, mut call: CallRecord) -> Result<bool, StoreError> {
@@ -364,8 +373,23 @@ impl Store for SqliteStore {
         reads::consumer_returns(&self.readers, consumer, limit).await
     }
 
-    async fn knows_message(&self, key: &Digest) -> Result<bool, StoreError> {
-        reads::knows_message(&self.readers, key).await
+    async fn take_message(&self, message: NewMessage) -> Result<bool, StoreError> {
+        self.write_whether(Operation::TakeMessage(message)).await
+    }
+
+    async fn due_messages(&self, now_ms: i64, limit: u32) -> Result<Vec<MessageRecord>, StoreError> {
+        reads::due_messages(&self.readers, now_ms, limit).await
+    }
+
+    async fn defer_message(
+        &self,
+        message: &Uid,
+        attempt: u32,
+        due_ms: i64,
+        flows: Vec<FlowRecord>,
+    ) -> Result<(), StoreError> {
+        let flows = all_shaped(flows);
+        self.write_done(Operation::DeferMessage { message: *message, attempt, due_ms, flows }).await
     }
 
     async fn record_flows(&self, flows: Vec<FlowRecord>, change: Option<Change>) -> Result<(), StoreError> {

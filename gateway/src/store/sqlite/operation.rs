@@ -4,7 +4,8 @@ use tokio::sync::oneshot;
 
 use super::super::{
     Acceptance, ApiKeyRecord, AttemptResult, CallRecord, Change, ConsumerRecord, Deferral, Digest, Document,
-    DocumentKind, Exposure, FlowRecord, FlowResult, LinkedChoices, NewEvent, ReleaseRecord, StoreError, Uid,
+    DocumentKind, Exposure, FlowRecord, FlowResult, LinkedChoices, NewEvent, NewMessage, ReleaseRecord,
+    StoreError, Uid,
 };
 
 /// A flow with the digest of its shape, computed by the caller so that the writer need not.
@@ -50,6 +51,13 @@ pub(super) enum Operation {
     },
     Defer {
         deferral: Deferral,
+        flows: Vec<Shaped>,
+    },
+    TakeMessage(NewMessage),
+    DeferMessage {
+        message: Uid,
+        attempt: u32,
+        due_ms: i64,
         flows: Vec<Shaped>,
     },
     Resend {
@@ -111,6 +119,7 @@ impl Operation {
             Self::Flow { .. } => "flow",
             Self::FlowResult { .. } => "result of an exchange",
             Self::Defer { .. } => "work",
+            Self::TakeMessage(_) | Self::DeferMessage { .. } => "message",
             Self::Flows { .. } => "flow",
             Self::Aggregates(_) => "aggregate",
             Self::Disclosures { .. } => "disclosure",

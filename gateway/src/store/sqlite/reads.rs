@@ -5,8 +5,8 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
 use sqlx::{QueryBuilder, SqlitePool};
 
 use super::super::{
-    ApiKeyRecord, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document, EventRecord, Kept,
-    ReleaseMeta, ReturnRecord, StoreError, Uid, WorkRecord,
+    ApiKeyRecord, ChangedChoices, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document,
+    EventRecord, Kept, MessageRecord, ReleaseMeta, ReturnRecord, StoreError, Uid, WorkRecord,
 };
 use super::errors::unavailable;
 use super::rows;
@@ -101,24 +101,27 @@ pub(super) async fn consumer_by_pseudonym(
 /// One question for both: it is asked whenever a consumer comes into memory.
 pub(super) async fn kept(readers: &SqlitePool, consumer: i64) -> Result<Kept, StoreError> {
     let question = sqlx::query(
-        "SELECT partner, what, NULL FROM exposures WHERE consumer = ?1 \
-         UNION ALL SELECT plugin, NULL, payload FROM received WHERE consumer = ?1",
+        "SELECT partner, what, NULL, NULL FROM exposures WHERE consumer = ?1 \
+         UNION ALL SELECT NULL, NULL, connection, payload FROM received WHERE consumer = ?1",
     );
     let mut kept = Kept::default();
-    for (name, what, payload) in all(readers, question.bind(consumer), rows::kept).await? {
-        kept.exposures.extend(what.map(|what| (name.clone(), what)));
-        kept.received.extend(payload.map(|payload| (name, payload)));
+    for row in all(readers, question.bind(consumer), rows::kept).await? {
+        match row {
+            rows::KeptRow::Exposure(partner, what) => kept.exposures.push((partner, what)),
+            rows::KeptRow::Received(connection, payload) => kept.received.push((connection, payload)),
+        }
     }
     Ok(kept)
 }
 
-pub(super) async fn knows_message(readers: &SqlitePool, key: &Digest) -> Result<bool, StoreError> {
-    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM messages WHERE key = ?")
-        .bind(key.to_vec())
-        .fetch_optional(readers)
-        .await
-        .map_err(|error| unavailable("read", &error))?;
-    Ok(found.is_some())
+pub(super) async fn due_messages(
+    readers: &SqlitePool,
+    now_ms: i64,
+    limit: u32,
+) -> Result<Vec<MessageRecord>, StoreError> {
+    let question =
+        ask!("SELECT ", rows::MESSAGE, " FROM inbox WHERE due_ms <= ? ORDER BY due_ms, uid LIMIT ?");
+    all(readers, question.bind(now_ms).bind(limit), rows::message).await
 }
 
 pub(super) async fn choices(
@@ -132,6 +135,23 @@ pub(super) async fn choices(
         .fetch_optional(readers)
         .await
         .map_err(|error| unavailable("read", &error))
+}
+
+pub(super) async fn choices_version(readers: &SqlitePool) -> Result<i64, StoreError> {
+    sqlx::query_scalar("SELECT coalesce(max(changed), 0) FROM choices")
+        .fetch_one(readers)
+        .await
+        .map_err(|error| unavailable("read", &error))
+}
+
+pub(super) async fn changed_choices(
+    readers: &SqlitePool,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<ChangedChoices>, StoreError> {
+    let question =
+        sqlx::query("SELECT brand, subject, changed FROM choices WHERE changed > ? ORDER BY changed LIMIT ?");
+    all(readers, question.bind(after).bind(limit), rows::changed_choices).await
 }
 
 pub(super) async fn choices_and_person(
@@ -172,6 +192,7 @@ pub(super) async fn due_work(
 pub(super) async fn next_due_ms(readers: &SqlitePool, now_ms: i64) -> Result<Option<i64>, StoreError> {
     sqlx::query_scalar(
         "SELECT min(due_ms) FROM (SELECT min(due_ms) AS due_ms FROM work WHERE due_ms > ?1 \
+         UNION ALL SELECT min(due_ms) FROM inbox WHERE due_ms > ?1 \
          UNION ALL SELECT min(due_ms) FROM delivery_states WHERE state = 0 AND due_ms > ?1)",
     )
     .bind(now_ms)
@@ -229,11 +250,11 @@ pub(super) async fn consumer_events(
 pub(super) async fn memory(
     readers: &SqlitePool,
     consumer: i64,
-    plugin: &str,
+    connection: &Uid,
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    sqlx::query_scalar("SELECT payload FROM memories WHERE consumer = ? AND plugin = ?")
+    sqlx::query_scalar("SELECT payload FROM memories WHERE consumer = ? AND connection = ?")
         .bind(consumer)
-        .bind(plugin.to_owned())
+        .bind(connection.to_vec())
         .fetch_optional(readers)
         .await
         .map_err(|error| unavailable("read", &error))

@@ -5,8 +5,9 @@ use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{Decode, Row, Type};
 
 use super::super::{
-    ApiKeyRecord, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document, EventRecord, FlowGroup,
-    FlowRecord, FlowResult, FlowShape, ReleaseMeta, ReturnRecord, Stage, StoreError, Uid, WorkRecord,
+    ApiKeyRecord, ChangedChoices, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document,
+    EventRecord, FlowGroup, FlowRecord, FlowResult, FlowShape, MessageRecord, ReleaseMeta, ReturnRecord,
+    Stage, StoreError, Uid, WorkRecord,
 };
 use super::{control, deliveries};
 
@@ -65,7 +66,7 @@ pub(super) fn uid_and_digest(row: &SqliteRow) -> Result<(Uid, Digest), StoreErro
     Ok((columns.bytes()?, columns.bytes()?))
 }
 
-pub(super) const DOCUMENT: &str = "kind, scope, name, body, secret";
+pub(super) const DOCUMENT: &str = "kind, scope, name, body, secret, connection";
 
 pub(super) fn document(row: &SqliteRow) -> Result<Document, StoreError> {
     let mut columns = Columns::new(row, "document");
@@ -75,6 +76,7 @@ pub(super) fn document(row: &SqliteRow) -> Result<Document, StoreError> {
         name: columns.take()?,
         body: columns.take()?,
         secret: columns.take()?,
+        connection: columns.optional_bytes()?,
     })
 }
 
@@ -124,6 +126,11 @@ pub(super) fn consumer(row: &SqliteRow) -> Result<ConsumerRecord, StoreError> {
 pub(super) fn choices_and_person(row: &SqliteRow) -> Result<(String, Option<Digest>), StoreError> {
     let mut columns = Columns::new(row, "choices");
     Ok((columns.take()?, columns.optional_bytes()?))
+}
+
+pub(super) fn changed_choices(row: &SqliteRow) -> Result<ChangedChoices, StoreError> {
+    let mut columns = Columns::new(row, "choices");
+    Ok(ChangedChoices { brand: columns.take()?, subject: columns.bytes()?, version: columns.take()? })
 }
 
 pub(super) fn linked(row: &SqliteRow) -> Result<Digest, StoreError> {
@@ -271,12 +278,38 @@ pub(super) fn flow_shape(row: &SqliteRow) -> Result<FlowShape, StoreError> {
     })
 }
 
-/// A partner with what it received, or a plugin with what it received.
-pub(super) type KeptRow = (String, Option<String>, Option<Vec<u8>>);
+/// One thing that is kept of a consumer.
+pub(super) enum KeptRow {
+    /// A partner with what it received.
+    Exposure(String, String),
+    /// A connection with what its plugin received.
+    Received(Uid, Vec<u8>),
+}
 
 pub(super) fn kept(row: &SqliteRow) -> Result<KeptRow, StoreError> {
     let mut columns = Columns::new(row, "exposure or received document");
-    Ok((columns.take()?, columns.take()?, columns.take()?))
+    match (columns.take()?, columns.take()?, columns.optional_bytes()?, columns.take()?) {
+        (Some(partner), Some(what), None, None) => Ok(KeptRow::Exposure(partner, what)),
+        (None::<String>, None::<String>, Some(connection), Some(payload)) => {
+            Ok(KeptRow::Received(connection, payload))
+        }
+        _ => Err(columns.damaged()),
+    }
+}
+
+pub(super) const MESSAGE: &str = "uid, brand, plugin, connection, at_ms, attempt, payload";
+
+pub(super) fn message(row: &SqliteRow) -> Result<MessageRecord, StoreError> {
+    let mut columns = Columns::new(row, "message");
+    Ok(MessageRecord {
+        uid: columns.bytes()?,
+        brand: columns.take()?,
+        plugin: columns.take()?,
+        connection: columns.bytes()?,
+        at_ms: columns.take()?,
+        attempt: columns.take()?,
+        payload: columns.take()?,
+    })
 }
 
 fn stage(word: &str) -> Option<Stage> {

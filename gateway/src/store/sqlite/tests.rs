@@ -123,6 +123,7 @@ async fn another_process_that_writes_is_waited_for() {
         name: "north".into(),
         body: "{}".into(),
         secret: None,
+        connection: None,
     };
     beside.put_document(document, change("put brand north")).await.unwrap();
     assert!(store.control_version().await.unwrap() > before);
