@@ -200,6 +200,14 @@ pub(super) struct Way {
     pub(super) text: String,
 }
 
+/// The labels that a returned field may have.
+struct Came {
+    /// Of what it may be made of.
+    made_of: Vec<Way>,
+    /// One of these is its own.
+    own: Vec<Way>,
+}
+
 /// All connections of a brand, under the facts that allow most.
 #[derive(Clone, Copy)]
 pub(super) struct Brand<'a> {
@@ -241,59 +249,58 @@ impl<'a> Brand<'a> {
         let may = |label: &Label| self.book.decide(&question, label, self.facts, self.moment).1.allows();
         let here = format!("{} `{}` {}", connection.plugin, grant_key(&hook.trigger), field.name);
         if field.source == Source::Returned {
-            let mut ways = self.of_returned(&field.name, &connection.partner.name, seen);
-            // One label that may not go there keeps the whole value.
-            if !ways.iter().all(|way| may(&way.label)) {
+            let Came { made_of, mut own } = self.of_returned(&field.name, &connection.partner.name, seen);
+            own.retain(|way| may(&way.label));
+            // Of what it is made of anything may be missing in a call; its own label never is.
+            if own.is_empty() {
                 return Vec::new();
             }
-            for way in &mut ways {
-                way.text = format!("{here} from {}", way.text);
-            }
-            return ways;
+            let made_of = made_of.into_iter().filter(|way| may(&way.label));
+            let from = |Way { label, text }| Way { label, text: format!("{here} from {text}") };
+            return made_of.chain(own).map(from).collect();
         }
         let labels = connection.labels(hook_index, at).iter().filter(|label| may(label));
         labels.map(|label| Way { label: label.clone(), text: format!("{here} ({label})") }).collect()
     }
 
     /// The labels that a field under [`manifest::RETURNED`] may have toward a partner.
-    fn of_returned(&self, field: &'a str, toward: &str, seen: &mut BTreeSet<(&'a str, &'a str)>) -> Vec<Way> {
-        let Some((plugin, leaf)) = manifest::returned_by(field) else { return Vec::new() };
-        let Some(from) = self.connection(plugin) else { return Vec::new() };
+    fn of_returned(&self, field: &'a str, toward: &str, seen: &mut BTreeSet<(&'a str, &'a str)>) -> Came {
+        let (mut made_of, mut own) = (Vec::new(), Vec::new());
+        let Some((plugin, leaf)) = manifest::returned_by(field) else { return Came { made_of, own } };
+        let Some(from) = self.connection(plugin) else { return Came { made_of, own } };
         if !seen.insert((plugin, leaf)) {
-            return Vec::new();
+            return Came { made_of, own };
         }
         let asks = from.release.manifest.endpoint.iter().any(|endpoint| endpoint.reply.is_some());
-        let (mut ways, mut own) = (Vec::new(), Vec::new());
         for (index, hook) in from.release.hooks.iter().enumerate() {
             let label = from.labels_of_leaf(leaf).find(|(of, _)| std::ptr::eq(*of, hook));
             let Some((_, label)) = label else { continue };
-            own.push((label, format!("{plugin} `{}` {leaf}", grant_key(&hook.trigger))));
+            // The partner's, or the brand's where it was made on its behalf.
+            let brands = from.serves(std::iter::once(label), self.moment.now_ms);
+            let brands = brands.then(|| Label::first_party(label.category));
+            own.extend(brands.into_iter().chain([label.clone()]).map(|label| Way {
+                text: format!("{plugin} `{}` {leaf} ({label})", grant_key(&hook.trigger)),
+                label,
+            }));
             for (at, field) in hook.fields.iter().enumerate() {
                 // What is placed in a question comes back with the answer.
                 if field.access == Access::Read || asks {
-                    ways.extend(self.inputs_seen(from, index, at, seen));
+                    made_of.extend(self.inputs_seen(from, index, at, seen));
                 }
             }
         }
         if *from.partner.name == *toward {
             // Any call may ask the partner; to whom else the answer may not go, it need not be looked at.
             let asked = from.release.manifest.endpoint.iter();
-            ways.extend(asked.filter_map(|endpoint| {
+            made_of.extend(asked.filter_map(|endpoint| {
                 let category = Category::parse(endpoint.reply.as_deref()?).ok()?;
                 let label = Label { category, origin: Origin::Partner(Arc::from(toward)) };
                 let text = format!("{plugin} answers of {} ({label})", endpoint.name);
                 Some(Way { label, text })
             }));
         }
-        let made_of = || ways.iter().map(|way| &way.label);
-        let on_behalf = made_of().all(|label| !matches!(label.origin, Origin::Partner(_)))
-            && from.serves(made_of().chain(own.iter().map(|(label, _)| *label)), self.moment.now_ms);
-        ways.extend(own.into_iter().map(|(label, text)| {
-            let label = if on_behalf { Label::first_party(label.category) } else { label.clone() };
-            Way { text: format!("{text} ({label})"), label }
-        }));
         seen.remove(&(plugin, leaf));
-        ways
+        Came { made_of, own }
     }
 }
 
@@ -307,8 +314,8 @@ pub fn labels_of_returned(
     moment: Moment,
 ) -> LabelSet {
     let brand = Brand { book, connections, facts: super::combine::most(), moment };
-    let ways = brand.of_returned(field, &connection.partner.name, &mut BTreeSet::new());
-    ways.into_iter().map(|way| way.label).collect()
+    let Came { made_of, own } = brand.of_returned(field, &connection.partner.name, &mut BTreeSet::new());
+    made_of.into_iter().chain(own).map(|way| way.label).collect()
 }
 
 /// The category that a plugin of the brand gives a field that it returns to others; none: it is no such field, or
