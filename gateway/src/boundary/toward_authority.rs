@@ -148,12 +148,7 @@ pub fn kept_toward_authority(
             access: kept.access,
             labels: labels.iter().cloned().collect(),
             verdict,
-            basis: Basis {
-                own_facts: Some(base),
-                ..Basis::of(
-                    labels.iter().map(|_| Standing { recipient: Recipient::Authority, onward: false }),
-                )
-            },
+            basis: basis(base, labels.iter().count()),
         });
     }
     let data = match (allowed.is_empty(), kept.access) {
