@@ -15,7 +15,7 @@ use super::connection::Connection;
 use super::permitted::Permitted;
 use super::prepared::stricter;
 use super::subject::{Integration, Subject, base_facts};
-use super::types::{PluginInput, PluginMessage};
+use super::types::PluginInput;
 
 /// Whoever may be told an aggregate.
 const RECIPIENTS: [Recipient; 3] = [Recipient::Brand, Recipient::ServiceProvider, Recipient::ThirdParty];
@@ -200,16 +200,4 @@ pub fn let_ask(
         input.change(|input| input.aggregates = Some(MayAsk(aggregates())));
     }
     input
-}
-
-/// [`let_ask`], for a message.
-pub fn let_message_ask(
-    mut message: Permitted<PluginMessage>,
-    connection: &Connection,
-    aggregates: impl FnOnce() -> Arc<dyn Aggregates>,
-) -> Permitted<PluginMessage> {
-    if Aggregation::serves(connection.release.purpose) {
-        message.change(|message| message.aggregates = Some(MayAsk(aggregates())));
-    }
-    message
 }

@@ -5,7 +5,7 @@ use gateway_policy::{Fact, Facts, Flow, Label, Origin, Partner, Purpose, Reason,
 
 use super::book::{Moment, PolicyBook};
 use super::connection::Connection;
-use super::onward::{Brand, Way};
+use super::onward::{Brand, Way, Ways};
 use super::received::is_of;
 use crate::manifest::Ingredient;
 
@@ -187,7 +187,9 @@ pub fn refused_meetings(
     let partner = &*connection.partner.name;
     let connections: Vec<&Connection> = others.iter().copied().chain([connection]).collect();
     let brand = Brand { book, connections: &connections, facts, moment };
-    let own = reaching(brand, connection);
+    // The others that count here are of the same partner.
+    let ways = brand.ways(partner);
+    let own = reaching(&ways, connection);
     let mut found = std::collections::BTreeSet::new();
     let mut judge = |pairs: &Pairs<'_>, a: &Reaching<'_>, b: &Reaching<'_>| {
         let verdict = pairs.verdict(&a.label, &b.label, Meeting::Instance);
@@ -210,7 +212,7 @@ pub fn refused_meetings(
         }
     }
     for other in others.iter().filter(|other| *other.partner.name == *partner) {
-        let theirs = reaching(brand, other);
+        let theirs = reaching(&ways, other);
         let other_pairs = pairs_of(book, other, facts, moment);
         for a in own.iter().filter(|a| !is_of(&a.label, partner)) {
             for b in theirs.iter().filter(|b| !is_of(&b.label, partner)) {
@@ -228,15 +230,15 @@ fn pairs_of<'a>(book: &'a PolicyBook, connection: &'a Connection, facts: Facts, 
 }
 
 /// The labels of granted fields that may reach the partner at all.
-fn reaching<'a>(brand: Brand<'a>, connection: &'a Connection) -> Vec<Reaching<'a>> {
+fn reaching<'a>(ways: &Ways<'_>, connection: &'a Connection) -> Vec<Reaching<'a>> {
     let mut found = Vec::new();
     for (index, hook) in connection.release.hooks.iter().enumerate() {
         if hook.flow == Flow::Receive {
             continue;
         }
         for at in 0..hook.fields.len() {
-            let ways = brand.inputs(connection, index, at).into_iter();
-            found.extend(ways.map(|Way { label, text }| Reaching {
+            let inputs = ways.inputs(connection, index, at).into_iter();
+            found.extend(inputs.map(|Way { label, text }| Reaching {
                 way: text,
                 hook: (&connection.plugin, index),
                 field: at,

@@ -4,13 +4,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use gateway_policy::{Access, Flow, Label, LabelSet, Origin, Partner, Purpose};
+use gateway_policy::{Access, Flow, Label, LabelSet, Partner, Purpose};
 use serde_json::Value;
 
 use super::book::PolicyBook;
 use super::combine::Combination;
 use super::declared::{Declared, Sources, return_schema};
 use super::prepared::Prepared;
+use super::received::is_of;
 use super::subject::Integration;
 use super::transform::{PseudonymKey, Region, Transform};
 use crate::catalogue::{Catalogue, FieldKind, FieldPath, Presence, Projection};
@@ -504,7 +505,7 @@ impl Connection {
     /// itself needs no grant.
     pub(super) fn grants_labels<'l>(&self, labels: impl IntoIterator<Item = &'l Label>) -> bool {
         labels.into_iter().all(|label| {
-            matches!(label.origin, Origin::Partner(_))
+            is_of(label, &self.partner.name)
                 || self.derivable.load().iter().any(|known| known == label)
                 || self.release.hooks.iter().enumerate().any(|(index, hook)| {
                     (0..hook.fields.len())

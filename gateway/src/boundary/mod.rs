@@ -23,7 +23,7 @@ mod toward_receive;
 mod transform;
 mod types;
 
-pub use aggregate::{AggregateQuestion, Aggregates, Countable, MayAsk, Told, let_ask, let_message_ask, tell};
+pub use aggregate::{AggregateQuestion, Aggregates, Countable, MayAsk, Told, let_ask, tell};
 pub use book::{Moment, PolicyBook, Question};
 pub use combine::{Combination, Path, refused_meetings};
 pub use connection::{

@@ -5,7 +5,8 @@
 //! data alone is no partner's data: it was made on the brand's behalf (clause share.brand), and goes on as the
 //! policy says of what it was made from.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gateway_policy::{
@@ -222,19 +223,67 @@ impl<'a> Brand<'a> {
         self.connections.iter().copied().find(|connection| *connection.plugin == *plugin)
     }
 
-    /// What reaches a plugin's partner by a field that the brand grants it. A sealed one meets what else is in the
-    /// request where it is placed, and that it can be.
-    pub(super) fn inputs(&self, connection: &'a Connection, hook_index: usize, at: usize) -> Vec<Way> {
-        self.inputs_seen(connection, hook_index, at, &mut BTreeSet::new())
+    /// How labels reach what plugins return, as far as it matters for what goes to a partner.
+    pub(super) fn ways(self, toward: &'a str) -> Ways<'a> {
+        let mut ways = Ways { brand: self, made_of: BTreeMap::new() };
+        for from in self.connections.iter().filter(|from| *from.partner.name == *toward) {
+            // Any call may ask the partner; to whom else the answer may not go, it need not be looked at.
+            for endpoint in from.release.manifest.endpoint.iter() {
+                let category = endpoint.reply.as_deref().and_then(|reply| Category::parse(reply).ok());
+                let Some(category) = category else { continue };
+                let label = Label { category, origin: Origin::Partner(Arc::from(toward)) };
+                let text = format!("{} answers of {} ({label})", from.plugin, endpoint.name);
+                for hook in 0..from.release.hooks.len() {
+                    ways.add((&from.plugin, hook), Way { label: label.clone(), text: text.clone() });
+                }
+            }
+        }
+        // Labels are finite and only added, so this ends.
+        while self.connections.iter().any(|from| ways.pass_on(from)) {}
+        ways
+    }
+}
+
+/// A hook of one of the brand's plugins.
+type HookOf<'a> = (&'a str, usize);
+
+/// Which labels what a hook returns may be made of, each with one way by which it gets there.
+pub(super) struct Ways<'a> {
+    brand: Brand<'a>,
+    made_of: BTreeMap<HookOf<'a>, BTreeMap<Label, String>>,
+}
+
+impl<'a> Ways<'a> {
+    fn add(&mut self, hook: HookOf<'a>, way: Way) -> bool {
+        match self.made_of.entry(hook).or_default().entry(way.label) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(free) => {
+                free.insert(way.text);
+                true
+            }
+        }
     }
 
-    fn inputs_seen(
-        &self,
-        connection: &'a Connection,
-        hook_index: usize,
-        at: usize,
-        seen: &mut BTreeSet<(&'a str, &'a str)>,
-    ) -> Vec<Way> {
+    /// Adds what a plugin's inputs give its hooks; whether there was anything new.
+    fn pass_on(&mut self, from: &'a Connection) -> bool {
+        let asks = from.release.manifest.endpoint.iter().any(|endpoint| endpoint.reply.is_some());
+        let mut more = false;
+        for (index, hook) in from.release.hooks.iter().enumerate() {
+            for (at, field) in hook.fields.iter().enumerate() {
+                // What is placed in a question comes back with the answer.
+                if field.access == Access::Read || asks {
+                    for way in self.inputs(from, index, at) {
+                        more |= self.add((&from.plugin, index), way);
+                    }
+                }
+            }
+        }
+        more
+    }
+
+    /// What reaches a plugin's partner by a field that the brand grants it. A sealed one meets what else is in the
+    /// request where it is placed, and that it can be.
+    pub(super) fn inputs(&self, connection: &Connection, hook_index: usize, at: usize) -> Vec<Way> {
         let Some(hook) = connection.release.hooks.get(hook_index) else { return Vec::new() };
         let Some(field) = hook.fields.get(at) else { return Vec::new() };
         if !connection.grants(hook_index, at) {
@@ -246,10 +295,11 @@ impl<'a> Brand<'a> {
             partner: &connection.partner,
             to_brand: false,
         };
-        let may = |label: &Label| self.book.decide(&question, label, self.facts, self.moment).1.allows();
+        let Brand { book, facts, moment, .. } = self.brand;
+        let may = |label: &Label| book.decide(&question, label, facts, moment).1.allows();
         let here = format!("{} `{}` {}", connection.plugin, grant_key(&hook.trigger), field.name);
         if field.source == Source::Returned {
-            let Came { made_of, mut own } = self.of_returned(&field.name, &connection.partner.name, seen);
+            let Came { made_of, mut own } = self.of_returned(&field.name);
             own.retain(|way| may(&way.label));
             // Of what it is made of anything may be missing in a call; its own label never is.
             if own.is_empty() {
@@ -263,43 +313,24 @@ impl<'a> Brand<'a> {
         labels.map(|label| Way { label: label.clone(), text: format!("{here} ({label})") }).collect()
     }
 
-    /// The labels that a field under [`manifest::RETURNED`] may have toward a partner.
-    fn of_returned(&self, field: &'a str, toward: &str, seen: &mut BTreeSet<(&'a str, &'a str)>) -> Came {
+    /// The labels that a field under [`manifest::RETURNED`] may have.
+    fn of_returned(&self, field: &str) -> Came {
         let (mut made_of, mut own) = (Vec::new(), Vec::new());
         let Some((plugin, leaf)) = manifest::returned_by(field) else { return Came { made_of, own } };
-        let Some(from) = self.connection(plugin) else { return Came { made_of, own } };
-        if !seen.insert((plugin, leaf)) {
-            return Came { made_of, own };
-        }
-        let asks = from.release.manifest.endpoint.iter().any(|endpoint| endpoint.reply.is_some());
+        let Some(from) = self.brand.connection(plugin) else { return Came { made_of, own } };
         for (index, hook) in from.release.hooks.iter().enumerate() {
             let label = from.labels_of_leaf(leaf).find(|(of, _)| std::ptr::eq(*of, hook));
             let Some((_, label)) = label else { continue };
             // The partner's, or the brand's where it was made on its behalf.
-            let brands = from.serves(std::iter::once(label), self.moment.now_ms);
+            let brands = from.serves(std::iter::once(label), self.brand.moment.now_ms);
             let brands = brands.then(|| Label::first_party(label.category));
             own.extend(brands.into_iter().chain([label.clone()]).map(|label| Way {
                 text: format!("{plugin} `{}` {leaf} ({label})", grant_key(&hook.trigger)),
                 label,
             }));
-            for (at, field) in hook.fields.iter().enumerate() {
-                // What is placed in a question comes back with the answer.
-                if field.access == Access::Read || asks {
-                    made_of.extend(self.inputs_seen(from, index, at, seen));
-                }
-            }
+            let ways = self.made_of.get(&(plugin, index)).into_iter().flatten();
+            made_of.extend(ways.map(|(label, text)| Way { label: label.clone(), text: text.clone() }));
         }
-        if *from.partner.name == *toward {
-            // Any call may ask the partner; to whom else the answer may not go, it need not be looked at.
-            let asked = from.release.manifest.endpoint.iter();
-            made_of.extend(asked.filter_map(|endpoint| {
-                let category = Category::parse(endpoint.reply.as_deref()?).ok()?;
-                let label = Label { category, origin: Origin::Partner(Arc::from(toward)) };
-                let text = format!("{plugin} answers of {} ({label})", endpoint.name);
-                Some(Way { label, text })
-            }));
-        }
-        seen.remove(&(plugin, leaf));
         Came { made_of, own }
     }
 }
@@ -313,8 +344,11 @@ pub fn labels_of_returned(
     field: &str,
     moment: Moment,
 ) -> LabelSet {
+    if manifest::returned_by(field).is_none() {
+        return LabelSet::default();
+    }
     let brand = Brand { book, connections, facts: super::combine::most(), moment };
-    let Came { made_of, own } = brand.of_returned(field, &connection.partner.name, &mut BTreeSet::new());
+    let Came { made_of, own } = brand.ways(&connection.partner.name).of_returned(field);
     made_of.into_iter().chain(own).map(|way| way.label).collect()
 }
 
@@ -342,10 +376,19 @@ impl Connection {
                 let granted = (0..hook.fields.len()).filter(|at| from.grants(index, *at));
                 labels.extend(granted.flat_map(|at| from.labels(index, at).iter().cloned()));
                 labels.extend(hook.return_labels.iter().map(|label| Label::first_party(label.category)));
+                labels.extend(hook.return_labels.iter().map(|label| from.own_label(label.category)));
             }
+            let answers = from.release.manifest.endpoint.iter();
+            let answers = answers.filter_map(|asked| Category::parse(asked.reply.as_deref()?).ok());
+            labels.extend(answers.map(|category| from.own_label(category)));
             next.extend(from.returned_inputs());
         }
         self.derivable.store(Arc::new(labels));
+    }
+
+    /// A label of what the partner itself gives.
+    fn own_label(&self, category: Category) -> Label {
+        Label { category, origin: Origin::Partner(self.partner.name.as_str().into()) }
     }
 
     /// Plugins of which the brand grants it what they return.

@@ -113,7 +113,6 @@ pub fn toward_receive(
             body: message.body.to_owned(),
             settings: connection.settings_text.to_string(),
             memory: memory.as_ref().map(Recalled::entries),
-            aggregates: None,
         }))
     } else {
         Err(NotRun::NothingLeft)

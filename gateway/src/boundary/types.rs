@@ -43,8 +43,6 @@ pub struct PluginMessage {
     pub settings: String,
     /// As [`PluginInput::memory`].
     pub memory: Option<BTreeMap<String, String>>,
-    /// The call may ask for aggregates.
-    pub aggregates: Option<MayAsk>,
 }
 
 /// A piece of a request.

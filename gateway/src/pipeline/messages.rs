@@ -18,8 +18,7 @@ use super::ledger::Row;
 use super::memories::{TURN_WAIT, Turn};
 use super::registry::{LiveConnection, rfc3339};
 use crate::boundary::{
-    Checked, Exposed, Hook, MESSAGE, MessageView, Moment, Received, Returned, Subject, let_message_ask,
-    toward_receive,
+    Checked, Exposed, Hook, MESSAGE, MessageView, Moment, Received, Returned, Subject, toward_receive,
 };
 use crate::plugin_host::{Budget, CallError};
 use crate::store::crypto::{format_uid, parse_uid};
@@ -219,7 +218,6 @@ impl Gateway {
                 return self.commit_message(due, outcome).await.map(drop);
             }
         };
-        let input = let_message_ask(input, connection, || self.aggregates_for(live));
         flow.payload = Some(consumer.key.digest(due.body.as_bytes()));
         let started = Instant::now();
         let mut call = self.host.receive(&live.loaded, input, Budget::default()).await;

@@ -33,8 +33,9 @@ pub(super) fn check_input(limits: &Limits, input: &PluginInput, slot: &str) -> R
 pub(super) fn message(
     message: PluginMessage,
 ) -> (bindings::Message, Option<BTreeMap<String, String>>, Asking) {
-    let PluginMessage { id, time, consumer, body, settings, memory, aggregates } = message;
-    (bindings::Message { id, time, consumer, body, settings }, memory, Asking::new(aggregates))
+    let PluginMessage { id, time, consumer, body, settings, memory } = message;
+    // A message that asks would use up what other calls may ask: so it would tell the partner that the plugin ran.
+    (bindings::Message { id, time, consumer, body, settings }, memory, Asking::new(None))
 }
 
 /// Refuses a message that is larger than a plugin is given.

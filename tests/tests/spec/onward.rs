@@ -289,6 +289,32 @@ async fn a_meeting_by_way_of_another_plugin_is_refused_with_the_whole_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn plugins_that_read_all_of_each_other_are_judged_by_labels_and_not_by_ways() {
+    const LEAVES: usize = 24;
+    let world = World::new().await;
+    let leaf = |plugin: &str, number: usize| format!("/returned/{plugin}/leaf-{number}");
+    let of = |plugin: &str| (0..LEAVES).map(|number| leaf(plugin, number)).collect::<Vec<_>>();
+    for (plugin, partner, other) in [("one", "clerk", "two"), ("two", "trent", "one")] {
+        let reads = of(other);
+        let component = remade(plugin, partner, &reads.iter().map(String::as_str).collect::<Vec<_>>());
+        let component = with_manifest(&component, |manifest| {
+            let properties = &mut manifest["share"][0]["returns"]["properties"];
+            for number in 0..LEAVES {
+                properties[format!("leaf-{number}")] = properties["count"].clone();
+            }
+        });
+        world.gateway.partner_key(partner).await.publish(&component).await.expect(201);
+    }
+    for (plugin, other) in [("one", "two"), ("two", "one")] {
+        let grant = of(other);
+        let grant: Vec<&str> = grant.iter().map(String::as_str).chain([NAME]).collect();
+        world.grant(plugin, &grant).await;
+    }
+    world.chat("ada").await;
+    assert_eq!(world.row("ada", "two", "call").await["outcome"], "ran");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_nobody_returns_is_named_with_what_there_is() {
     let world = World::new().await;
     world.switch_on("scorer", "clerk", &[], &[NAME]).await;
