@@ -116,6 +116,11 @@ pub struct Conditions {
     /// integrations.opt-out).
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub through: BTreeSet<String>,
+    /// Versions of the policy that were in force when it was accepted, each by the first day on which it was
+    /// (`YYYY-MM-DD`; empty text: none was in force). All of them hold for what is made of it (clause
+    /// policy.version). Of an event itself none is given: when it was accepted says it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub under: BTreeSet<String>,
 }
 
 impl Conditions {
@@ -138,6 +143,7 @@ impl Conditions {
             (own, others) => own.or_else(|| others.clone()),
         };
         self.through.extend(other.through.iter().cloned());
+        self.under.extend(other.under.iter().cloned());
     }
 
     /// Whether what was collected may be used for a purpose, as far as that depends on what it was collected for.
@@ -190,6 +196,27 @@ mod tests {
         us.join(&through("b"));
         us.join(&eu);
         assert_eq!(us.through, ["a".to_owned(), "b".to_owned()].into());
+    }
+
+    #[test]
+    fn every_version_under_which_any_of_it_was_collected_stays() {
+        let under = |days: &[&str]| Conditions {
+            under: days.iter().map(|day| (*day).to_owned()).collect(),
+            ..Conditions::default()
+        };
+        for (one, other, joined) in [
+            (under(&[]), under(&["2017-03-01"]), under(&["2017-03-01"])),
+            (under(&["2017-03-01"]), under(&["2017-03-01"]), under(&["2017-03-01"])),
+            // The one between is not lost where an older one joins it.
+            (under(&["2018-03-01"]), under(&["2017-03-01"]), under(&["2017-03-01", "2018-03-01"])),
+        ] {
+            for (a, b) in [(&one, &other), (&other, &one)] {
+                let mut both = a.clone();
+                both.join(b);
+                both.join(b);
+                assert_eq!(both, joined, "{a:?} with {b:?}");
+            }
+        }
     }
 
     #[test]

@@ -29,8 +29,10 @@ impl<'a> Across<'a> {
         // That the consumer refused a plugin by which some of it came is no word about what comes now.
         conditions.through.clone_from(&subject.conditions.through);
         let subject = Subject { conditions: &conditions, ..subject };
+        let moment = pairs.book.also(pairs.moment, earlier);
         let asked = |purpose: Purpose| Pairs {
             purpose,
+            moment,
             facts: base_facts(subject, Integration { purpose, ..integration }),
             ..*pairs
         };

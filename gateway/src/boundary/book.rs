@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use gateway_policy::{
-    Aggregation, Basis, Category, CompiledDecision, Effect, Fact, Facts, Flow, Label, Origin, Partner,
-    Policy, PolicyError, PolicySet, Purpose, Reason, Recipient, Standing, Verdict,
+    Aggregation, Basis, Category, CompiledDecision, Conditions, Effect, Fact, Facts, Flow, Label, Origin,
+    Partner, Policy, PolicyError, PolicySet, Purpose, Reason, Recipient, Standing, Verdict,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -20,7 +20,32 @@ pub struct Moment {
     pub accepted: Option<usize>,
     /// The version in force now.
     pub current: Option<usize>,
+    /// Versions in force when that was accepted which was stored since and counts too: a bit for each.
+    collected: u64,
 }
+
+impl Moment {
+    /// The strictest of what every version that matters says; none in force says what `one` says of none.
+    pub(super) fn strictest(self, one: impl Fn(Option<usize>) -> Verdict) -> Verdict {
+        let Self { accepted, current, collected, .. } = self;
+        let mut verdict = one(current);
+        if accepted != current {
+            verdict = verdict.strictest(one(accepted));
+        }
+        let mut left = collected;
+        while left != 0 {
+            let version = left.trailing_zeros() as usize;
+            left &= left - 1;
+            if Some(version) != current && Some(version) != accepted {
+                verdict = verdict.strictest(one(Some(version)));
+            }
+        }
+        verdict
+    }
+}
+
+/// Versions side by side: one for each bit of [`Moment::collected`].
+const MAX_VERSIONS: usize = u64::BITS as usize;
 
 type Key = (usize, Flow, Recipient, Purpose, Category);
 type PairKey = (usize, Recipient, Purpose, Category, Category);
@@ -50,6 +75,12 @@ impl PolicyBook {
         }
         // The same order as `PolicySet` gives its versions.
         parsed.sort_by(|(a, _), (b, _)| a.effective().cmp(b.effective()));
+        let found = parsed.len();
+        if found > MAX_VERSIONS {
+            return Err(PolicyError::Head(format!(
+                "there are {found} versions, and at most {MAX_VERSIONS} stand side by side; drop the oldest"
+            )));
+        }
         let (policies, digests) = parsed.into_iter().unzip();
         let set = PolicySet::new(policies)?;
         let apart = apart(&set);
@@ -70,6 +101,28 @@ impl PolicyBook {
             now_ms,
             accepted: self.set.in_force(&day(accepted_ms)),
             current: self.set.in_force(&day(now_ms)),
+            collected: 0,
+        }
+    }
+
+    /// The same for what was made of something stored too: each version under which any of that was collected
+    /// holds for it, so that a looser one does not reach back (clause policy.version).
+    pub fn also(&self, moment: Moment, conditions: &Conditions) -> Moment {
+        conditions.under.iter().fold(moment, |moment, day| {
+            let version = self.set.in_force(day).and_then(|version| u32::try_from(version).ok());
+            match version.and_then(|version| 1_u64.checked_shl(version)) {
+                Some(bit) => Moment { collected: moment.collected | bit, ..moment },
+                None => Moment { accepted: None, ..moment },
+            }
+        })
+    }
+
+    /// Notes with what held for something accepted at this moment the version under which it was.
+    pub fn note(&self, moment: Moment, conditions: &mut Conditions) {
+        let version = moment.accepted.and_then(|index| self.set.get(index));
+        let day = version.map(Policy::effective).unwrap_or_default();
+        if !conditions.under.contains(day) {
+            conditions.under.insert(day.to_owned());
         }
     }
 
@@ -154,10 +207,7 @@ impl PolicyBook {
                 })
                 .map_or(Verdict::withhold(Reason::NoPermit), |decision| decision.decide(facts))
         };
-        let now = one(moment.current);
-        let verdict =
-            if moment.accepted == moment.current { now } else { now.strictest(one(moment.accepted)) };
-        (recipient, verdict)
+        (recipient, moment.strictest(one))
     }
 
     /// The strictest over all of a value's labels; none: it has no label, and so no origin (clause
@@ -244,18 +294,69 @@ mod tests {
     const MARCH_2017: i64 = 1_488_326_400_000;
     const JANUARY_2027: i64 = 1_798_761_600_000;
 
-    #[test]
-    fn the_stricter_of_the_version_at_acceptance_and_the_one_in_force_decides() {
-        let loose = PolicyBook::SHIPPED.replace("\"strict\"", "\"loose\"");
-        let later = |text: &str| text.replace("2017-03-01", "2027-01-01");
-        let partner = Partner {
+    fn partner() -> Partner {
+        Partner {
             name: "p".into(),
             display_name: "P".into(),
             region: gateway_policy::Region::Us,
             domains: Vec::new(),
             consideration: false,
             contracts: Default::default(),
+        }
+    }
+
+    #[test]
+    fn every_version_under_which_something_stored_was_collected_decides_too() {
+        let loose = PolicyBook::SHIPPED.replace("\"strict\"", "\"loose\"");
+        let from = |text: &str, day: &str| text.replace("2017-03-01", day);
+        let (first, second, third) = ("2017-03-01", "2020-01-01", "2027-01-01");
+        let texts = [loose.clone(), from(PolicyBook::SHIPPED, second), from(&loose, third)];
+        let book = PolicyBook::new(&texts).unwrap();
+        let partner = partner();
+        let purpose = Purpose::parse("essential").unwrap();
+        let question = Question { flow: Flow::Share, purpose, partner: &partner, to_brand: false };
+        let facts = Facts::none().with(Fact::BrandDirected, true);
+        let label = Label::first_party(Category::parse("user.contact.email").unwrap());
+        let now = book.moment(JANUARY_2027, JANUARY_2027);
+        for (under, allowed) in [
+            (&[][..], true),
+            (&[first], true),
+            (&[second], false),
+            // An older one that allows it does not stand in for the one between.
+            (&[first, second], false),
+            (&[first, third], true),
+            // Accepted while none was in force.
+            (&[""], false),
+        ] {
+            let mut conditions = Conditions::default();
+            conditions.under.extend(under.iter().map(|day| (*day).to_owned()));
+            let (_, verdict) = book.decide(&question, &label, facts, book.also(now, &conditions));
+            assert_eq!(verdict.allows(), allowed, "{under:?}: {verdict:?}");
+        }
+        let mut noted = Conditions::default();
+        for ms in [MARCH_2017, MARCH_2017 + 1, JANUARY_2027, MARCH_2017 - 1] {
+            book.note(book.moment(ms, JANUARY_2027), &mut noted);
+        }
+        assert_eq!(noted.under, ["", first, third].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn more_versions_than_stand_side_by_side_are_refused() {
+        let of = |day: usize| {
+            let day = format!("20{:02}-{:02}-01", 18 + day / 12, 1 + day % 12);
+            PolicyBook::SHIPPED.replace("2017-03-01", &day)
         };
+        let texts: Vec<String> = (0..=MAX_VERSIONS).map(of).collect();
+        assert!(PolicyBook::new(&texts[1..]).is_ok());
+        let refused = PolicyBook::new(&texts).err().unwrap().to_string();
+        assert!(refused.contains("65 versions"), "{refused}");
+    }
+
+    #[test]
+    fn the_stricter_of_the_version_at_acceptance_and_the_one_in_force_decides() {
+        let loose = PolicyBook::SHIPPED.replace("\"strict\"", "\"loose\"");
+        let later = |text: &str| text.replace("2017-03-01", "2027-01-01");
+        let partner = partner();
         let question = Question {
             flow: Flow::Share,
             purpose: Purpose::parse("essential").unwrap(),

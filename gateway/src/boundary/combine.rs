@@ -89,12 +89,7 @@ impl Pairs<'_> {
                 })
                 .map_or(Verdict::withhold(Reason::NoPermit), |decision| decision.decide(facts))
         };
-        let now = one(self.moment.current);
-        if self.moment.accepted == self.moment.current {
-            now
-        } else {
-            now.strictest(one(self.moment.accepted))
-        }
+        self.moment.strictest(one)
     }
 
     fn standing(&self, label: &Label) -> (Recipient, bool) {

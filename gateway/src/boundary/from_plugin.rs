@@ -289,7 +289,7 @@ pub(super) fn pairs<'a>(
         purpose: connection.release.purpose,
         granted: &connection.combinations,
         facts: base_facts(subject, connection.integration(hook)),
-        moment,
+        moment: book.also(moment, &crossing.conditions),
     }
 }
 

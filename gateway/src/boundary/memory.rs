@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::book::{Moment, PolicyBook, Question};
+use super::combine::Pairs;
 use super::connection::Connection;
 use super::from_plugin::{Carried, labels_of_call};
 use super::subject::{Subject, base_facts};
@@ -116,6 +117,7 @@ pub fn recall(
     let mut conditions = subject.conditions.clone();
     conditions.join(&memory.conditions);
     let facts = base_facts(Subject { conditions: &conditions, ..subject }, connection.integration(hook));
+    let moment = book.also(moment, &conditions);
     let question = Question {
         // What a plugin can read counts as shared with its partner, whatever called it.
         flow: if hook.flow == Flow::Receive { Flow::Share } else { hook.flow },
@@ -161,6 +163,16 @@ impl Recalled {
             (recipient, FieldVerdict { verdict: field.verdict.strictest(by), basis, ..field })
         });
         Self { standing: Standing::Withheld, verdict }
+    }
+
+    /// How it is decided what may meet what would enter the call: by the versions under which that was collected too.
+    pub(super) fn meeting<'a>(&self, pairs: &Pairs<'a>) -> Pairs<'a> {
+        match &self.standing {
+            Standing::Given(memory) => {
+                Pairs { moment: pairs.book.also(pairs.moment, &memory.conditions), ..*pairs }
+            }
+            Standing::Missing | Standing::Exceeds | Standing::Withheld => *pairs,
+        }
     }
 
     /// Labels of what would enter the call.

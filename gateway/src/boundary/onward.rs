@@ -182,8 +182,9 @@ impl Reader<'_> {
         let (purpose, partner) = (from.release.purpose, &*from.partner);
         let kept = Question { flow: Flow::Return, purpose, partner, to_brand: true };
         let facts_of_brand = base_facts(subject, from.integration_of_leaf(leaf));
-        let onward = self.book.decide_all(&onward, labels.iter(), facts, self.moment);
-        let kept = self.book.decide_all(&kept, labels.iter(), facts_of_brand, self.moment);
+        let moment = self.book.also(self.moment, subject.conditions);
+        let onward = self.book.decide_all(&onward, labels.iter(), facts, moment);
+        let kept = self.book.decide_all(&kept, labels.iter(), facts_of_brand, moment);
         match (onward, kept) {
             (Some((recipient, onward)), Some((_, kept))) => (recipient, onward, kept),
             _ => {

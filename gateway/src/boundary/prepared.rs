@@ -118,10 +118,7 @@ impl Prepared {
                         _ => pair.third_party.decide(facts),
                     }
                 };
-                let now = one(moment.current);
-                let verdict =
-                    if moment.accepted == moment.current { now } else { now.strictest(one(moment.accepted)) };
-                (recipient, verdict)
+                (recipient, moment.strictest(one))
             })
             .collect();
         Decided { prepared: self, of_class }

@@ -183,5 +183,5 @@ fn decide(book: &PolicyBook, purpose: Purpose, category: Category, facts: Facts,
             })
             .map_or(Verdict::withhold(Reason::NoPermit), |decision| decision.decide(facts))
     };
-    one(moment.current).strictest(one(moment.accepted))
+    moment.strictest(one)
 }

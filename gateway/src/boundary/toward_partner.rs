@@ -56,6 +56,7 @@ pub fn toward_partner(
     moment: Moment,
     webhook_id: String,
 ) -> TowardPartner {
+    let moment = book.also(moment, subject.conditions);
     let question = Question { flow: planned.flow, purpose: planned.purpose, partner, to_brand: false };
     let is_promotional = |connection: &Connection| {
         planned.slot.as_ref().is_some_and(|slot| connection.promotional.contains(&**slot))

@@ -165,6 +165,7 @@ pub fn toward_plugin(
     let data = in_forms(connection, hook, &data, &forms, &mut decided);
     let mut labels: Vec<_> = forms.iter().map(|form| Arc::clone(&form.labels)).collect();
     let mut conditions = subject.conditions.clone();
+    book.note(moment, &mut conditions);
     let question = Question {
         flow: hook.flow,
         purpose: connection.release.purpose,
@@ -183,7 +184,7 @@ pub fn toward_plugin(
         of_received
             .filter(|(field, _)| field.source == Source::Received)
             .for_each(|(_, rests)| rests.facts = own);
-        let asked = (book, &question, own, moment);
+        let asked = (book, &question, own, book.also(moment, &joined));
         if judge_received(asked, hook, received, &mut decided, &mut labels) {
             conditions = joined;
         }
@@ -202,7 +203,7 @@ pub fn toward_plugin(
         purpose: connection.release.purpose,
         granted: &connection.combinations,
         facts: base_facts(subject, integration),
-        moment,
+        moment: book.also(moment, &conditions),
     };
     let by_themselves: Vec<bool> = decided.iter().map(is_allowed).collect();
     let across = Across::new(&pairs, subject, integration, event.exposed);
@@ -405,6 +406,7 @@ fn keep_out(
         field.access == Access::Read && decided.is_some_and(|(_, verdict)| verdict.allows())
     });
     let read: Vec<&Label> = read.flat_map(|((_, labels), _)| labels.iter()).collect();
+    let pairs = memory.meeting(pairs);
     let matter = pairs.matter(read.iter().copied().chain(memory.labels()));
     let with_read = matter.then(|| pairs.strictest(read.iter().copied(), memory.labels(), Meeting::Instance));
     let remembered = memory.labels().cloned().collect();

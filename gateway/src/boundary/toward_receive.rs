@@ -57,7 +57,9 @@ pub fn toward_receive(
     subject: Subject<'_>,
     moment: Moment,
 ) -> TowardReceive {
-    let conditions = subject.conditions.clone();
+    let moment = book.also(moment, subject.conditions);
+    let mut conditions = subject.conditions.clone();
+    book.note(moment, &mut conditions);
     let facts = base_facts(subject, connection.integration(hook));
     let question = Question {
         flow: Flow::Receive,
@@ -137,7 +139,7 @@ pub fn toward_receive(
 /// new in it.
 fn keep_out(pairs: &Pairs<'_>, message: &Carried, memory: &Recalled) -> Recalled {
     let new = memory.labels().filter(|label| !message.labels.contains(label));
-    match pairs.strictest(message.labels.iter(), new, Meeting::Instance) {
+    match memory.meeting(pairs).strictest(message.labels.iter(), new, Meeting::Instance) {
         Some(verdict) if !verdict.allows() => memory.kept_out(verdict),
         _ => memory.clone(),
     }

@@ -295,7 +295,7 @@ impl Gateway {
         let facts = base_facts(subject, integration);
         let question = Question { flow, purpose, partner, to_brand: true };
         let now_ms = self.clock.now_ms();
-        let moment = self.book.moment(now_ms, now_ms);
+        let moment = self.book.also(self.book.moment(now_ms, now_ms), conditions);
         let mut labels = labels.flat_map(LabelSet::iter);
         labels.all(|label| self.book.decide(&question, label, facts, moment).1.allows())
     }

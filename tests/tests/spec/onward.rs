@@ -10,19 +10,23 @@ use crate::hostile::remade::with_manifest;
 
 const BRAND: &str = "testers";
 const PURPOSE: &str = "essential.service.operations.support";
-const NAME: &str = "/contact/name/first";
+pub const NAME: &str = "/contact/name/first";
 const TEXT: &str = "/transcript/*/text";
 /// What the consumer says.
 const VALUE: &str = "Zyxomma-Petiolatum";
 
 /// A gateway where plugins of several partners are published that pass on what they read.
-struct World {
-    gateway: TestGateway,
+pub struct World {
+    pub gateway: TestGateway,
 }
 
 impl World {
     async fn new() -> Self {
-        let gateway = TestGateway::start(Options::default()).await;
+        Self::with(Options::default()).await
+    }
+
+    pub async fn with(options: Options) -> Self {
+        let gateway = TestGateway::start(options).await;
         tokio::task::spawn_blocking(components).await.expect("the components are built");
         world::brand(&gateway, BRAND, false).await;
         for partner in ["clerk", "trent", "mallory"] {
@@ -35,7 +39,7 @@ impl World {
     }
 
     /// Publishes a plugin of a partner that also declares these fields, and switches it on with this grant.
-    async fn switch_on(&self, plugin: &str, partner: &str, reads: &[&str], grant: &[&str]) {
+    pub async fn switch_on(&self, plugin: &str, partner: &str, reads: &[&str], grant: &[&str]) {
         self.publish(plugin, partner, reads).await;
         self.grant(plugin, grant).await;
     }
@@ -45,7 +49,7 @@ impl World {
         self.gateway.partner_key(partner).await.publish(&component).await.expect(201);
     }
 
-    async fn grant(&self, plugin: &str, grant: &[&str]) {
+    pub async fn grant(&self, plugin: &str, grant: &[&str]) {
         self.put(plugin, "1.0.0", grant).await.ok();
     }
 
@@ -65,7 +69,7 @@ impl World {
     }
 
     /// A chat of a consumer, and all that comes of it.
-    async fn chat(&self, subject: &str) {
+    pub async fn chat(&self, subject: &str) {
         let turns = json!([{ "speaker": "consumer", "text": VALUE, "at": "2026-03-02T08:58:00Z" }]);
         let chat = events::chat_ended(BRAND, subject);
         let chat =
@@ -86,7 +90,7 @@ impl World {
     }
 
     /// The verdict on a field in the newest call of a plugin: null where the field was not there.
-    async fn verdict(&self, subject: &str, plugin: &str, field: &str) -> Value {
+    pub async fn verdict(&self, subject: &str, plugin: &str, field: &str) -> Value {
         verdict_on(&self.row(subject, plugin, "call").await, field)
     }
 
@@ -125,7 +129,7 @@ fn assert_withheld(verdict: &Value, reason: &str) {
     assert_eq!((&verdict["decision"], &verdict["reason"]), (&json!("withhold"), &json!(reason)), "{verdict}");
 }
 
-const SCORE: &str = "/returned/scorer/verdict";
+pub const SCORE: &str = "/returned/scorer/verdict";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_service_provider_made_of_first_party_data_goes_on_with_all_its_labels() {

@@ -6,19 +6,25 @@ use gateway_tests::world::NORTHSIDE;
 use gateway_tests::{Behaviour, Options, TestGateway, events};
 use serde_json::{Value, json};
 
+use crate::onward::{NAME, SCORE, World};
+
 const TRANSCRIPT: &str = "/transcript/*/text";
 const EMAIL: &str = "/contact/email";
 const DAY: time::Duration = time::Duration::days(1);
 
 /// The shipped policy, and one of another text that is in force from so many days from now on.
 async fn world(first: &str, then: &str, days: i64) -> TestGateway {
+    TestGateway::demo_with(versions(first, then, days)).await
+}
+
+fn versions(first: &str, then: &str, days: i64) -> Options {
     let day = (time::OffsetDateTime::now_utc() + DAY * i32::try_from(days).unwrap()).date();
     let effective =
         format!("effective = \"{:04}-{:02}-{:02}\"", day.year(), u8::from(day.month()), day.day());
     let then = then.replace("effective = \"2017-03-01\"", &effective);
     assert!(then.contains(&effective));
     let policies = Some(vec![first.to_owned(), then]);
-    TestGateway::demo_with(Options { policies, ..Options::default() }).await
+    Options { policies, ..Options::default() }
 }
 
 /// The shipped text under which content goes to third parties.
@@ -78,6 +84,34 @@ async fn a_looser_version_reaches_only_what_comes_after_it() {
         source.decide("chat-button", event).await.expect(200);
         assert_eq!(decision(&gateway, subject, "call", "/url").await, expected, "{subject}");
     }
+}
+
+/// What a plugin returned while third parties got no names stays from them, whatever it is that a later version
+/// lets go; what it returns from then on does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_looser_version_does_not_reach_what_was_returned_before_it() {
+    let rule = "\n[[rule]]\neffect = 'forbid'\nflow = ['share']\nrecipient = ['third-party']\n\
+                category = ['user.name']\nclause = 'integrations.share'\n";
+    let strict = format!("{}{rule}", PolicyBook::SHIPPED);
+    let world = World::with(versions(&strict, PolicyBook::SHIPPED, 1)).await;
+    world.switch_on("scorer", "clerk", &[], &[NAME]).await;
+    world.chat("ada").await;
+    world.gateway.clock.advance(DAY);
+    // It returns nothing more for now.
+    world.grant("scorer", &[]).await;
+    world.switch_on("reader", "mallory", &[SCORE], &[NAME, SCORE]).await;
+    world.chat("ada").await;
+    assert_eq!(world.verdict("ada", "reader", NAME).await["decision"], "allow");
+    let verdict = world.verdict("ada", "reader", SCORE).await;
+    assert_eq!(
+        (&verdict["decision"], &verdict["reason"]),
+        (&json!("withhold"), &json!("clause:integrations.share")),
+        "{verdict}"
+    );
+    world.grant("scorer", &[NAME]).await;
+    world.chat("ada").await;
+    world.chat("ada").await;
+    assert_eq!(world.verdict("ada", "reader", SCORE).await["decision"], "allow");
 }
 
 #[tokio::test(flavor = "multi_thread")]

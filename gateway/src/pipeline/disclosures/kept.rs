@@ -66,7 +66,7 @@ impl Gateway {
         let choices = consumer.choices();
         let subject =
             Subject { conditions: kept.conditions(), choices: Some(&choices), engaged: consumer.engaged() };
-        let moment = self.book.moment(accepted_ms, *now_ms);
+        let moment = self.book.also(self.book.moment(accepted_ms, *now_ms), kept.conditions());
         let toward = kept_toward_authority(&self.book, *purpose, scope, kept, subject, true, moment);
         if toward.verdicts.is_empty() {
             return Ok(None);
