@@ -18,8 +18,8 @@ use super::ledger::Row;
 use super::memories::{TURN_WAIT, Turn};
 use super::registry::{LiveConnection, rfc3339};
 use crate::boundary::{
-    Checked, Exposed, Hook, MESSAGE, MessageView, Moment, Received, Returned, Subject, let_message_ask,
-    toward_receive,
+    Checked, Exposed, Hook, MESSAGE, MessageView, Moment, Received, Returned, Subject, TooLarge,
+    let_message_ask, toward_receive,
 };
 use crate::plugin_host::{Budget, CallError};
 use crate::store::crypto::{format_uid, parse_uid};
@@ -290,7 +290,17 @@ impl Gateway {
             flow.verdicts.splice(0..0, brought);
         }
         let received = returned.map(|returned| received(returned.release(), due.at_ms));
-        if received.is_none() && !failed {
+        let had_fields = received.is_some();
+        let mut kept = None;
+        if let Some(newer) = received {
+            let mut stands = consumer.received(&live.id).map(|stands| (*stands).clone()).unwrap_or_default();
+            match stands.update(newer) {
+                Ok(()) => kept = Some(stands),
+                // The older document stays: the partner may make room by sending its leaves anew.
+                Err(TooLarge) => flow.outcome = "not-kept:too-large".into(),
+            }
+        }
+        if !had_fields && !failed {
             let mut fields = flow.verdicts.iter().filter(|field| field.access == Access::Return);
             let allowed = fields.all(|field| field.verdict.allows());
             flow.outcome = if allowed { "nothing-received" } else { "withheld" }.into();
@@ -300,17 +310,13 @@ impl Gateway {
         outcome.record.log = log;
         outcome.record.memory = memory;
         outcome.turn = turn;
-        let mut kept = None;
-        if let Some(newer) = received {
-            let mut stands = consumer.received(&live.id).map(|stands| (*stands).clone()).unwrap_or_default();
-            stands.update(newer);
-            let text = serde_json::to_vec(&stands).map_err(|_| Refusal::Internal)?;
+        if let Some(stands) = &kept {
+            let text = serde_json::to_vec(stands).map_err(|_| Refusal::Internal)?;
             outcome.record.received = Some(NewReceived {
                 consumer: consumer.id,
                 connection: live.id,
                 payload: seal(consumer, &received_place(&live.id), &text)?,
             });
-            kept = Some(stands);
         }
         let exposures = consumer.unwritten(&live.connection.partner.name);
         outcome.record.exposures.clone_from(&exposures);
