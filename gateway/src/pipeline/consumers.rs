@@ -284,6 +284,12 @@ impl Consumers {
         fresh
     }
 
+    /// Lets a consumer go, so that whoever comes next reads the store. What is under way keeps the value that it has.
+    pub(super) fn forget(&self, consumer: &Consumer) {
+        self.by_subject.invalidate(&consumer.subject);
+        self.by_id.invalidate(&consumer.id);
+    }
+
     /// Replaces what the consumer chose by what `next` makes of it, and what those linked with it chose by what
     /// `linked` makes of theirs and of that; durable and in effect when this returns. One change at a time: each
     /// is made of what stands.
