@@ -254,7 +254,8 @@ impl Gateway {
             Checked { deliveries: vec![], returned: None, verdicts: vec![], facts }
         });
         // One message of a consumer at a time: each is merged into what stands.
-        let _alone = consumer.receiving.lock().await;
+        let alone = consumer.receiving.lock().await;
+        consumer.know_received_alone(&*self.store, &alone).await?;
         // Nobody changes a choice from here to the commit; and what was decided by others is decided anew.
         let _unchanged = self.consumers.changing.read().await;
         let now = self.registry.load();
@@ -320,12 +321,16 @@ impl Gateway {
         }
         let exposures = consumer.unwritten(&live.connection.partner.name);
         outcome.record.exposures.clone_from(&exposures);
-        let is_first = self.commit_message(due, outcome).await?;
+        let committed = self.commit_message(due, outcome).await;
+        match (kept, &committed) {
+            (Some(kept), Ok(true)) => consumer.set_received(&live.id, kept),
+            // What an error says of a commit is not whether it reached the disk.
+            (Some(_), _) => consumer.forget_received(),
+            (None, _) => {}
+        }
+        committed?;
         // With the row of a call that came too late, too.
         consumer.exposures_written(&exposures);
-        if let Some(kept) = kept.filter(|_| is_first) {
-            consumer.set_received(&live.id, kept);
-        }
         Ok(())
     }
 

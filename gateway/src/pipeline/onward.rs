@@ -87,8 +87,9 @@ impl Given {
 
 impl Gateway {
     /// Brings what a hook reads of other plugins into memory. A hook that reads no such thing, and a consumer in
-    /// memory of whom it was read, cost no question.
+    /// memory of whom it was read, cost no question. What its plugin received is known then too.
     pub(super) async fn look_up_returned(&self, consumer: &Consumer, hook: &Hook) -> Result<(), Refusal> {
+        consumer.know_received(&*self.store).await?;
         for plugin in &hook.reads_returned_by {
             while !consumer.returned.known().contains_key(&**plugin) {
                 let commits = consumer.returned.commits.load(Ordering::SeqCst);
