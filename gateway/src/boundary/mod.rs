@@ -37,7 +37,7 @@ pub use from_plugin::{
 pub use memory::{Memory, MemoryAfter, Recalled, recall};
 pub use onward::{Onward, labels_of_returned, returned_category};
 pub use permitted::Permitted;
-pub use received::{Exposed, Received};
+pub use received::{Exposed, MAX_MERGED_BYTES, Received, TooLarge};
 pub use subject::{Integration, Subject, base_facts};
 pub use toward_authority::{Kept, TowardAuthority, kept_toward_authority, toward_authority};
 pub use toward_partner::{Stays, TowardPartner, toward_partner};

@@ -9,6 +9,15 @@ use serde_json::Value;
 
 use crate::catalogue::{FieldPath, project};
 
+/// Bytes of JSON that a document put together of many messages or calls may have: as many as one of them may bring
+/// (`MAX_RETURNS_BYTES`). One such document stays in the store and in memory for each consumer and connection.
+pub const MAX_MERGED_BYTES: usize = 64 * 1024;
+
+/// With the message, the document would have more than [`MAX_MERGED_BYTES`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the document would have more than {MAX_MERGED_BYTES} bytes with the message; the older one stays")]
+pub struct TooLarge;
+
 /// What a plugin has received of a consumer from its partner (clause integrations.receive).
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Received {
@@ -25,12 +34,15 @@ pub struct Received {
 impl Received {
     /// Takes a message in: its leaves replace the ones of before, the others stay. A leaf that a later message brought
     /// stays too: messages are not always done in the order in which they came.
-    pub fn update(&mut self, message: Self) {
+    ///
+    /// # Errors
+    /// [`TooLarge`]; then nothing of the message is taken in.
+    pub fn update(&mut self, message: Self) -> Result<(), TooLarge> {
         let Self { mut value, mut labels, mut taken_ms, conditions } = message;
         let brought = labels.len();
         labels.retain(|leaf, _| self.taken_ms.get(leaf) <= taken_ms.get(leaf));
         if labels.is_empty() {
-            return;
+            return Ok(());
         }
         if labels.len() < brought {
             let paths: Vec<FieldPath> =
@@ -38,14 +50,20 @@ impl Received {
             value = project(&paths.iter().collect::<Vec<_>>(), &value);
             taken_ms.retain(|leaf, _| labels.contains_key(leaf));
         }
+        let mut merged = self.value.clone();
+        merge(&mut merged, value);
+        if serde_json::to_vec(&merged).map_or(usize::MAX, |text| text.len()) > MAX_MERGED_BYTES {
+            return Err(TooLarge);
+        }
         if self.labels.is_empty() {
             self.conditions = conditions;
         } else {
             self.conditions.join(&conditions);
         }
-        merge(&mut self.value, value);
+        self.value = merged;
         self.labels.extend(labels);
         self.taken_ms.extend(taken_ms);
+        Ok(())
     }
 }
 
@@ -184,18 +202,47 @@ mod tests {
         let (own, name) = ("partner:a:user.account", "first-party:user.name");
         let labels = |label: &str| LabelSet::from_iter([label.parse::<Label>().unwrap()]);
         let mut received = Received::default();
-        received.update(message(json!({ "member": { "tier": "silver", "since": 2019 } }), 5, own, false));
+        received
+            .update(message(json!({ "member": { "tier": "silver", "since": 2019 } }), 5, own, false))
+            .unwrap();
         assert_eq!(received.conditions, region(false), "of what is there alone");
-        received.update(message(json!({ "member": { "tier": "gold" } }), 7, name, true));
+        received.update(message(json!({ "member": { "tier": "gold" } }), 7, name, true)).unwrap();
         assert_eq!(received.value, json!({ "member": { "tier": "gold", "since": 2019 } }));
         assert_eq!(received.labels["/member/tier"], labels(name));
         assert_eq!(received.labels["/member/since"], labels(own));
         assert_eq!(received.conditions, region(true));
-        received.update(message(json!({ "member": { "tier": "bronze", "since": 2020 } }), 6, own, false));
+        received
+            .update(message(json!({ "member": { "tier": "bronze", "since": 2020 } }), 6, own, false))
+            .unwrap();
         assert_eq!(received.value, json!({ "member": { "tier": "gold", "since": 2020 } }));
         assert_eq!(received.labels["/member/tier"], labels(name));
-        received.update(message(json!({ "member": { "tier": "bronze" } }), 6, own, false));
+        received.update(message(json!({ "member": { "tier": "bronze" } }), 6, own, false)).unwrap();
         assert_eq!(received.value, json!({ "member": { "tier": "gold", "since": 2020 } }));
+    }
+
+    #[test]
+    fn a_document_that_would_grow_too_large_stays_as_it_was() {
+        let message = |leaf: &str, bytes: usize, at_ms: i64, dnt| Received {
+            value: json!({ leaf: "x".repeat(bytes) }),
+            labels: [(format!("/{leaf}"), LabelSet::default())].into(),
+            taken_ms: [(format!("/{leaf}"), at_ms)].into(),
+            conditions: Conditions { dnt, ..Conditions::default() },
+        };
+        let wrapped = |leaves: usize| leaves * r#","a":"""#.len() + 1;
+        let fits = MAX_MERGED_BYTES - wrapped(1);
+        assert_eq!(Received::default().update(message("a", fits + 1, 1, false)), Err(TooLarge), "by itself");
+        let mut received = Received::default();
+        received.update(message("a", fits, 1, false)).unwrap();
+        let before = received.value.clone();
+        assert_eq!(received.update(message("b", 0, 2, true)), Err(TooLarge));
+        assert_eq!((&received.value, received.labels.len(), received.taken_ms.len()), (&before, 1, 1));
+        assert!(!received.conditions.dnt, "of what is there alone");
+        // A leaf that is replaced makes room.
+        received.update(message("a", 0, 3, false)).unwrap();
+        let rest = MAX_MERGED_BYTES - wrapped(2);
+        received.update(message("b", rest, 4, false)).unwrap();
+        assert_eq!(received.update(message("a", 1, 5, false)), Err(TooLarge));
+        assert_eq!(serde_json::to_vec(&received.value).unwrap().len(), MAX_MERGED_BYTES);
     }
 
     #[test]

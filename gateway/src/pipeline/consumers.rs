@@ -34,8 +34,9 @@ pub struct Consumer {
     pub(super) person: ArcSwap<Person>,
     pub(super) choices: ArcSwap<Choices>,
     pub(super) memories: Memories,
-    /// What plugins received of the consumer, by connection.
-    received: Mutex<AllReceived>,
+    /// What plugins received of the consumer, by connection; none: it is not known whether what was written last is
+    /// stored.
+    received: Mutex<Option<AllReceived>>,
     pub(super) returned: LastReturned,
     /// Held while a message is merged into what stands.
     pub(super) receiving: tokio::sync::Mutex<()>,
@@ -101,18 +102,48 @@ impl Consumer {
         }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, AllReceived> {
+    fn known(&self) -> std::sync::MutexGuard<'_, Option<AllReceived>> {
         self.received.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the plugin of a connection received of the consumer.
+    /// What the plugin of a connection received of the consumer; none too where it is not known: see
+    /// [`Self::know_received`].
     pub fn received(&self, connection: &Uid) -> Option<Arc<Received>> {
-        self.known().get(connection).cloned()
+        self.known().as_ref()?.get(connection).cloned()
+    }
+
+    /// Reads what plugins received of the consumer again, where it is not known.
+    pub(super) async fn know_received(&self, store: &dyn Store) -> Result<(), Refusal> {
+        if self.known().is_some() {
+            return Ok(());
+        }
+        let alone = self.receiving.lock().await;
+        self.know_received_alone(store, &alone).await
+    }
+
+    /// The same, for who merges a message.
+    pub(super) async fn know_received_alone(
+        &self,
+        store: &dyn Store,
+        _alone: &tokio::sync::MutexGuard<'_, ()>,
+    ) -> Result<(), Refusal> {
+        if self.known().is_none() {
+            let (_, received) = read_kept(store, self.id, &self.key).await?;
+            *self.known() = Some(received);
+        }
+        Ok(())
     }
 
     /// Called once it is committed.
     pub fn set_received(&self, connection: &Uid, received: Received) {
-        self.known().insert(*connection, Arc::new(received));
+        if let Some(known) = &mut *self.known() {
+            known.insert(*connection, Arc::new(received));
+        }
+    }
+
+    /// Called where it may be committed, or another may have been: whoever comes next reads the store.
+    pub(super) fn forget_received(&self) {
+        *self.known() = None;
     }
 }
 
@@ -261,7 +292,7 @@ impl Consumers {
             person: ArcSwap::new(person),
             choices: ArcSwap::from_pointee(choices),
             memories: Memories::default(),
-            received: Mutex::new(received),
+            received: Mutex::new(Some(received)),
             returned: LastReturned::default(),
             receiving: tokio::sync::Mutex::default(),
         });
@@ -282,6 +313,12 @@ impl Consumers {
         }
         held.insert(fresh.subject, Arc::downgrade(&fresh));
         fresh
+    }
+
+    /// Lets a consumer go, so that whoever comes next reads the store. What is under way keeps the value that it has.
+    pub(super) fn forget(&self, consumer: &Consumer) {
+        self.by_subject.invalidate(&consumer.subject);
+        self.by_id.invalidate(&consumer.id);
     }
 
     /// Replaces what the consumer chose by what `next` makes of it, and what those linked with it chose by what

@@ -30,7 +30,7 @@ use crate::store::{Digest, DocumentKind, ReleaseMeta, Store, StoreError, Uid};
 /// How often the store is asked whether another process changed the control plane, or something is due.
 const POLL: Duration = Duration::from_millis(250);
 
-/// Changes of choices that one poll takes in at most.
+/// Changes of choices that are read at once.
 const CHANGED: u32 = 256;
 
 /// Polls between two tries to put a connection together that could not be: about half a minute.
@@ -169,13 +169,9 @@ impl Gateway {
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "the store does not answer"),
             }
-            choices_seen = match self.see_choices(choices_seen).await {
-                Ok(seen) => seen,
-                Err(_) => {
-                    tracing::warn!("what consumers chose elsewhere cannot be read; it is asked for again");
-                    choices_seen
-                }
-            };
+            if self.see_choices(&mut choices_seen).await.is_err() {
+                tracing::warn!("what consumers chose elsewhere cannot be read; it is asked for again");
+            }
             polls = polls.wrapping_add(1);
             // Retries and deferred work become due by the clock alone.
             self.work.fall_behind();
@@ -184,14 +180,26 @@ impl Gateway {
         }
     }
 
-    /// Takes in what consumers chose through other processes, and how they are linked; up to which version.
-    async fn see_choices(&self, seen: i64) -> Result<i64, Refusal> {
-        let changed = self.store.changed_choices(seen, CHANGED).await?;
-        for of_one in &changed {
-            let _alone = self.consumers.changing.write().await;
-            self.consumers.catch_up(&*self.store, &of_one.brand, &of_one.subject).await?;
+    /// Takes in what consumers chose through other processes, and how they are linked, up to the last change; `seen`
+    /// is the version up to which it is done. What of one consumer does not read keeps nobody else's waiting: that
+    /// consumer's data stays here.
+    async fn see_choices(&self, seen: &mut i64) -> Result<(), Refusal> {
+        while !self.stopping.is_cancelled() {
+            let changed = self.store.changed_choices(*seen, CHANGED).await?;
+            for of_one in &changed {
+                let _alone = self.consumers.changing.write().await;
+                match self.consumers.catch_up(&*self.store, &of_one.brand, &of_one.subject).await {
+                    Ok(()) => {}
+                    Err(Refusal::Unavailable) => return Err(Refusal::Unavailable),
+                    Err(_) => self.consumers.withhold_all(&of_one.subject),
+                }
+                *seen = of_one.version;
+            }
+            if changed.len() < CHANGED as usize {
+                break;
+            }
         }
-        Ok(changed.last().map_or(seen, |last| last.version))
+        Ok(())
     }
 
     /// Whether it is time to try again what could not be put together.

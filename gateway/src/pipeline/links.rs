@@ -8,11 +8,11 @@
 //! - Either has engaged with the brand where one has.
 //! - The ledger's names for them stay two: a row is never changed. Who asks for one is shown both.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gateway_policy::{Choices, Conditions, Label, Purpose};
+use gateway_policy::{Choices, Conditions, Label, OptOuts, Purpose};
 
 use super::consumers::{Consumer, Consumers, read, read_choices, read_exposures, write};
 use super::error::Refusal;
@@ -213,6 +213,17 @@ impl Consumers {
         Ok(())
     }
 
+    /// Lets nothing of a consumer go whose choices were changed elsewhere and do not read. Work under way finds all
+    /// refused and nothing permitted; whoever comes next reads the store, which refuses them until the choices read
+    /// again. Called by who alone changes choices.
+    pub(super) fn withhold_all(&self, subject: &Digest) {
+        tracing::error!("a consumer's changed choices or links are damaged; nothing of theirs flows");
+        if let Some(consumer) = self.held(subject) {
+            consumer.choices.store(Arc::new(all_refused()));
+            self.forget(&consumer);
+        }
+    }
+
     async fn chosen(&self, store: &dyn Store, consumer: &Consumer) -> Result<(Digest, Chosen), Refusal> {
         match consumer.person.load().id {
             Some(id) => Ok((id, self.chosen_by(store, &consumer.brand, id).await?)),
@@ -321,6 +332,20 @@ impl Consumers {
         }
         Ok(peers)
     }
+}
+
+/// What stands for choices that do not read, for who has the consumer at hand.
+fn all_refused() -> Choices {
+    let opt_out = OptOuts {
+        all_integrations: true,
+        integrations: BTreeSet::new(),
+        marketing: true,
+        sms: true,
+        sale: true,
+        cookies: true,
+        location: true,
+    };
+    Choices { opt_out, permissions: Vec::new(), limit_pending: true, deletion_pending: true }
 }
 
 /// Whether one of these consumers engaged, and what partners received of them; as it is stored.

@@ -18,7 +18,8 @@ use super::ledger::Row;
 use super::memories::{TURN_WAIT, Turn};
 use super::registry::{LiveConnection, rfc3339};
 use crate::boundary::{
-    Checked, Exposed, Hook, MESSAGE, MessageView, Moment, Received, Returned, Subject, toward_receive,
+    Checked, Exposed, Hook, MESSAGE, MessageView, Moment, Received, Returned, Subject, TooLarge,
+    toward_receive,
 };
 use crate::plugin_host::{Budget, CallError};
 use crate::store::crypto::{format_uid, parse_uid};
@@ -252,7 +253,8 @@ impl Gateway {
             Checked { deliveries: vec![], returned: None, verdicts: vec![], facts }
         });
         // One message of a consumer at a time: each is merged into what stands.
-        let _alone = consumer.receiving.lock().await;
+        let alone = consumer.receiving.lock().await;
+        consumer.know_received_alone(&*self.store, &alone).await?;
         // Nobody changes a choice from here to the commit; and what was decided by others is decided anew.
         let _unchanged = self.consumers.changing.read().await;
         let now = self.registry.load();
@@ -288,7 +290,17 @@ impl Gateway {
             flow.verdicts.splice(0..0, brought);
         }
         let received = returned.map(|returned| received(returned.release(), due.at_ms));
-        if received.is_none() && !failed {
+        let had_fields = received.is_some();
+        let mut kept = None;
+        if let Some(newer) = received {
+            let mut stands = consumer.received(&live.id).map(|stands| (*stands).clone()).unwrap_or_default();
+            match stands.update(newer) {
+                Ok(()) => kept = Some(stands),
+                // The older document stays: the partner may make room by sending its leaves anew.
+                Err(TooLarge) => flow.outcome = "not-kept:too-large".into(),
+            }
+        }
+        if !had_fields && !failed {
             let mut fields = flow.verdicts.iter().filter(|field| field.access == Access::Return);
             let allowed = fields.all(|field| field.verdict.allows());
             flow.outcome = if allowed { "nothing-received" } else { "withheld" }.into();
@@ -298,26 +310,26 @@ impl Gateway {
         outcome.record.log = log;
         outcome.record.memory = memory;
         outcome.turn = turn;
-        let mut kept = None;
-        if let Some(newer) = received {
-            let mut stands = consumer.received(&live.id).map(|stands| (*stands).clone()).unwrap_or_default();
-            stands.update(newer);
-            let text = serde_json::to_vec(&stands).map_err(|_| Refusal::Internal)?;
+        if let Some(stands) = &kept {
+            let text = serde_json::to_vec(stands).map_err(|_| Refusal::Internal)?;
             outcome.record.received = Some(NewReceived {
                 consumer: consumer.id,
                 connection: live.id,
                 payload: seal(consumer, &received_place(&live.id), &text)?,
             });
-            kept = Some(stands);
         }
         let exposures = consumer.unwritten(&live.connection.partner.name);
         outcome.record.exposures.clone_from(&exposures);
-        let is_first = self.commit_message(due, outcome).await?;
+        let committed = self.commit_message(due, outcome).await;
+        match (kept, &committed) {
+            (Some(kept), Ok(true)) => consumer.set_received(&live.id, kept),
+            // What an error says of a commit is not whether it reached the disk.
+            (Some(_), _) => consumer.forget_received(),
+            (None, _) => {}
+        }
+        committed?;
         // With the row of a call that came too late, too.
         consumer.exposures_written(&exposures);
-        if let Some(kept) = kept.filter(|_| is_first) {
-            consumer.set_received(&live.id, kept);
-        }
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use super::dispatch::return_place;
 use super::error::Refusal;
 use super::gateway::Gateway;
 use super::registry::LiveConnection;
-use crate::boundary::{Hook, Onward, Received, Returned};
+use crate::boundary::{Hook, Onward, Received, Returned, TooLarge};
 
 /// Calls of one plugin about one consumer that are looked through for what it returned last: a field that none of
 /// so many returned is not there.
@@ -48,13 +48,16 @@ impl LastReturned {
     }
 }
 
-/// Each leaf as it was returned last. What held for older ones holds as long as one of them stays.
+/// Each leaf as it was returned last. What held for older ones holds as long as one of them stays. Where all of it
+/// would be too large, the newest alone counts: the others are not there for other plugins.
 fn updated(mut stands: Received, newer: Received) -> Received {
     if stands.labels.keys().all(|leaf| newer.labels.contains_key(leaf)) {
         return newer;
     }
-    stands.update(newer);
-    stands
+    match stands.update(newer.clone()) {
+        Ok(()) => stands,
+        Err(TooLarge) => newer,
+    }
 }
 
 /// Returned fields whose row is about to be committed.
@@ -84,8 +87,9 @@ impl Given {
 
 impl Gateway {
     /// Brings what a hook reads of other plugins into memory. A hook that reads no such thing, and a consumer in
-    /// memory of whom it was read, cost no question.
+    /// memory of whom it was read, cost no question. What its plugin received is known then too.
     pub(super) async fn look_up_returned(&self, consumer: &Consumer, hook: &Hook) -> Result<(), Refusal> {
+        consumer.know_received(&*self.store).await?;
         for plugin in &hook.reads_returned_by {
             while !consumer.returned.known().contains_key(&**plugin) {
                 let commits = consumer.returned.commits.load(Ordering::SeqCst);
@@ -125,6 +129,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::boundary::MAX_MERGED_BYTES;
 
     fn received(value: Value, leaf: &str, dnt: bool) -> Received {
         let labels = LabelSet::from_iter(["first-party:user.telemetry".parse().unwrap()]);
@@ -142,6 +147,16 @@ mod tests {
         let replaced =
             updated(received(json!({ "a": 1 }), "/a", true), received(json!({ "a": 3 }), "/a", false));
         assert_eq!((&replaced.value, replaced.conditions.dnt), (&json!({ "a": 3 }), false));
+    }
+
+    #[test]
+    fn where_all_of_it_would_be_too_large_the_newest_alone_counts() {
+        let large = || Value::String("x".repeat(MAX_MERGED_BYTES / 2));
+        let newer = json!({ "b": large() });
+        let stands = received(json!({ "a": large() }), "/a", true);
+        let after = updated(stands, received(newer.clone(), "/b", false));
+        assert_eq!((&after.value, after.conditions.dnt), (&newer, false));
+        assert!(after.labels.keys().eq(["/b"]));
     }
 
     #[test]

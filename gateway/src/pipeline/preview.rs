@@ -248,8 +248,8 @@ impl Gateway {
                     continue;
                 }
                 let exposed = Exposed::default();
-                let received = id.and_then(|id| consumer.received(&id));
                 self.look_up_returned(&consumer, hook).await?;
+                let received = id.and_then(|id| consumer.received(&id));
                 let given = self.given(&consumer, hook);
                 let onward = given.view();
                 let view = identity.view(&stored, received.as_deref(), &onward, &exposed);

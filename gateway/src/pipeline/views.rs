@@ -125,6 +125,7 @@ impl Gateway {
         events.sort_by_key(|(_, record)| std::cmp::Reverse(record.accepted_ms));
         returned.sort_by_key(|(_, record)| std::cmp::Reverse(record.position));
         let newest = NEWEST as usize;
+        known.know_received(&*self.store).await?;
         let ids = self.registry.load().connection_ids.get(brand).cloned().unwrap_or_default();
         let mut memories = BTreeMap::new();
         for (plugin, id) in &ids {

@@ -314,3 +314,47 @@ async fn what_another_process_links_or_is_told_holds_here_for_who_is_in_memory()
     linked("other", "sale").await;
     beside.shutdown().await;
 }
+
+/// A choice that another process wrote and that does not read stops nobody else's, and lets nothing of its consumer go.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_choice_of_one_keeps_no_opt_out_of_another_waiting() {
+    use sqlx::Connection as _;
+    let gateway = TestGateway::demo().await;
+    let (brand, source) = (gateway.brand(NORTHSIDE).await, gateway.source(NORTHSIDE).await);
+    choose(&brand, "damaged", json!({})).await;
+    for consumer in ["damaged", "other"] {
+        source.post_event(&events::chat_ended(NORTHSIDE, consumer)).await.expect(202);
+    }
+    gateway.settled().await;
+    let beside = gateway.beside().await;
+
+    let url = format!("sqlite:{}?mode=rw", gateway.database().display());
+    let mut store = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let damage = "UPDATE choices SET choices = '{', changed = (SELECT max(changed) + 1 FROM choices)";
+    assert_eq!(sqlx::query(damage).execute(&mut store).await.unwrap().rows_affected(), 1, "of one alone");
+    let place = path(NORTHSIDE, "damaged", "choices");
+    eventually("the damage to be seen", || async { (brand.get(&place).await.status == 500).then_some(()) })
+        .await;
+
+    let caller =
+        Caller { key: "tests".into(), role: Role::Brand, brand: Some(NORTHSIDE.into()), partner: None };
+    let refuses = serde_json::from_value(json!({ "opt_out": { "sale": true } })).expect("choices");
+    beside.put_choices(NORTHSIDE, "other", refuses, &caller).await.expect("it is written");
+    eventually("the other's choice to hold here too", || async {
+        (chosen(&gateway, "other").await["opt_out"]["sale"] == true).then_some(())
+    })
+    .await;
+    let again = source.post_event(&events::chat_ended(NORTHSIDE, "damaged")).await;
+    assert_eq!(again.status, 500);
+
+    // Once it reads again, what it says holds.
+    let mend = "UPDATE choices SET choices = '{}', changed = (SELECT max(changed) + 1 FROM choices) \
+                WHERE choices = '{'";
+    assert_eq!(sqlx::query(mend).execute(&mut store).await.unwrap().rows_affected(), 1);
+    eventually("it to be mended here too", || async {
+        let answer = brand.get(&place).await;
+        (answer.status == 200 && answer.expect(200)["opt_out"]["all_integrations"] == false).then_some(())
+    })
+    .await;
+    beside.shutdown().await;
+}

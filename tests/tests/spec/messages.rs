@@ -5,6 +5,7 @@
 use gateway_tests::world::{brand, connection, partner};
 use gateway_tests::{Options, TestGateway, components, events};
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use standardwebhooks::Webhook;
 
 const BRAND: &str = "testers";
@@ -190,6 +191,32 @@ async fn an_older_message_that_is_done_later_replaces_nothing() {
     world.later(6).await;
     assert_eq!(world.outcomes().await, ["failed:unavailable", "received", "received"]);
     assert_eq!(world.received().await[PLUGIN]["value"], json!({ "said": "gold" }));
+}
+
+/// A commit whose outcome is not known, or that somebody else made: here another process does the message meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_is_read_again_where_a_commit_came_to_nothing() {
+    const KEEP: &str = "CREATE TABLE kept AS SELECT payload FROM received";
+    const MEANWHILE: [&str; 3] =
+        ["DELETE FROM inbox", "UPDATE received SET payload = (SELECT payload FROM kept)", "DROP TABLE kept"];
+    let world = World::new().await;
+    let url = format!("sqlite:{}?mode=rw", world.gateway.database().display());
+    let mut store = sqlx::SqliteConnection::connect(&url).await.expect("the store opens");
+    world.send("m-1", "silver").await;
+    sqlx::query(KEEP).execute(&mut store).await.expect("what is kept is set aside");
+    world.send("m-2", "gold").await;
+    assert_eq!(world.received().await[PLUGIN]["value"], json!({ "said": "gold" }));
+
+    world.behave("slow").await;
+    assert_eq!(world.post("m-3", &world.handle, "bronze").await.0, 202);
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut store).await.expect("nobody else writes");
+    for change in MEANWHILE {
+        sqlx::query(change).execute(&mut store).await.expect("the change is made");
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    sqlx::query("COMMIT").execute(&mut store).await.expect("it commits");
+    world.gateway.settled().await;
+    assert_eq!(world.received().await[PLUGIN]["value"], json!({ "said": "silver" }), "as it is stored");
 }
 
 #[tokio::test(flavor = "multi_thread")]

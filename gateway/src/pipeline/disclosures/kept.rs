@@ -31,6 +31,7 @@ impl Gateway {
         let scope = disclosure.asked.scope.iter().filter_map(|name| Category::parse(name).ok()).collect();
         let export = Export { consumer, purpose, scope, now_ms };
         let ids = self.registry.load().connection_ids.get(&consumer.brand).cloned().unwrap_or_default();
+        consumer.know_received(&*self.store).await?;
         let mut exported = Vec::new();
         for (plugin, id) in &ids {
             if let Some(received) = consumer.received(id) {
