@@ -81,6 +81,21 @@ impl Connection {
         labels.all(|label| standing(label).recipient == Recipient::ServiceProvider)
     }
 
+    /// The labels of a leaf of what it returned: those of what it was made from, and the partner's own where that was
+    /// not made on the brand's behalf, as its contracts stand.
+    pub(super) fn returned_labels<'l>(
+        &self,
+        leaf: &str,
+        made_of: impl Iterator<Item = &'l Label> + Clone,
+        now_ms: i64,
+    ) -> LabelSet {
+        let mut all: LabelSet = made_of.clone().cloned().collect();
+        if !self.serves(made_of, now_ms) {
+            all.extend(self.labels_of_leaf(leaf).map(|(_, label)| label.clone()));
+        }
+        all
+    }
+
     /// What a decision about the brand's use of a returned leaf knows of the integration.
     fn integration_of_leaf(&self, leaf: &str) -> Integration<'_> {
         Integration {
@@ -147,10 +162,7 @@ impl Reader<'_> {
                 *verdict = Verdict::withhold(Reason::Undeclared);
                 continue;
             };
-            let mut all = stored.clone();
-            if !one.from.serves(stored.iter(), moment.now_ms) {
-                all.extend(own.cloned());
-            }
+            let all = one.from.returned_labels(leaf, stored.iter(), moment.now_ms);
             let (to, onward, kept) = self.verdict(one.from, leaf, &all, subject, facts);
             let judged = onward.strictest(kept);
             *rests = Rests { facts, elsewhere: onward.allows() && !kept.allows() };

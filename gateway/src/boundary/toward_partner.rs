@@ -1,8 +1,10 @@
 //! Toward a partner: each try is a new decision. If one label of a request is now withheld, the whole
 //! request stays; it is never trimmed.
 
+use std::sync::Arc;
+
 use gateway_policy::{
-    Access, Basis, Decision, Facts, FieldVerdict, Flow, LabelSet, Partner, Reason, Recipient, Verdict,
+    Access, Basis, Decision, Facts, FieldVerdict, Flow, Label, LabelSet, Partner, Reason, Recipient, Verdict,
 };
 
 use super::across::Across;
@@ -16,7 +18,7 @@ use super::prepared::stricter;
 use super::received::Exposed;
 use super::subject::{Integration, Subject, base_facts};
 use super::types::OutboundRequest;
-use crate::manifest::Channel;
+use crate::manifest::{self, Channel};
 
 /// What was decided for one try.
 pub struct TowardPartner {
@@ -44,12 +46,14 @@ pub enum Stays {
 /// Decides about `planned` as things stand now; `exposed` is what the partner received until now.
 ///
 /// `connection` is none where the brand has switched the plugin off: then clause use.brand-directed
-/// withholds everything.
+/// withholds everything. `of_brand` finds the brand's other plugins: what one of them returned goes on as that one
+/// stands now.
 #[allow(clippy::too_many_arguments)] // one try's whole context
-pub fn toward_partner(
+pub fn toward_partner<'c>(
     book: &PolicyBook,
     partner: &Partner,
-    connection: Option<&Connection>,
+    connection: Option<&'c Connection>,
+    of_brand: impl Fn(&str) -> Option<&'c Connection>,
     planned: &PlannedDelivery,
     exposed: &Exposed,
     subject: Subject<'_>,
@@ -80,12 +84,22 @@ pub fn toward_partner(
     let mut all_allowed = !planned.carried.is_empty();
     let mut verdicts = Vec::with_capacity(planned.carried.len());
     for carried in &planned.carried {
-        let decided = book.decide_all(&question, carried.labels.iter(), facts, moment);
+        let returned = manifest::returned_by(&carried.field).map(|(plugin, leaf)| (of_brand(plugin), leaf));
+        let labels: Arc<[Label]> = match returned {
+            Some((Some(from), leaf)) => {
+                let labels = from.returned_labels(leaf, carried.labels.iter(), moment.now_ms);
+                labels.iter().cloned().collect()
+            }
+            _ => carried.labels.clone(),
+        };
+        // Who returned it is no longer on.
+        let is_gone = matches!(returned, Some((None, _)));
+        let decided = book.decide_all(&question, labels.iter(), facts, moment);
         let (stands, mut verdict) =
             decided.unwrap_or((Recipient::ThirdParty, Verdict::withhold(Reason::Undeclared)));
         recipient = stricter(recipient, stands);
         let by_its_labels = verdict.allows();
-        if let Some(meeting) = across.verdict(carried.labels.iter(), &together) {
+        if let Some(meeting) = across.verdict(labels.iter(), &together) {
             verdict = verdict.strictest(meeting);
         }
         let granted = connection.is_none_or(|connection| match carried.access {
@@ -95,7 +109,7 @@ pub fn toward_partner(
             Access::Memory | Access::Reply => connection.grants_labels(carried.labels.iter()),
             _ => connection.grants_named(planned.flow, &planned.event_type, &carried.field, carried.form),
         });
-        if !granted {
+        if !granted || is_gone {
             verdict = Verdict::withhold(Reason::NotGranted);
         }
         if carried.form.is_some() && verdict.allows() {
@@ -105,13 +119,13 @@ pub fn toward_partner(
         verdicts.push(FieldVerdict {
             field: carried.field.clone(),
             access: carried.access,
-            labels: carried.labels.clone(),
             verdict,
             basis: Basis {
                 met: by_its_labels && !verdict.allows(),
                 declassified: carried.declassified.clone(),
-                ..question.basis(carried.labels.iter(), moment.now_ms)
+                ..question.basis(labels.iter(), moment.now_ms)
             },
+            labels,
         });
     }
     let request = match connection {

@@ -121,6 +121,7 @@ impl ExchangeSession {
                 &gateway.book,
                 &partner.record,
                 live.map(|live| &live.connection),
+                |plugin| registry.connection(&self.consumer.brand, plugin).map(|live| &live.connection),
                 planned,
                 &exposed,
                 subject,

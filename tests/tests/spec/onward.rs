@@ -199,6 +199,33 @@ async fn a_contract_that_ran_out_leaves_what_was_made_under_it_to_the_partner() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_goes_as_the_one_who_returned_it_stands_then() {
+    for (gone, reason) in [("contract", "clause:integrations.onward"), ("connection", "not-granted")] {
+        let world = World::new().await;
+        world.switch_on("scorer", "clerk", &[], &[NAME]).await;
+        world.chat("ada").await;
+        world.switch_on("reader", "trent", &[SCORE], &[SCORE]).await;
+        world.gateway.partner.behave(Behaviour::Status(503));
+        world.chat("ada").await;
+        let before = world.gateway.partner.received().len();
+        match gone {
+            "contract" => {
+                let ended = json!({ "expires": "2017-03-01T00:00:00Z" });
+                world::contract(&world.gateway, "clerk", PURPOSE, ended).await;
+            }
+            _ => world.switch_off("scorer").await,
+        }
+        world.gateway.partner.behave(Behaviour::Status(200));
+        world.gateway.clock.advance(time::Duration::seconds(30));
+        world.gateway.settled().await;
+        let row = world.row("ada", "reader", "delivery").await;
+        assert_withheld(&verdict_on(&row, SCORE), reason);
+        let sent = world.gateway.partner.received();
+        assert!(!sent[before..].iter().any(|request| request.host().contains("trent")), "{gone}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_hops_wash_no_label_off() {
     const RELAYED: &str = "/returned/relay/verdict";
     let world = World::new().await;
