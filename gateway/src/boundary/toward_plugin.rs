@@ -174,11 +174,8 @@ pub fn toward_plugin(
     };
     let mut rests = vec![Rests { facts, elsewhere: false }; decided.len()];
     if let Some(received) = received {
-        let joined = {
-            let mut joined = conditions.clone();
-            joined.join(&received.conditions);
-            joined
-        };
+        let mut joined = conditions.clone();
+        joined.join(&received.conditions);
         let own = base_facts(Subject { conditions: &joined, ..subject }, connection.integration(hook));
         let of_received = hook.fields.iter().zip(&mut rests);
         of_received
@@ -360,9 +357,7 @@ fn keep_apart(
     labels: &[Arc<[Label]>],
     decided: &mut [Option<(Recipient, Verdict)>],
 ) {
-    let allowed =
-        |decided: &Option<(Recipient, Verdict)>| decided.is_some_and(|(_, verdict)| verdict.allows());
-    let present = labels.iter().zip(&*decided).filter(|(_, decided)| allowed(decided));
+    let present = labels.iter().zip(&*decided).filter(|(_, decided)| is_allowed(decided));
     let matter = pairs.matter(present.flat_map(|(labels, _)| labels.iter()));
     let mut met: Vec<&Label> = Vec::new();
     for (source, access) in [
@@ -374,7 +369,7 @@ fn keep_apart(
         (Source::Returned, Access::Sealed),
     ] {
         for ((field, labels), decided) in hook.fields.iter().zip(labels).zip(&mut *decided) {
-            if field.source != source || field.access != access || !allowed(decided) {
+            if field.source != source || field.access != access || !is_allowed(decided) {
                 continue;
             }
             let before =

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gateway_policy::{FieldVerdict, Flow, Partner, Recipient};
-use tokio::sync::Semaphore;
 
 use super::consumers::Consumer;
-use super::dispatch::{AFTER_FAILURE, delivery_place};
+use super::dispatch::delivery_place;
 use super::documents::ConnectionDocument;
 use super::error::Refusal;
-use super::gateway::Gateway;
+use super::gateway::{Gateway, Tuning};
 use super::ledger::Row;
+use super::queue::Queue;
 use super::registry::LiveConnection;
+use super::worker::{Due, READ};
 use crate::boundary::{OutboundRequest, Permitted, PlannedDelivery, Stays, Subject, toward_partner};
 use crate::manifest::Endpoint;
 use crate::outbound::{Credentials, Disposition, RetrySchedule, classify, outcome_code};
@@ -21,9 +22,6 @@ use crate::store::crypto::format_uid;
 use crate::store::{
     AttemptResult, Change, DeliveryRecord, DeliveryState, Document, DocumentKind, FlowResult, Stage, Uid,
 };
-
-/// Deliveries that one read of the store brings at most.
-const READ: u32 = 256;
 
 /// A request of the outbox, in memory.
 pub(super) struct DueDelivery {
@@ -38,35 +36,32 @@ pub(super) struct DueDelivery {
     pub(super) planned: Arc<PlannedDelivery>,
 }
 
-impl Gateway {
-    pub(super) async fn delivery_loop(self: Arc<Self>) {
-        let slots = Arc::new(Semaphore::new(self.tuning.concurrent_deliveries));
-        loop {
-            let due = tokio::select! {
-                biased;
-                () = self.stopping.cancelled() => return,
-                due = self.deliveries.next() => due,
-            };
-            let Some(due) = due else {
-                if self.deliveries.begin_read() {
-                    self.read_due_deliveries().await;
-                    self.deliveries.end_read();
-                }
-                continue;
-            };
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-            let gateway = Arc::clone(&self);
-            self.tasks.spawn(async move {
-                if gateway.deliver(&due).await.is_err() {
-                    tracing::warn!("a delivery could not be recorded; it stays due");
-                    tokio::time::sleep(AFTER_FAILURE).await;
-                }
-                gateway.deliveries.done(&due.id);
-                drop(slot);
-            });
-        }
+impl Due for DueDelivery {
+    type Id = Uid;
+    const NAME: &'static str = "a delivery";
+
+    fn id(&self) -> Uid {
+        self.id
     }
 
+    fn queue(gateway: &Gateway) -> &Queue<Uid, Self> {
+        &gateway.deliveries
+    }
+
+    fn at_once(tuning: &Tuning) -> usize {
+        tuning.concurrent_deliveries
+    }
+
+    async fn read(gateway: &Gateway) {
+        gateway.read_due_deliveries().await;
+    }
+
+    async fn work(self, gateway: &Arc<Gateway>) -> Result<(), Refusal> {
+        gateway.deliver(&self).await
+    }
+}
+
+impl Gateway {
     async fn read_due_deliveries(&self) {
         let records = match self.store.due_deliveries(self.clock.now_ms(), READ).await {
             Ok(records) => records,

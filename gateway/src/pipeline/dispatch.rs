@@ -1,10 +1,9 @@
 //! Dispatch: for each piece of work decide, run in the sandbox, check, and commit; only then deliver.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gateway_policy::{Facts, Flow, LabelSet, Recipient};
-use tokio::sync::Semaphore;
 
 use super::accept::{StoredEvent, event_place};
 use super::consumers::Consumer;
@@ -12,11 +11,13 @@ use super::counts::Tally;
 use super::deliver::DueDelivery;
 use super::error::Refusal;
 use super::event;
-use super::gateway::Gateway;
+use super::gateway::{Gateway, Tuning};
 use super::ledger::Row;
 use super::memories::Turn;
 use super::onward::Fresh;
+use super::queue::Queue;
 use super::registry::LiveConnection;
+use super::worker::{Due, READ};
 use crate::boundary::{Checked, Crossing, EventView, Exposed, Onward, Received, Subject, Violation, let_ask};
 use crate::plugin_host::{Budget, Call, CallError};
 use crate::store::crypto::{format_digest, format_uid};
@@ -24,8 +25,6 @@ use crate::store::{
     CallRecord, Deferral, Exposure, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, Uid, WorkRecord,
 };
 
-/// Pieces of work that one read of the store brings at most.
-pub(super) const READ: u32 = 256;
 /// Calls of one piece of work, where the plugin says that it cannot do it now, or its breaker is open.
 pub(super) const MAX_TRIES: u32 = 8;
 /// Whoever accepted an event puts its work into the queue at once. A read of the store leaves work that is
@@ -35,9 +34,6 @@ pub(super) const YOUNG_MS: i64 = 1_000;
 pub(super) const UNUSABLE_WAIT_MS: i64 = 30_000;
 /// Milliseconds before the second call; each further wait is twice as long.
 pub(super) const FIRST_WAIT_MS: i64 = 5_000;
-
-/// Rest after a failure of the store, so that it is not asked again and again.
-pub(super) const AFTER_FAILURE: Duration = Duration::from_millis(200);
 
 /// Bytes of an id that are its moment.
 const UID_TIME: usize = 6;
@@ -49,6 +45,31 @@ pub(super) struct DueWork {
     pub(super) attempt: u32,
     pub(super) consumer: Arc<Consumer>,
     pub(super) event: Arc<StoredEvent>,
+}
+
+impl Due for DueWork {
+    type Id = i64;
+    const NAME: &'static str = "work";
+
+    fn id(&self) -> i64 {
+        self.id
+    }
+
+    fn queue(gateway: &Gateway) -> &Queue<i64, Self> {
+        &gateway.work
+    }
+
+    fn at_once(tuning: &Tuning) -> usize {
+        tuning.concurrent_work
+    }
+
+    async fn read(gateway: &Gateway) {
+        gateway.read_due_work().await;
+    }
+
+    async fn work(self, gateway: &Arc<Gateway>) -> Result<(), Refusal> {
+        gateway.work_on(self).await
+    }
 }
 
 /// A call of which nothing is kept.
@@ -93,36 +114,6 @@ pub(super) struct CallOutcome {
 }
 
 impl Gateway {
-    pub(super) async fn dispatch_loop(self: Arc<Self>) {
-        let slots = Arc::new(Semaphore::new(self.tuning.concurrent_work));
-        loop {
-            let due = tokio::select! {
-                biased;
-                () = self.stopping.cancelled() => return,
-                due = self.work.next() => due,
-            };
-            let Some(due) = due else {
-                if self.work.begin_read() {
-                    self.read_due_work().await;
-                    self.work.end_read();
-                }
-                continue;
-            };
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-            let gateway = Arc::clone(&self);
-            self.tasks.spawn(async move {
-                let id = due.id;
-                if gateway.work_on(due).await.is_err() {
-                    // Nothing was written and nothing released: it is still due, and the next poll reads it.
-                    tracing::warn!("work could not be committed; it stays due");
-                    tokio::time::sleep(AFTER_FAILURE).await;
-                }
-                gateway.work.done(&id);
-                drop(slot);
-            });
-        }
-    }
-
     async fn read_due_work(&self) {
         let records = match self.store.due_work(self.clock.now_ms(), READ).await {
             Ok(records) => records,

@@ -137,9 +137,9 @@ impl Gateway {
         // Before anything of a consumer is read.
         let choices_seen = gateway.store.choices_version().await?;
         gateway.reload().await?;
-        gateway.spawn(Self::dispatch_loop);
-        gateway.spawn(Self::delivery_loop);
-        gateway.spawn(Self::message_loop);
+        gateway.spawn(Self::work_off::<DueWork>);
+        gateway.spawn(Self::work_off::<DueDelivery>);
+        gateway.spawn(Self::work_off::<DueMessage>);
         gateway.spawn(|gateway| gateway.poll_loop(choices_seen));
         Ok(gateway)
     }

@@ -6,17 +6,16 @@ use std::time::Instant;
 
 use gateway_policy::{Access, Conditions, Facts, FieldVerdict, Flow, Recipient};
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
 use super::consumers::{Consumer, received_place};
-use super::dispatch::{
-    AFTER_FAILURE, CallOutcome, FIRST_WAIT_MS, Failed, MAX_TRIES, READ, UNUSABLE_WAIT_MS, YOUNG_MS, seal,
-};
+use super::dispatch::{CallOutcome, FIRST_WAIT_MS, Failed, MAX_TRIES, UNUSABLE_WAIT_MS, YOUNG_MS, seal};
 use super::error::Refusal;
-use super::gateway::Gateway;
+use super::gateway::{Gateway, Tuning};
 use super::ledger::Row;
 use super::memories::{TURN_WAIT, Turn};
+use super::queue::Queue;
 use super::registry::{LiveConnection, rfc3339};
+use super::worker::{Due, READ};
 use crate::boundary::{
     Checked, Exposed, Hook, MESSAGE, MessageView, Moment, Received, Returned, Subject, TooLarge,
     toward_receive,
@@ -36,6 +35,31 @@ pub(super) struct DueMessage {
     attempt: u32,
     body: String,
     value: Value,
+}
+
+impl Due for DueMessage {
+    type Id = Uid;
+    const NAME: &'static str = "a message";
+
+    fn id(&self) -> Uid {
+        self.uid
+    }
+
+    fn queue(gateway: &Gateway) -> &Queue<Uid, Self> {
+        &gateway.messages
+    }
+
+    fn at_once(tuning: &Tuning) -> usize {
+        tuning.concurrent_work
+    }
+
+    async fn read(gateway: &Gateway) {
+        gateway.read_due_messages().await;
+    }
+
+    async fn work(self, gateway: &Arc<Gateway>) -> Result<(), Refusal> {
+        gateway.work_on_message(&self).await
+    }
 }
 
 /// The place of a message: associated data of its encryption.
@@ -68,35 +92,6 @@ struct Brought {
 }
 
 impl Gateway {
-    pub(super) async fn message_loop(self: Arc<Self>) {
-        let slots = Arc::new(Semaphore::new(self.tuning.concurrent_work));
-        loop {
-            let due = tokio::select! {
-                biased;
-                () = self.stopping.cancelled() => return,
-                due = self.messages.next() => due,
-            };
-            let Some(due) = due else {
-                if self.messages.begin_read() {
-                    self.read_due_messages().await;
-                    self.messages.end_read();
-                }
-                continue;
-            };
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-            let gateway = Arc::clone(&self);
-            self.tasks.spawn(async move {
-                if gateway.work_on_message(&due).await.is_err() {
-                    // Nothing was written: it is still due, and the next poll reads it.
-                    tracing::warn!("a message could not be worked on; it stays due");
-                    tokio::time::sleep(AFTER_FAILURE).await;
-                }
-                gateway.messages.done(&due.uid);
-                drop(slot);
-            });
-        }
-    }
-
     async fn read_due_messages(&self) {
         let now_ms = self.clock.now_ms();
         let records = match self.store.due_messages(now_ms, READ).await {

@@ -33,6 +33,7 @@ mod queue;
 mod registry;
 mod sms;
 mod views;
+mod worker;
 
 /// The signature of a partner's message, as it came.
 pub use crate::outbound::Signed;
