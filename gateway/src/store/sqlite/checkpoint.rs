@@ -19,9 +19,9 @@ use super::super::StoreError;
 use super::connection;
 
 /// Commits between two looks at the log.
-const COMMITS: u32 = 64;
+const COMMITS: u32 = 16;
 /// Pages in the log from which it is copied (16 MiB): fewer would copy pages again and again that change often.
-const COPY_FROM: i64 = 4_000;
+const COPY_FROM: i64 = 1_000;
 /// Pages in the log from which the writer copies the rest, so that it starts again (48 MiB).
 const FINISH_FROM: i64 = 12_000;
 /// How long a store must be idle before what little is in the log is copied too.
@@ -102,7 +102,10 @@ async fn copy(mut connection: SqliteConnection, database: &'static File, shared:
         let idle = tokio::time::timeout(IDLE, shared.wake.notified()).await.is_err();
         let looked = match log(&mut connection).await {
             Ok(log) if log.pages >= COPY_FROM || (idle && log.copied < log.pages) => {
-                checkpoint(&mut connection).await
+                match checkpoint(&mut connection).await {
+                    Ok(log) => sync(database).await.map(|()| log),
+                    failed => failed,
+                }
             }
             looked => looked,
         };
