@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock};
 
-use gateway::cli::plugin_build::{BuildOptions, build};
+use gateway::cli::plugin::builder::{BuildOptions, build};
 use serde_json::Value;
 
 use crate::paths::{root, scratch};

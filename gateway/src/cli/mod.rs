@@ -15,12 +15,10 @@ mod keys;
 mod logging;
 mod output;
 mod partner;
-mod plugin;
-pub mod plugin_build;
+pub mod plugin;
 mod policy;
 mod progress;
 mod serve;
-pub mod toolchain;
 
 use std::process::ExitCode;
 

@@ -18,7 +18,7 @@ use gateway::boundary::{
     toward_plugin, verdicts,
 };
 use gateway::catalogue::Catalogue;
-use gateway::cli::plugin_build::{BuildOptions, build};
+use gateway::cli::plugin::builder::{BuildOptions, build};
 use gateway::manifest;
 use gateway::plugin_host::{Budget, Compiler, HostConfig, PluginHost};
 use gateway_policy::{

@@ -20,7 +20,7 @@ use url::Url;
 
 use super::client::Client;
 use super::plugin::ToolchainArgs;
-use super::plugin_build::{BuildOptions, BuiltPlugin};
+use super::plugin::{BuildOptions, BuiltPlugin};
 use super::progress::Progress;
 use super::serve::{http_options, stop_signal};
 use super::{CliError, assemble, logging, output, plugin};

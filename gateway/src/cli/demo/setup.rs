@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::Keys;
 use crate::cli::CliError;
 use crate::cli::client::{Client, WASM, segment};
+use crate::cli::plugin::BuiltPlugin;
 use crate::cli::plugin::read_component;
-use crate::cli::plugin_build::BuiltPlugin;
 use crate::pipeline::{BrandInput, ConnectionInput, ContractInput, GrantEntry, PartnerInput};
 
 /// A brand of the demo.

@@ -1,0 +1,84 @@
+//! `gateway plugin`: builds, checks and publishes plugins. Building and checking are local; publishing
+//! goes through the API of a running gateway.
+
+mod build;
+pub mod builder;
+mod check;
+mod publish;
+pub mod toolchain;
+
+use std::path::Path;
+
+use super::CliError;
+use super::progress::Progress;
+use crate::manifest;
+pub use builder::{BuildError, BuildOptions, BuiltPlugin};
+
+/// Plugins: build, check, publish
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Plugin {
+    /// Build a Rust plugin to a component with its manifest inside
+    #[command(after_help = "\
+It needs a compiler for WebAssembly, and says how to get one where there is none.
+
+Example:
+  gateway plugin build plugins/adf-lead --out adf-lead.wasm")]
+    Build(build::Build),
+    /// Say everything that keeps a component, or a plugin's source, from being published
+    #[command(after_help = "\
+Example:
+  gateway plugin check adf-lead.wasm")]
+    Check(check::Check),
+    /// Publish a release of a plugin; the key is the partner's
+    #[command(after_help = "\
+Example:
+  gateway plugin publish adf-lead.wasm")]
+    Publish(publish::Publish),
+}
+
+/// Whether a system package may be installed.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct ToolchainArgs {
+    /// Install the compiler for WebAssembly where there is none: Debian's packages, as root
+    #[arg(long, env = "GATEWAY_INSTALL_TOOLCHAIN", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(super) install_toolchain: bool,
+}
+
+impl Plugin {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        match self {
+            Self::Build(build) => build.run().await,
+            Self::Check(check) => check.run(),
+            Self::Publish(publish) => publish.run().await,
+        }
+    }
+}
+
+/// Builds one plugin, telling each step to `progress`.
+pub(super) async fn build(options: BuildOptions, progress: &Progress) -> Result<BuiltPlugin, CliError> {
+    let progress = progress.clone();
+    tokio::task::spawn_blocking(move || builder::build(&options, &mut |line| progress.say(line)))
+        .await
+        .map_err(CliError::start("the build"))?
+        .map_err(|error| CliError::FellShort(with_causes(&error)))
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) if !error.to_string().contains(&cause.to_string()) => format!("{error}: {cause}"),
+        _ => error.to_string(),
+    }
+}
+
+/// A component's bytes; a file that is larger than any component may be is not read.
+pub(super) fn read_component(path: &Path) -> Result<Vec<u8>, CliError> {
+    let bytes = std::fs::metadata(path).map_err(CliError::file("reading", path))?.len();
+    let limit = manifest::MAX_COMPONENT_BYTES as u64;
+    if bytes > limit {
+        return Err(CliError::FellShort(format!(
+            "{} has {bytes} bytes, and a component has at most {limit}",
+            path.display()
+        )));
+    }
+    std::fs::read(path).map_err(CliError::file("reading", path))
+}
