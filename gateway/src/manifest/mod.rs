@@ -7,6 +7,7 @@ mod endpoints;
 mod interface;
 mod load;
 mod problem;
+mod release_key;
 mod returned;
 mod schemas;
 mod shape;
@@ -22,6 +23,7 @@ pub use component::{
 pub use endpoints::is_reserved_header;
 pub use load::{load_dir, parse_toml};
 pub use problem::{ManifestErrors, Problem};
+pub use release_key::{RELEASE_SIGNATURE, ReleaseKey, ReleaseSigningKey, private_key_text, read_signature};
 pub use returned::{RETURNED, returned_by};
 pub use schemas::{ReturnSchema, SchemaViolation, validate_settings};
 

@@ -21,6 +21,7 @@ mod onward;
 mod partner_behaviour;
 mod raced;
 mod received;
+mod releases;
 mod routes;
 mod scenes;
 mod switches;
