@@ -15,12 +15,13 @@ pub mod url_template;
 
 use serde::{Deserialize, Serialize};
 
-pub use check::{SERVED_API, check};
+pub use check::check;
 pub use combine::Ingredient;
 pub use component::{
     EmbedError, FEATURES, Inspected, MAX_COMPONENT_BYTES, MAX_MANIFEST_BYTES, SECTION, embed, inspect, review,
 };
 pub use endpoints::is_reserved_header;
+pub use interface::Api;
 pub use load::{load_dir, parse_toml};
 pub use problem::{ManifestErrors, Problem};
 pub use release_key::{RELEASE_SIGNATURE, ReleaseKey, ReleaseSigningKey, private_key_text, read_signature};

@@ -11,6 +11,7 @@ mod disclosures;
 mod forms;
 mod hostile;
 mod identity;
+mod interfaces;
 mod kill;
 mod leaks;
 mod lifecycle;
