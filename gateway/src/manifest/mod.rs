@@ -12,6 +12,7 @@ mod returned;
 mod schemas;
 mod shape;
 pub mod url_template;
+pub mod wit;
 
 use serde::{Deserialize, Serialize};
 
