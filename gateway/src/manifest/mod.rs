@@ -7,6 +7,7 @@ mod endpoints;
 mod interface;
 mod load;
 mod problem;
+mod provenance;
 mod release_key;
 mod returned;
 mod schemas;
@@ -24,6 +25,9 @@ pub use endpoints::is_reserved_header;
 pub use interface::Api;
 pub use load::{load_dir, parse_toml};
 pub use problem::{ManifestErrors, Problem};
+pub use provenance::{
+    Language, MAX_PROVENANCE_BYTES, PROVENANCE_SECTION, Provenance, embed_provenance, provenance_of,
+};
 pub use release_key::{RELEASE_SIGNATURE, ReleaseKey, ReleaseSigningKey, private_key_text, read_signature};
 pub use returned::{RETURNED, returned_by};
 pub use schemas::{ReturnSchema, SchemaViolation, validate_settings};
