@@ -6,6 +6,9 @@ pub mod builder;
 mod check;
 mod keygen;
 mod publish;
+mod rehearse;
+mod run;
+mod test;
 pub mod toolchain;
 
 use std::path::Path;
@@ -42,6 +45,20 @@ Example:
 Example:
   gateway plugin publish adf-lead.wasm --signing-key acme-crm.key")]
     Publish(publish::Publish),
+    /// Run a plugin's cases through the boundary and the sandbox of production
+    #[command(after_help = "\
+A case is a folder under `cases/` with event.json and expected.json, and where they are needed
+connection.json, choices.json and replies.json. Nothing is sent and nothing is kept.
+
+Examples:
+  gateway plugin test plugins/adf-lead
+  gateway plugin test plugins/adf-lead --update")]
+    Test(test::Test),
+    /// Run one event through a plugin, and say what came of it
+    #[command(after_help = "\
+Example:
+  gateway plugin run plugins/adf-lead --event event.json --connection connection.json")]
+    Run(run::Run),
 }
 
 /// Whether a system package may be installed.
@@ -59,6 +76,8 @@ impl Plugin {
             Self::Check(check) => check.run(),
             Self::Keygen(keygen) => keygen.run(),
             Self::Publish(publish) => publish.run().await,
+            Self::Test(test) => test.run().await,
+            Self::Run(run) => run.run().await,
         }
     }
 }
