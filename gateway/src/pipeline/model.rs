@@ -131,8 +131,15 @@ pub struct ConnectionView {
     pub switched_on: String,
     /// Endpoints that answered 410 and get nothing until the connection is written again.
     pub endpoints_off: BTreeSet<String>,
-    /// `closed`, or `open` after repeated failures.
+    /// `closed`; `open` after repeated failures, which stops its calls for a while; `half-open`: that while is over,
+    /// and one call will tell.
     pub breaker: String,
+    /// Since when it is not closed, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker_since: Option<String>,
+    /// Until when nothing runs, where it is open, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker_until: Option<String>,
     /// Standard Webhooks secret for the partner to verify requests with. Shown once, when it is made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing_secret: Option<String>,
@@ -257,8 +264,22 @@ pub struct FlowView {
     pub payload: Option<String>,
     pub fuel: u64,
     pub micros: u64,
+    /// Bytes of linear memory of the call, at its largest.
+    pub memory: u64,
+    /// Budgets of which the call used most, or all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub spent: Vec<SpentView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<FlowResultView>,
+}
+
+/// How much of a budget a call used; at least four fifths.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SpentView {
+    /// As `plugin-sdk/docs/limits.md` names it.
+    pub budget: String,
+    pub used: u64,
+    pub allowed: u64,
 }
 
 /// What came of a delivery attempt.

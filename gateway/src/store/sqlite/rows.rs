@@ -222,7 +222,7 @@ pub(super) fn returned(row: &SqliteRow) -> Result<ReturnRecord, StoreError> {
 }
 
 pub(super) const FLOW: &str = "f.id, f.at_ms, f.brand, f.consumer, f.event, f.facts, f.delivery, f.attempt, \
-                               f.payload, f.fuel, f.micros, s.stage, s.flow, s.recipient, s.plugin, s.partner, \
+                               f.payload, f.fuel, f.micros, f.memory, f.spent, s.stage, s.flow, s.recipient, s.plugin, s.partner, \
                                s.release, s.policy, s.purpose, s.event_type, s.endpoint, s.outcome, s.verdicts, \
                                r.at_ms, r.outcome, r.status, r.code";
 
@@ -240,6 +240,11 @@ pub(super) fn flow(row: &SqliteRow) -> Result<FlowRecord, StoreError> {
         payload: columns.optional_bytes()?,
         fuel: columns.unsigned()?,
         micros: columns.unsigned()?,
+        memory: columns.unsigned()?,
+        spent: match columns.take::<Option<&str>>()? {
+            None => Vec::new(),
+            Some(text) => serde_json::from_str(text).map_err(|_| columns.damaged())?,
+        },
         stage: columns.parsed(stage)?,
         flow: columns.parsed(Flow::parse)?,
         recipient: columns.parsed(Recipient::parse)?,
