@@ -18,6 +18,7 @@ use std::sync::Arc;
 use gateway_policy::Purpose;
 use serde_json::{Map, Value};
 
+pub(crate) use path::escape;
 pub use path::{FieldPath, FieldPathError, Projection, Segment, project};
 pub use presence::Presence;
 pub use problem::{Problem, ProblemKind};

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::toolchain::{self, TARGET, Toolchain, ToolchainError};
-use crate::manifest::{EmbedError, ManifestErrors, embed, load_dir};
+use crate::catalogue::Catalogue;
+use crate::manifest::{self, EmbedError, Manifest, ManifestErrors, Reading, embed, load_dir};
 
 /// What to build.
 #[derive(Clone, Debug)]
@@ -54,6 +55,9 @@ pub enum BuildError {
         /// Everything wrong with it.
         source: ManifestErrors,
     },
+    /// The shipped catalogue does not read.
+    #[error("the catalogue of event types does not read: {0}")]
+    Catalogue(String),
     /// There is no compiler.
     #[error(transparent)]
     Toolchain(#[from] ToolchainError),
@@ -115,7 +119,7 @@ pub fn build(options: &BuildOptions, progress: &mut dyn FnMut(&str)) -> Result<B
             return Err(BuildError::NotAPlugin { dir, file });
         }
     }
-    let manifest = load_dir(&dir).map_err(|source| BuildError::Manifest { dir: dir.clone(), source })?;
+    let manifest = read_manifest(&dir, progress)?;
     let (name, version) = (manifest.plugin.name.clone(), manifest.plugin.version.clone());
 
     let workspace = Workspace::of(&dir, progress)?;
@@ -136,6 +140,24 @@ pub fn build(options: &BuildOptions, progress: &mut dyn FnMut(&str)) -> Result<B
     let size = component.len() as u64;
     progress(&format!("{name} {version}: {} ({} KB, sha256 {digest})", path.display(), size.div_ceil(1024)));
     Ok(BuiltPlugin { name, version, path, digest, size })
+}
+
+/// The manifest, checked as publication checks it. Event types are another matter: the gateway that it is published to
+/// may have more of them than this program knows.
+fn read_manifest(dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<Manifest, BuildError> {
+    let wrong = |source| BuildError::Manifest { dir: dir.to_path_buf(), source };
+    let catalogue = Catalogue::embedded().map_err(|error| BuildError::Catalogue(error.to_string()))?;
+    let Reading { manifest, problems } = manifest::read_dir(dir, &catalogue);
+    let (unknown, problems): (Vec<_>, Vec<_>) =
+        problems.into_iter().partition(|problem| problem.code == "unknown-event");
+    match manifest {
+        Some(manifest) => Ok(manifest),
+        None if problems.is_empty() => {
+            unknown.iter().for_each(|problem| progress(&format!("warning: {problem}")));
+            load_dir(dir).map_err(wrong)
+        }
+        None => Err(wrong(ManifestErrors(unknown.into_iter().chain(problems).collect()))),
+    }
 }
 
 fn file_error(path: &Path, doing: &'static str) -> impl FnOnce(std::io::Error) -> BuildError {

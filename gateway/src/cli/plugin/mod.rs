@@ -26,7 +26,10 @@ Example:
     Build(build::Build),
     /// Say everything that keeps a component, or a plugin's source, from being published
     #[command(after_help = "\
-Example:
+Of a directory each mistake has its file, line and column.
+
+Examples:
+  gateway plugin check plugins/adf-lead
   gateway plugin check adf-lead.wasm")]
     Check(check::Check),
     /// Publish a release of a plugin; the key is the partner's
