@@ -223,7 +223,7 @@ impl Fields<'_> {
             if let Some(path) = received {
                 if let Some(known) = self.received.filter(|known| !known.iter().any(|known| known == path)) {
                     let remedy = nearest(path, known.iter().map(String::as_str)).map_or_else(
-                        || format!("name a leaf of its schema, with `{RECEIVED}` before it"),
+                        || format!("name a leaf of the schema of `[[receive]]`, with `{RECEIVED}` before it"),
                         |known| format!("did you mean `{RECEIVED}{known}`?"),
                     );
                     let message = format!("the `receive` hook returns no field `{path}`");

@@ -91,22 +91,26 @@ pub(super) fn check_combine(manifest: &Manifest, problems: &mut Vec<Problem>) {
     let destinations = Destinations::of(manifest);
     for (index, combine) in manifest.combine.iter().enumerate() {
         let at = format!("combine[{index}]");
-        let (mut own, mut first_party) = (false, false);
+        let (mut own, mut first_party, mut unread) = (false, false, false);
         for (part, text) in combine.of.iter().enumerate() {
             match Ingredient::parse(text) {
                 Ok(ingredient) => {
                     own |= ingredient.own;
                     first_party |= !ingredient.own;
                 }
-                Err(remedy) => problems.push(Problem::new(
-                    "bad-label",
-                    format!("{at}.of[{part}]"),
-                    "this names nothing that can be combined",
-                    remedy,
-                )),
+                Err(remedy) => {
+                    unread = true;
+                    problems.push(Problem::new(
+                        "bad-label",
+                        format!("{at}.of[{part}]"),
+                        "this names nothing that can be combined",
+                        remedy,
+                    ));
+                }
             }
         }
-        if !(own && first_party) {
+        // What does not read may be the one that is missing.
+        if !(own && first_party || unread) {
             problems.push(Problem::new(
                 "combines-nothing",
                 format!("{at}.of"),

@@ -205,7 +205,10 @@ fn schemas() -> Vec<(&'static str, Vec<Change>)> {
     vec![
         ("a reference", vec![Schema(RECEIPT, "\"pattern\"", "\"$ref\"")]),
         ("a pattern that goes back", vec![Schema(RECEIPT, "^[a-z]+$", "(a+)+\\\\1")]),
-        ("a field without a category", vec![Schema(RECEIPT, ",\n      \"x-category\": \"user.contact\"", "")]),
+        (
+            "a field without a category",
+            vec![Schema(RECEIPT, ",\n      \"x-category\": \"user.contact\"", "")],
+        ),
         ("a category that is mistyped", vec![Schema(RECEIPT, "user.contact", "user.contcat")]),
         ("a keyword that is mistyped", vec![Schema(RECEIPT, "maxLength", "maxlength")]),
         (

@@ -36,13 +36,17 @@ pub(super) fn read(text: &str) -> Text {
     let mut walker = Walker { text, read: Text::default() };
     for error in errors {
         let span = error.span().unwrap_or(text.len()..text.len());
-        let (code, remedy) = if error.message() == DUPLICATE_KEY {
-            ("duplicate-key", "keep one of them")
-        } else {
-            ("toml-syntax", "correct the TOML")
+        let (code, message, remedy) = match error.message() {
+            DUPLICATE_KEY => ("duplicate-key", "this key stands there already", "keep one of them"),
+            message if text.trim_start().starts_with('{') => {
+                ("toml-syntax", message, "write it in TOML, with `[plugin]` first; this looks like JSON")
+            }
+            message => ("toml-syntax", message, "correct the TOML"),
         };
-        walker.push(code, FILE, &span, error.message(), remedy.to_owned());
+        walker.push(code, FILE, &span, message, remedy.to_owned());
     }
+    // One mistake makes the reader stumble many times over at one place.
+    walker.read.problems.dedup_by(|next, first| next.place == first.place);
     // After a syntax error the rest is guesswork: what is missing then may only be misread.
     if walker.read.problems.iter().any(|problem| problem.code == "toml-syntax") {
         return walker.read;
@@ -210,7 +214,7 @@ impl Walker<'_> {
             (Shape::Table(keys), DeValue::Table(table)) => Some(self.table(table, keys, at, &span)),
             (Shape::OneOf(keys), DeValue::Table(table)) => self.one_of(table, keys, at, &span),
             (shape, found) => {
-                let message = format!("{} is not what stands here", found.type_str());
+                let message = format!("{} where {} belongs", found.type_str(), shape.words());
                 self.push("wrong-type", at, &span, &message, format!("write {}", shape.words()));
                 None
             }
