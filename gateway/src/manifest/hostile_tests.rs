@@ -324,7 +324,7 @@ fn told(cases: &[(&'static str, Vec<Change>)]) -> String {
         made(dir.path(), changes);
         let reading = read_dir(dir.path(), &catalogue);
         assert_eq!(reading.manifest.is_some(), reading.problems.is_empty(), "{name}");
-        write!(told, "## {name}\n").expect("a string");
+        writeln!(told, "## {name}").expect("a string");
         for problem in &reading.problems {
             assert!(problem.remedy.is_some(), "{name}: {problem}");
             writeln!(told, "{}", problem.drawn()).expect("a string");

@@ -89,10 +89,11 @@ fn read(dir: &Path, check: impl FnOnce(&Manifest) -> Vec<Problem>) -> Reading {
     for problem in &mut problems {
         if problem.place.is_none() {
             let (at, pointer) = problem.at.split_once('#').unwrap_or((&problem.at, ""));
-            problem.place = Some(match schemas.get(at).filter(|_| problem.at.contains('#')) {
+            let place = match schemas.get(at).filter(|_| problem.at.contains('#')) {
                 Some(file) => Place::of(&file.path, &file.text, &json_text::place_of(&file.text, pointer)),
                 None => Place::of(FILE, &source, &text.span(at)),
-            });
+            };
+            problem.place = Some(Box::new(place));
         }
     }
     problems.sort_by_key(|problem| {
@@ -182,7 +183,7 @@ impl SchemaFile {
             let place = fault.place(path);
             let remedy = "put a JSON Schema of at most 64 KiB there";
             let problem = Problem::new("unreadable", at, fault.message(path), remedy);
-            Problem { place, ..problem }
+            Problem { place: place.map(Box::new), ..problem }
         };
         // A symbolic link may lead anywhere, so what counts is where the file really is.
         let root = dir.canonicalize().map_err(|error| unreadable(Fault::Io(error)))?;

@@ -27,7 +27,7 @@ pub struct Problem {
     pub remedy: Option<String>,
     /// Where in the source, with `file`, `line` and `column`; none for a component.
     #[serde(flatten)]
-    pub place: Option<Place>,
+    pub place: Option<Box<Place>>,
 }
 
 impl Problem {
@@ -64,17 +64,17 @@ impl Problem {
 
     /// The same, with its place in the source.
     pub(super) fn at_place(self, place: Place) -> Self {
-        Self { place: Some(place), ..self }
+        Self { place: Some(Box::new(place)), ..self }
     }
 
     /// In some lines, as compilers do: the rule, the place with its line, the remedy.
     pub fn drawn(&self) -> String {
         let Self { code, at, message, remedy, place } = self;
-        let margin = " ".repeat(place.as_ref().map_or(1, Place::margin));
+        let margin = " ".repeat(place.as_ref().map_or(1, |place| place.margin()));
         let mut lines = vec![format!("error[{code}]: {message}")];
         match place {
             Some(place) => {
-                let Place { file, line, column, .. } = place;
+                let Place { file, line, column, .. } = &**place;
                 let path = if at == file { String::new() } else { format!(" ({at})") };
                 lines.push(format!("{margin}--> {file}:{line}:{column}{path}"));
                 lines.push(place.drawn());
@@ -102,7 +102,7 @@ pub fn drawn(problems: &[Problem]) -> String {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(Place { file, line, column, .. }) = &self.place {
+        if let Some(Place { file, line, column, .. }) = self.place.as_deref() {
             write!(f, "{file}:{line}:{column}: ")?;
         }
         write!(f, "{}: {}", self.at, self.message)?;

@@ -45,6 +45,7 @@ const ROUTES: &[(&str, &str, &[Role])] = &[
     ("GET", "/healthz", &[]),
     ("GET", "/readyz", &[]),
     ("GET", "/metrics", &[]),
+    ("GET", "/problems/{code}", &[]),
     ("GET", "/openapi.json", &[]),
 ];
 
