@@ -144,3 +144,68 @@ pub(super) fn names(keys: &[Key]) -> String {
     let names: Vec<String> = keys.iter().map(|key| format!("`{}`", key.name)).collect();
     names.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../plugin-sdk/docs/manifest.md");
+    const CODES: &str = include_str!("../../../plugin-sdk/docs/errors.md");
+
+    /// The section, key, type and whether it is required, as a row of the page begins.
+    fn rows(keys: &[Key], section: &str, choice: bool, found: &mut BTreeSet<String>) {
+        for key in keys {
+            let need = if choice {
+                "one of these"
+            } else if key.required {
+                "required"
+            } else {
+                ""
+            };
+            found.insert(format!("{section} | `{}` | {} | {need}", key.name, key.shape.words()));
+            let (below, choice) = match &key.shape {
+                Shape::Table(keys) | Shape::List(Shape::Table(keys)) => (*keys, false),
+                Shape::OneOf(keys) => (*keys, true),
+                _ => continue,
+            };
+            let heading = match (&key.shape, section) {
+                (Shape::List(_), "The file") => format!("`[[{}]]`", key.name),
+                (_, "The file") => format!("`[{}]`", key.name),
+                _ => format!("`{}`", key.name),
+            };
+            rows(below, &heading, choice, found);
+        }
+    }
+
+    #[test]
+    fn the_page_has_a_row_for_each_key_and_no_other() {
+        let mut known = BTreeSet::new();
+        rows(MANIFEST, "The file", false, &mut known);
+        let mut written = BTreeSet::new();
+        let mut section = "";
+        for line in PAGE.lines() {
+            if let Some(heading) = line.strip_prefix("## ") {
+                section = heading;
+            } else if line.starts_with("| `") {
+                let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+                let need = if ["required", "one of these"].contains(&cells[2]) { cells[2] } else { "" };
+                assert!(!cells[2].is_empty() && cells[3].len() > 5, "{section}: {line}");
+                written.insert(format!("{section} | {} | {} | {need}", cells[0], cells[1]));
+                for code in cells.get(4).into_iter().flat_map(|codes| codes.split('`').skip(1).step_by(2)) {
+                    assert!(CODES.contains(&format!("\n### {code}\n")), "{section}: no code {code}");
+                }
+            }
+        }
+        let (missing, other): (Vec<_>, Vec<_>) =
+            (known.difference(&written).collect(), written.difference(&known).collect());
+        assert!(missing.is_empty() && other.is_empty(), "missing: {missing:#?}; other: {other:#?}");
+    }
+
+    #[test]
+    fn the_pages_example_is_a_manifest() {
+        let example = PAGE.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        crate::manifest::parse_toml(example).unwrap();
+    }
+}

@@ -165,7 +165,7 @@ mod tests {
         for code in written {
             let section = section(code).unwrap();
             assert!(section.contains("Remedy: "), "{code} has no remedy");
-            assert!(section.len() > 60 && !section[4..].contains("###"), "{code}: {section}");
+            assert!(section.len() > 45 && !section[4..].contains("###"), "{code}: {section}");
         }
     }
 }
