@@ -40,6 +40,9 @@ CREATE TABLE releases (
     manifest TEXT NOT NULL,
     size INTEGER NOT NULL,
     published_ms INTEGER NOT NULL,
+    -- The partner's public key, and what it signed the release with.
+    signed_by TEXT NOT NULL,
+    signature TEXT NOT NULL,
     UNIQUE (plugin, version)
 ) STRICT;
 

@@ -9,6 +9,7 @@ mod json_text;
 mod load;
 mod place;
 mod problem;
+mod release_key;
 mod returned;
 mod schemas;
 mod shape;
@@ -17,15 +18,17 @@ pub mod url_template;
 
 use serde::{Deserialize, Serialize};
 
-pub use check::{SERVED_API, check};
+pub use check::check;
 pub use combine::Ingredient;
 pub use component::{
     EmbedError, FEATURES, Inspected, MAX_COMPONENT_BYTES, MAX_MANIFEST_BYTES, SECTION, embed, inspect, review,
 };
 pub use endpoints::is_reserved_header;
+pub use interface::Api;
 pub use load::{MAX_PROBLEMS, Reading, load_dir, parse_toml, read_dir};
 pub use place::Place;
 pub use problem::{ERRORS_PAGE, ManifestErrors, Problem, drawn};
+pub use release_key::{RELEASE_SIGNATURE, ReleaseKey, ReleaseSigningKey, private_key_text, read_signature};
 pub use returned::{RETURNED, returned_by};
 pub use schemas::{ReturnSchema, SchemaViolation, validate_settings};
 
