@@ -9,6 +9,7 @@ mod json_text;
 mod load;
 mod place;
 mod problem;
+mod provenance;
 mod release_key;
 mod returned;
 mod schemas;
@@ -28,6 +29,9 @@ pub use interface::Api;
 pub use load::{MAX_PROBLEMS, Reading, load_dir, parse_toml, read_dir};
 pub use place::Place;
 pub use problem::{ERRORS_PAGE, ManifestErrors, Problem, drawn};
+pub use provenance::{
+    Language, MAX_PROVENANCE_BYTES, PROVENANCE_SECTION, Provenance, embed_provenance, provenance_of,
+};
 pub use release_key::{RELEASE_SIGNATURE, ReleaseKey, ReleaseSigningKey, private_key_text, read_signature};
 pub use returned::{RETURNED, returned_by};
 pub use schemas::{ReturnSchema, SchemaViolation, validate_settings};

@@ -19,9 +19,10 @@ pub(super) use keygen::new_key;
 /// Plugins: build, check, publish
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Plugin {
-    /// Build a Rust plugin to a component with its manifest inside
+    /// Build a plugin in Rust, JavaScript or Python to a component with its manifest inside
     #[command(after_help = "\
-It needs a compiler for WebAssembly, and says how to get one where there is none.
+The language is told by the file that is there: Cargo.toml, package.json or requirements.txt. A Rust plugin needs a
+compiler for WebAssembly, the others Node or Python; where something is missing, it says how to get it.
 
 Example:
   gateway plugin build plugins/adf-lead --out adf-lead.wasm")]
@@ -71,7 +72,16 @@ pub(super) async fn build(options: BuildOptions, progress: &Progress) -> Result<
     tokio::task::spawn_blocking(move || builder::build(&options, &mut |line| progress.say(line)))
         .await
         .map_err(CliError::start("the build"))?
-        .map_err(|error| CliError::FellShort(with_causes(&error)))
+        .map_err(|error| CliError::FellShort(with_reference(&error)))
+}
+
+/// With the reference of its code, if that is not among the problems that it lists.
+fn with_reference(error: &BuildError) -> String {
+    let text = with_causes(error);
+    match error.code() {
+        Some(code) => format!("{text} [{code}]\n  {}#{code}", manifest::ERRORS_PAGE),
+        None => text,
+    }
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {
