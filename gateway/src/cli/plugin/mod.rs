@@ -32,7 +32,10 @@ Example:
     Build(build::Build),
     /// Say everything that keeps a component, or a plugin's source, from being published
     #[command(after_help = "\
-Example:
+Of a directory each mistake has its file, line and column.
+
+Examples:
+  gateway plugin check plugins/adf-lead
   gateway plugin check adf-lead.wasm")]
     Check(check::Check),
     /// Make the key that a partner signs its releases with
@@ -88,7 +91,16 @@ pub(super) async fn build(options: BuildOptions, progress: &Progress) -> Result<
     tokio::task::spawn_blocking(move || builder::build(&options, &mut |line| progress.say(line)))
         .await
         .map_err(CliError::start("the build"))?
-        .map_err(|error| CliError::FellShort(with_causes(&error)))
+        .map_err(|error| CliError::FellShort(with_reference(&error)))
+}
+
+/// With the reference of its code, if that is not among the problems that it lists.
+fn with_reference(error: &BuildError) -> String {
+    let text = with_causes(error);
+    match error.code() {
+        Some(code) => format!("{text} [{code}]\n  {}#{code}", manifest::ERRORS_PAGE),
+        None => text,
+    }
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {
