@@ -4,6 +4,7 @@
 mod build;
 pub mod builder;
 mod check;
+mod keygen;
 mod publish;
 mod rehearse;
 mod run;
@@ -16,13 +17,15 @@ use super::CliError;
 use super::progress::Progress;
 use crate::manifest;
 pub use builder::{BuildError, BuildOptions, BuiltPlugin};
+pub(super) use keygen::new_key;
 
 /// Plugins: build, check, publish
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Plugin {
-    /// Build a Rust plugin to a component with its manifest inside
+    /// Build a plugin in Rust, JavaScript or Python to a component with its manifest inside
     #[command(after_help = "\
-It needs a compiler for WebAssembly, and says how to get one where there is none.
+The language is told by the file that is there: Cargo.toml, package.json or requirements.txt. A Rust plugin needs a
+compiler for WebAssembly, the others Node or Python; where something is missing, it says how to get it.
 
 Example:
   gateway plugin build plugins/adf-lead --out adf-lead.wasm")]
@@ -32,10 +35,15 @@ Example:
 Example:
   gateway plugin check adf-lead.wasm")]
     Check(check::Check),
-    /// Publish a release of a plugin; the key is the partner's
+    /// Make the key that a partner signs its releases with
     #[command(after_help = "\
 Example:
-  gateway plugin publish adf-lead.wasm")]
+  gateway plugin keygen acme-crm.key")]
+    Keygen(keygen::Keygen),
+    /// Publish a release of a plugin, signed; the API key is the partner's
+    #[command(after_help = "\
+Example:
+  gateway plugin publish adf-lead.wasm --signing-key acme-crm.key")]
     Publish(publish::Publish),
     /// Run a plugin's cases through the boundary and the sandbox of production
     #[command(after_help = "\
@@ -66,6 +74,7 @@ impl Plugin {
         match self {
             Self::Build(build) => build.run().await,
             Self::Check(check) => check.run(),
+            Self::Keygen(keygen) => keygen.run(),
             Self::Publish(publish) => publish.run().await,
             Self::Test(test) => test.run().await,
             Self::Run(run) => run.run().await,
