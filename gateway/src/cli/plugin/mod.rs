@@ -4,6 +4,7 @@
 mod build;
 pub mod builder;
 mod check;
+mod doctor;
 mod keygen;
 mod publish;
 mod rehearse;
@@ -38,6 +39,14 @@ Examples:
   gateway plugin check plugins/adf-lead
   gateway plugin check adf-lead.wasm")]
     Check(check::Check),
+    /// Say what building plugins needs on this machine, and how to get what is missing
+    #[command(after_help = "\
+It installs nothing, and exits 1 where something is missing.
+
+Examples:
+  gateway plugin doctor
+  gateway plugin doctor plugins/visit-note --format json")]
+    Doctor(doctor::Doctor),
     /// Make the key that a partner signs its releases with
     #[command(after_help = "\
 Example:
@@ -77,12 +86,18 @@ impl Plugin {
         match self {
             Self::Build(build) => build.run().await,
             Self::Check(check) => check.run(),
+            Self::Doctor(doctor) => doctor.run().await,
             Self::Keygen(keygen) => keygen.run(),
             Self::Publish(publish) => publish.run().await,
             Self::Test(test) => test.run().await,
             Self::Run(run) => run.run().await,
         }
     }
+}
+
+/// What keeps the plugin in `dir` from being built, where its language's programs are missing.
+pub(super) fn missing_tool(dir: &Path) -> Option<builder::ToolError> {
+    builder::missing_tool(builder::language_of(dir).ok()?)
 }
 
 /// Builds one plugin, telling each step to `progress`.
