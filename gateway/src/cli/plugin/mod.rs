@@ -4,7 +4,9 @@
 mod build;
 pub mod builder;
 mod check;
+mod logs;
 mod publish;
+mod status;
 pub mod toolchain;
 
 use std::path::Path;
@@ -34,6 +36,16 @@ Example:
 Example:
   gateway plugin publish adf-lead.wasm")]
     Publish(publish::Publish),
+    /// Show what your plugins wrote, and calls that failed; the key is the partner's
+    #[command(after_help = "\
+Example:
+  gateway plugin logs adf-lead --brand northside-motors")]
+    Logs(logs::Logs),
+    /// Show how your plugins did over the last day, by brand; the key is the partner's
+    #[command(after_help = "\
+Example:
+  gateway plugin status adf-lead")]
+    Status(status::Status),
 }
 
 /// Whether a system package may be installed.
@@ -50,6 +62,8 @@ impl Plugin {
             Self::Build(build) => build.run().await,
             Self::Check(check) => check.run(),
             Self::Publish(publish) => publish.run().await,
+            Self::Logs(logs) => logs.run().await,
+            Self::Status(status) => status.run().await,
         }
     }
 }

@@ -220,7 +220,9 @@ async fn an_endless_deadline_is_cut() {
     let sandbox = Sandbox::with(|config| config.limits.longest_call = Duration::from_millis(20));
     let budget = Budget::fixed(Duration::MAX, u64::MAX);
     let call = sandbox.call_within(&share("(loop $again (br $again)) (unreachable)"), budget).await;
-    assert!(matches!(call.result, Err(CallError::Deadline { allowed, .. }) if allowed < Duration::from_secs(1)));
+    assert!(
+        matches!(call.result, Err(CallError::Deadline { allowed, .. }) if allowed < Duration::from_secs(1))
+    );
 }
 
 #[tokio::test]
