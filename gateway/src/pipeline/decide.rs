@@ -220,7 +220,9 @@ impl Gateway {
         if used.touched {
             crossing.touch_memory();
         }
-        let log = self.log_of(&call, &flow, consumer, || crossing.labels(&live.connection));
+        let log = self.log_of(&call, &flow, consumer, || {
+            (crossing.labels(&live.connection), crossing.conditions().clone())
+        });
         let checked = match call.result {
             Ok(answer) => from_decide(&self.book, &live.connection, &crossing, subject, moment, &answer)
                 .map_err(Failed::of_violation),

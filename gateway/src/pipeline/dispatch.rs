@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use gateway_policy::{Facts, Flow, LabelSet, Recipient};
+use gateway_policy::{Conditions, Facts, Flow, LabelSet, Recipient};
 
 use super::accept::{StoredEvent, event_place};
 use super::consumers::Consumer;
@@ -278,7 +278,9 @@ impl Gateway {
         call: Call<crate::boundary::PluginOutcome>,
         checked: Result<Checked, Failed>,
     ) -> Result<CallOutcome, Refusal> {
-        let log = self.log_of(&call, &flow, &due.consumer, || crossing.labels(&live.connection));
+        let log = self.log_of(&call, &flow, &due.consumer, || {
+            (crossing.labels(&live.connection), crossing.conditions().clone())
+        });
         let kept = checked.is_ok().then_some(call.memory);
         let after = crossing.memory_after(&live.connection, kept);
         let memory = turn.map(|turn| turn.leave(&due.consumer, after)).transpose()?.flatten();
@@ -483,7 +485,7 @@ impl Gateway {
         call: &Call<T>,
         flow: &FlowRecord,
         consumer: &Consumer,
-        labels: impl FnOnce() -> LabelSet,
+        derives_from: impl FnOnce() -> (LabelSet, Conditions),
     ) -> Option<NewLog> {
         let failure = match &call.result {
             Err(CallError::Rejected(text) | CallError::Unavailable(text) | CallError::Later { text, .. }) => {
@@ -496,8 +498,10 @@ impl Gateway {
         }
         let lines: Vec<_> =
             call.logs.iter().map(|line| (line.level.as_str(), line.message.as_str())).collect();
+        let (labels, conditions) = derives_from();
         let text = serde_json::json!({
-            "lines": lines, "dropped": call.logs_dropped, "failure": failure, "labels": labels(),
+            "lines": lines, "dropped": call.logs_dropped, "failure": failure, "labels": labels,
+            "conditions": conditions,
         });
         let place = format!("log/{}", format_uid(&flow.id));
         let text = consumer.key.seal(&place, text.to_string().as_bytes()).ok()?;

@@ -230,7 +230,8 @@ impl Gateway {
         if used.touched {
             crossing.touch_memory();
         }
-        let log = self.log_of(&call, &flow, consumer, || crossing.labels(connection));
+        let log = self
+            .log_of(&call, &flow, consumer, || (crossing.labels(connection), crossing.conditions().clone()));
         let checked = match call.result {
             Ok(outcome) => self
                 .check_share(connection, consumer, &crossing, subject, moment, &outcome)

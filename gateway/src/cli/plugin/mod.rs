@@ -6,9 +6,11 @@ pub mod builder;
 mod check;
 mod doctor;
 mod keygen;
+mod logs;
 mod publish;
 mod rehearse;
 mod run;
+mod status;
 mod test;
 pub mod toolchain;
 
@@ -71,6 +73,16 @@ Examples:
 Example:
   gateway plugin run plugins/adf-lead --event event.json --connection connection.json")]
     Run(run::Run),
+    /// Show what your plugins wrote, and calls that failed; the key is the partner's
+    #[command(after_help = "\
+Example:
+  gateway plugin logs adf-lead --brand northside-motors")]
+    Logs(logs::Logs),
+    /// Show how your plugins did over the last day, by brand; the key is the partner's
+    #[command(after_help = "\
+Example:
+  gateway plugin status adf-lead")]
+    Status(status::Status),
 }
 
 /// Whether a system package may be installed.
@@ -91,6 +103,8 @@ impl Plugin {
             Self::Publish(publish) => publish.run().await,
             Self::Test(test) => test.run().await,
             Self::Run(run) => run.run().await,
+            Self::Logs(logs) => logs.run().await,
+            Self::Status(status) => status.run().await,
         }
     }
 }

@@ -6,8 +6,8 @@ use sqlx::{Decode, Row, Type};
 
 use super::super::{
     ApiKeyRecord, ChangedChoices, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document,
-    EventRecord, FlowGroup, FlowRecord, FlowResult, FlowShape, KnownEvent, MessageRecord, ReleaseMeta,
-    ReturnRecord, Stage, StoreError, Uid, WorkRecord,
+    EventRecord, FlowGroup, FlowRecord, FlowResult, FlowShape, KnownEvent, MessageRecord, NewLog,
+    ReleaseMeta, ReturnRecord, Stage, StoreError, Uid, WorkRecord,
 };
 use super::{control, deliveries};
 
@@ -219,6 +219,13 @@ pub(super) fn returned(row: &SqliteRow) -> Result<ReturnRecord, StoreError> {
         payload: columns.take()?,
         at_ms: columns.take()?,
     })
+}
+
+pub(super) const LOG: &str = "flow, consumer, text";
+
+pub(super) fn log(row: &SqliteRow) -> Result<NewLog, StoreError> {
+    let mut columns = Columns::new(row, "log");
+    Ok(NewLog { flow: columns.bytes()?, consumer: columns.take()?, text: columns.take()? })
 }
 
 pub(super) const FLOW: &str = "f.id, f.at_ms, f.brand, f.consumer, f.event, f.facts, f.delivery, f.attempt, \
