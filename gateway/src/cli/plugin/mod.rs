@@ -4,7 +4,9 @@
 mod build;
 pub mod builder;
 mod check;
+mod new;
 mod publish;
+mod template;
 pub mod toolchain;
 
 use std::path::Path;
@@ -17,6 +19,13 @@ pub use builder::{BuildError, BuildOptions, BuiltPlugin};
 /// Plugins: build, check, publish
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Plugin {
+    /// Write a plugin's project, with a case and types for its language
+    #[command(after_help = "\
+It builds, checks and passes its test as it is. A directory that is not empty is left alone.
+
+Example:
+  gateway plugin new first-lead --lang javascript")]
+    New(new::New),
     /// Build a Rust plugin to a component with its manifest inside
     #[command(after_help = "\
 It needs a compiler for WebAssembly, and says how to get one where there is none.
@@ -47,6 +56,7 @@ pub(super) struct ToolchainArgs {
 impl Plugin {
     pub(super) async fn run(self) -> Result<(), CliError> {
         match self {
+            Self::New(new) => new.run(),
             Self::Build(build) => build.run().await,
             Self::Check(check) => check.run(),
             Self::Publish(publish) => publish.run().await,
