@@ -38,6 +38,7 @@ CREATE TABLE releases (
     version TEXT NOT NULL,
     partner TEXT NOT NULL,
     manifest TEXT NOT NULL,
+    provenance TEXT,
     size INTEGER NOT NULL,
     published_ms INTEGER NOT NULL,
     UNIQUE (plugin, version)

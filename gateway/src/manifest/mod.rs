@@ -7,10 +7,12 @@ mod endpoints;
 mod interface;
 mod load;
 mod problem;
+mod provenance;
 mod returned;
 mod schemas;
 mod shape;
 pub mod url_template;
+pub mod wit;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +24,9 @@ pub use component::{
 pub use endpoints::is_reserved_header;
 pub use load::{load_dir, parse_toml};
 pub use problem::{ManifestErrors, Problem};
+pub use provenance::{
+    Language, MAX_PROVENANCE_BYTES, PROVENANCE_SECTION, Provenance, embed_provenance, provenance_of,
+};
 pub use returned::{RETURNED, returned_by};
 pub use schemas::{ReturnSchema, SchemaViolation, validate_settings};
 

@@ -151,6 +151,9 @@ pub struct ReleaseView {
     pub privacy_policy: String,
     /// Bytes.
     pub size: u64,
+    /// What it was built from, as its build says: `language`, the SHA-256 of `source` and `lock`, versions of `tools`.
+    #[schema(value_type = Option<Object>)]
+    pub provenance: Option<Value>,
     /// RFC 3339.
     pub published: String,
     /// `share EVENT-TYPE`, `decide SLOT` and `receive`, each with its declared fields.

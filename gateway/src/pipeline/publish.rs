@@ -91,6 +91,7 @@ impl Gateway {
             version: version.clone(),
             partner: partner.to_owned(),
             manifest: serde_json::to_string(&inspected.manifest).map_err(|_| Refusal::Internal)?,
+            provenance: inspected.provenance.as_ref().map(manifest::Provenance::canonical),
             size: component.len() as u64,
             published_ms: self.clock.now_ms(),
         };
@@ -163,6 +164,7 @@ pub(super) fn view(meta: &ReleaseMeta, release: &Release) -> ReleaseView {
         purpose: plugin.purpose.clone(),
         privacy_policy: plugin.privacy_policy.clone(),
         size: meta.size,
+        provenance: meta.provenance.as_deref().and_then(|text| serde_json::from_str(text).ok()),
         published: rfc3339(meta.published_ms),
         combinations: release
             .combinations

@@ -64,6 +64,8 @@ pub struct ReleaseMeta {
     pub partner: String,
     /// The embedded manifest, JSON.
     pub manifest: String,
+    /// The embedded provenance, JSON; none where the component has none.
+    pub provenance: Option<String>,
     pub size: u64,
     pub published_ms: i64,
 }

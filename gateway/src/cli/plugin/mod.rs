@@ -26,9 +26,10 @@ It builds, checks and passes its test as it is. A directory that is not empty is
 Example:
   gateway plugin new first-lead --lang javascript")]
     New(new::New),
-    /// Build a Rust plugin to a component with its manifest inside
+    /// Build a plugin in Rust, JavaScript or Python to a component with its manifest inside
     #[command(after_help = "\
-It needs a compiler for WebAssembly, and says how to get one where there is none.
+The language is told by the file that is there: Cargo.toml, package.json or requirements.txt. A Rust plugin needs a
+compiler for WebAssembly, the others Node or Python; where something is missing, it says how to get it.
 
 Example:
   gateway plugin build plugins/adf-lead --out adf-lead.wasm")]
