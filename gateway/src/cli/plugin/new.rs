@@ -28,7 +28,8 @@ impl New {
     pub(super) fn run(self) -> Result<(), CliError> {
         if !is_name(&self.name) {
             return Err(CliError::Usage(
-                "a plugin's name is `[a-z][a-z0-9-]{0,62}`; use lower case letters, digits and hyphens".into(),
+                "a plugin's name is `[a-z][a-z0-9-]{0,62}`; use lower case letters, digits and hyphens"
+                    .into(),
             ));
         }
         if let Some(taken) = template::taken_name(self.lang, &self.name) {
@@ -53,17 +54,15 @@ impl New {
 
 /// Writes into a directory beside `dir` and renames it, so that there is all of the project or nothing.
 fn write_project(dir: &Path, files: &[(String, String)]) -> Result<(), CliError> {
-    let there = match std::fs::read_dir(dir) {
-        Ok(mut entries) if entries.next().is_some() => {
-            return Err(CliError::FellShort(format!(
-                "{} is not empty; name another directory with --dir",
-                dir.display()
-            )));
-        }
-        Ok(_) => true,
+    let full = match std::fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
+        Ok(full) => full,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(error) => return Err(CliError::file("reading", dir)(error)),
     };
+    if full {
+        let message = format!("{} is not empty; name another directory with --dir", dir.display());
+        return Err(CliError::FellShort(message));
+    }
     let absolute = std::path::absolute(dir).map_err(CliError::file("finding", dir))?;
     let parent = absolute.parent().unwrap_or(&absolute);
     std::fs::create_dir_all(parent).map_err(CliError::file("making", parent))?;
@@ -85,7 +84,7 @@ fn write_project(dir: &Path, files: &[(String, String)]) -> Result<(), CliError>
     let whole = beside.keep();
     std::fs::rename(&whole, &absolute).map_err(|error| {
         let _ = std::fs::remove_dir_all(&whole);
-        CliError::file(if there { "replacing" } else { "writing" }, dir)(error)
+        CliError::file("writing", dir)(error)
     })
 }
 

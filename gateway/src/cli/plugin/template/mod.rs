@@ -127,7 +127,9 @@ fn lock(name: &str) -> String {
     const PACKAGE: &str = "\n[[package]]\n";
     let mut packages = RUST_LOCK.split(PACKAGE);
     let head = packages.next().unwrap_or_default();
-    let own = format!("name = \"{name}\"\nversion = \"0.1.0\"\ndependencies = [\n \"plugin-sdk\",\n \"serde\",\n]\n");
+    let own = format!(
+        "name = \"{name}\"\nversion = \"0.1.0\"\ndependencies = [\n \"plugin-sdk\",\n \"serde\",\n]\n"
+    );
     let mut packages: Vec<&str> = packages.chain([&*own]).collect();
     // Stable, so that two versions of one package stay in their order.
     packages.sort_by_key(|package| package.lines().next());

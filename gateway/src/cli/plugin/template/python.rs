@@ -33,7 +33,9 @@ fn class(out: &mut String, name: &str, about: &str, properties: &[(String, Shape
         }
     }
     let nested = nested.trim_end_matches(", ");
-    out.push_str(&format!("\n\n@dataclass(frozen=True)\nclass {name}(Record):\n    \"\"\"{about}\"\"\"\n\n{fields}"));
+    out.push_str(&format!(
+        "\n\n@dataclass(frozen=True)\nclass {name}(Record):\n    \"\"\"{about}\"\"\"\n\n{fields}"
+    ));
     if !nested.is_empty() {
         out.push_str(&format!("    _nested: ClassVar[dict[str, type[Record]]] = {{{nested}}}\n"));
     }
@@ -70,6 +72,8 @@ mod tests {
             assert!(types.contains(part), "{part}\nin\n{types}");
         }
         let at = |class: &str| types.find(&format!("\nclass {class}(Record)")).unwrap();
-        assert!(at("ChatEndedContactName") < at("ChatEndedContact") && at("ChatEndedContact") < at("ChatEnded"));
+        assert!(
+            at("ChatEndedContactName") < at("ChatEndedContact") && at("ChatEndedContact") < at("ChatEnded")
+        );
     }
 }

@@ -56,7 +56,9 @@ pub(super) fn types(catalogue: &Catalogue) -> String {
         paths.push_str(";\n");
     }
     out.push_str(&format!("\n/** Event types by name. */\nexport interface Events {{\n{events}}}\n"));
-    out.push_str(&format!("\n/** The fields of each, for `sealed`. */\nexport interface Paths {{\n{paths}}}\n"));
+    out.push_str(&format!(
+        "\n/** The fields of each, for `sealed`. */\nexport interface Paths {{\n{paths}}}\n"
+    ));
     out.push_str("\n/** What crosses the boundary, as `wit/` has it. */\nexport namespace wit {\n");
     out.push_str(&wit::typescript());
     out.push_str("}\n");
