@@ -41,6 +41,9 @@ CREATE TABLE releases (
     provenance TEXT,
     size INTEGER NOT NULL,
     published_ms INTEGER NOT NULL,
+    -- The partner's public key, and what it signed the release with.
+    signed_by TEXT NOT NULL,
+    signature TEXT NOT NULL,
     UNIQUE (plugin, version)
 ) STRICT;
 

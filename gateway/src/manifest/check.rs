@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use gateway_policy::Purpose;
 
+use super::interface::Api;
 use super::problem::Problem;
 use super::schemas::not_inlined;
 use super::{
@@ -13,9 +14,6 @@ use super::{
 };
 use crate::catalogue::schema::{Schema, SchemaKind};
 use crate::catalogue::{Catalogue, FieldPath};
-
-/// The one version of the interface package that is served.
-pub const SERVED_API: &str = "0.1";
 
 /// Characters of a name: it becomes a path segment, a metric's label and a file's name.
 const MAX_NAME_CHARS: usize = 63;
@@ -94,12 +92,12 @@ pub fn check(manifest: &Manifest, catalogue: &Catalogue) -> Vec<Problem> {
 fn check_plugin(plugin: &PluginSection, problems: &mut Vec<Problem>) {
     check_name(&plugin.name, "plugin.name", problems);
     check_name(&plugin.partner, "plugin.partner", problems);
-    if plugin.api != SERVED_API {
+    if Api::of_manifest(&plugin.api).is_none() {
         problems.push(Problem::new(
             "api-not-served",
             "plugin.api",
-            "this gateway does not serve that version of the interface",
-            format!("build against version {SERVED_API}"),
+            format!("this gateway does not serve that version of the interface; it serves {}", Api::served()),
+            "build against one of these, and name it",
         ));
     }
     check_text(&plugin.summary, "plugin.summary", problems);

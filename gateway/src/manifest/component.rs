@@ -6,7 +6,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
-use super::interface::{self, Edge};
+use super::interface::{self, Api, Edge};
 use super::problem::Problem;
 use super::provenance::{self, PROVENANCE_SECTION, Provenance};
 use super::{Manifest, SchemaSource, check};
@@ -256,6 +256,7 @@ fn read(component: &[u8]) -> (Option<Read>, Vec<Problem>) {
     let manifest = read_manifest(&outline, &mut problems);
     if let Some(manifest) = &manifest {
         compare_hooks(manifest, &outline.exports, &mut problems);
+        problems.extend(compare_versions(manifest, &outline));
         problems.extend(check_exchange(manifest, &outline.imports));
         check_aggregates(manifest, &outline.imports, &mut problems);
     }
@@ -270,18 +271,17 @@ fn check_import(name: &str) -> Option<Problem> {
     let at = format!("component, import `{name}`");
     let problem = |code, message: &str, remedy: &str| Some(Problem::new(code, at.clone(), message, remedy));
     match interface::edge(name) {
-        Edge::Ours("log" | "memory" | "exchange" | "aggregates" | "types") => None,
+        Edge::Ours(_, "log" | "memory" | "exchange" | "aggregates" | "budget" | "types") => None,
         Edge::Wasi => problem(
             "wasi-import",
             "a plugin has no WASI: no clock, randomness, files or network of its own",
             "build for `wasm32-unknown-unknown`, or with the language's WASI features switched off",
         ),
-        Edge::OtherVersion => {
-            problem("unknown-import", "this gateway serves another version", "import version 0.1.0")
-        }
-        Edge::Ours(_) | Edge::Foreign => problem(
+        Edge::OtherVersion(version) => Some(other_version("unknown-import", at, version)),
+        Edge::Ours(..) | Edge::Foreign => problem(
             "unknown-import",
-            "a plugin imports `log`, `memory`, `exchange`, `aggregates` and `types` of `integration:plugin@0.1.0` only",
+            "a plugin imports `log`, `memory`, `exchange`, `aggregates`, `types` and, from 0.2 on, `budget` of \
+             `integration:plugin` only",
             "remove the import",
         ),
     }
@@ -290,22 +290,49 @@ fn check_import(name: &str) -> Option<Problem> {
 fn check_export(name: &str) -> Option<Problem> {
     let at = format!("component, export `{name}`");
     match interface::edge(name) {
-        Edge::Ours("share" | "decide" | "receive") => None,
-        Edge::Ours("rights") => Some(Problem::not_served(at, &format!("the hook `{name}`"))),
+        Edge::Ours(_, "share" | "decide" | "receive") => None,
+        Edge::Ours(_, "rights") => Some(Problem::not_served(at, &format!("the hook `{name}`"))),
         Edge::Foreign if name == PYTHON_EXPORT => None,
-        Edge::OtherVersion => Some(Problem::new(
-            "unknown-export",
-            at,
-            "this gateway serves another version",
-            "export version 0.1.0",
-        )),
+        Edge::OtherVersion(version) => Some(other_version("unknown-export", at, version)),
         _ => Some(Problem::new(
             "unknown-export",
             at,
-            "a plugin exports hooks of `integration:plugin@0.1.0` only",
+            "a plugin exports hooks of `integration:plugin` only",
             "remove the export",
         )),
     }
+}
+
+fn other_version(code: &'static str, at: String, version: &str) -> Problem {
+    Problem::new(
+        code,
+        at,
+        format!("it is of version {version} of the interface; this gateway serves {}", Api::served()),
+        "build against one of these, and name it as `api` in the manifest",
+    )
+}
+
+/// A component is of one version, the one that its manifest names.
+fn compare_versions(manifest: &Manifest, outline: &Outline<'_>) -> Option<Problem> {
+    // One that is not served is a problem of its own.
+    let declared = Api::of_manifest(&manifest.plugin.api)?;
+    let edges = outline.imports.iter().chain(&outline.exports);
+    let (other, name) = edges
+        .filter_map(|name| Some((interface::edge(name).api()?, name)))
+        .find(|(api, _)| *api != declared)?;
+    let (declared, other) = (declared.as_str(), other.as_str());
+    Some(Problem::new(
+        "api-mismatch",
+        "plugin.api",
+        format!(
+            "the manifest says version {declared} of the interface, and the component has `{name}`, of version {other}; \
+             this gateway serves {}, one at a time",
+            Api::served()
+        ),
+        format!(
+            "write `api = \"{other}\"`, or build against `wit/{declared}` (with plugin-sdk: its feature `api-0-2` for 0.2)"
+        ),
+    ))
 }
 
 /// Exports against the manifest, both ways.
@@ -317,7 +344,7 @@ fn compare_hooks(manifest: &Manifest, exports: &[String], problems: &mut Vec<Pro
             "receive" => !manifest.receive.is_empty(),
             _ => !manifest.rights.is_empty(),
         };
-        let exported = exports.iter().any(|name| interface::edge(name) == Edge::Ours(hook));
+        let exported = exports.iter().any(|name| interface::edge(name).is(hook));
         match (declared, exported) {
             (true, false) => problems.push(Problem::new(
                 "hook-not-exported",
@@ -340,7 +367,7 @@ fn compare_hooks(manifest: &Manifest, exports: &[String], problems: &mut Vec<Pro
 /// gets messages may not ask: whether a message made it ask would tell the partner whether its consumer opted out
 /// (clause integrations.opt-out).
 fn check_exchange(manifest: &Manifest, imports: &[String]) -> Option<Problem> {
-    let asks = imports.iter().any(|name| interface::edge(name) == Edge::Ours("exchange"));
+    let asks = imports.iter().any(|name| interface::edge(name).is("exchange"));
     if asks && !manifest.receive.is_empty() {
         return Some(Problem::new(
             "exchange-and-receive",
@@ -363,7 +390,7 @@ fn check_exchange(manifest: &Manifest, imports: &[String]) -> Option<Problem> {
 
 /// Aggregates are for some purposes only (clause share.aggregate).
 fn check_aggregates(manifest: &Manifest, imports: &[String], problems: &mut Vec<Problem>) {
-    let Some(name) = imports.iter().find(|name| interface::edge(name) == Edge::Ours("aggregates")) else {
+    let Some(name) = imports.iter().find(|name| interface::edge(name).is("aggregates")) else {
         return;
     };
     // A purpose that is none is a problem of its own.

@@ -8,25 +8,27 @@ mod interface;
 mod load;
 mod problem;
 mod provenance;
+mod release_key;
 mod returned;
 mod schemas;
 mod shape;
 pub mod url_template;
-pub mod wit;
 
 use serde::{Deserialize, Serialize};
 
-pub use check::{SERVED_API, check, is_name};
+pub use check::{check, is_name};
 pub use combine::Ingredient;
 pub use component::{
     EmbedError, FEATURES, Inspected, MAX_COMPONENT_BYTES, MAX_MANIFEST_BYTES, SECTION, embed, inspect, review,
 };
 pub use endpoints::is_reserved_header;
+pub use interface::Api;
 pub use load::{load_dir, parse_toml};
 pub use problem::{ManifestErrors, Problem};
 pub use provenance::{
     Language, MAX_PROVENANCE_BYTES, PROVENANCE_SECTION, Provenance, embed_provenance, provenance_of,
 };
+pub use release_key::{RELEASE_SIGNATURE, ReleaseKey, ReleaseSigningKey, private_key_text, read_signature};
 pub use returned::{RETURNED, returned_by};
 pub use schemas::{ReturnSchema, SchemaViolation, validate_settings};
 

@@ -116,7 +116,7 @@ fn each_rule_names_its_problem() {
         (r#"name = "adf-lead""#, r#"name = "../x""#, "bad-name", "plugin.name"),
         (r#"name = "adf-lead""#, r#"name = """#, "bad-name", "plugin.name"),
         (r#""acme-crm""#, r#""acme crm""#, "bad-name", "plugin.partner"),
-        (r#"api = "0.1""#, r#"api = "0.2""#, "api-not-served", "plugin.api"),
+        (r#"api = "0.1""#, r#"api = "0.3""#, "api-not-served", "plugin.api"),
         (
             r#"summary = "Sends a finished chat to the dealer's CRM as an ADF lead.""#,
             &long,

@@ -17,7 +17,7 @@ use super::model::{
 };
 use super::registry::{LiveConnection, LiveRelease, Registry, parse_rfc3339_ms, rfc3339, secrets_place};
 use crate::boundary::{Connection, Trigger, combine_key, grant_key, refused_meetings};
-use crate::manifest;
+use crate::manifest::{self, ReleaseKey};
 use crate::outbound::PublicKey;
 use crate::store::crypto::{format_digest, new_uid, parse_digest};
 use crate::store::{Document, DocumentKind};
@@ -115,6 +115,11 @@ impl Gateway {
         for (index, key) in input.webhook_keys.iter().enumerate() {
             if let Err(detail) = PublicKey::from_text(key) {
                 wrong.push(Problem { pointer: format!("/webhook_keys/{index}"), detail });
+            }
+        }
+        for (index, key) in input.release_keys.iter().enumerate() {
+            if let Err(detail) = ReleaseKey::from_text(key) {
+                wrong.push(Problem { pointer: format!("/release_keys/{index}"), detail });
             }
         }
         problems(format!("partner {name}"), wrong)?;

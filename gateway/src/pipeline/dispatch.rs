@@ -33,7 +33,7 @@ pub(super) const YOUNG_MS: i64 = 1_000;
 /// Milliseconds before work is looked at again whose connection cannot be used.
 pub(super) const UNUSABLE_WAIT_MS: i64 = 30_000;
 /// Milliseconds before the second call; each further wait is twice as long.
-pub(super) const FIRST_WAIT_MS: i64 = 5_000;
+const FIRST_WAIT_MS: i64 = 5_000;
 
 /// Bytes of an id that are its moment.
 const UID_TIME: usize = 6;
@@ -95,6 +95,7 @@ impl Failed {
             error,
             CallError::Rejected(_)
                 | CallError::Unavailable(_)
+                | CallError::Later { .. }
                 | CallError::Busy { .. }
                 | CallError::InputTooLarge { .. }
                 | CallError::Internal
@@ -220,10 +221,10 @@ impl Gateway {
                 }
                 flow.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
                 flow.fuel = call.fuel_used;
-                if let Err(error @ (CallError::Unavailable(_) | CallError::Busy { .. })) = &call.result
+                if let Err(error) = &call.result
+                    && let Some(wait) = wait_ms(error, due.attempt)
                     && due.attempt + 1 < MAX_TRIES
                 {
-                    let wait = FIRST_WAIT_MS << due.attempt.min(16);
                     flow.outcome = Failed::of_call(error).code;
                     return self.defer(&due, now_ms + wait, 1, flow).await;
                 }
@@ -478,7 +479,9 @@ impl Gateway {
         labels: impl FnOnce() -> LabelSet,
     ) -> Option<NewLog> {
         let failure = match &call.result {
-            Err(CallError::Rejected(text) | CallError::Unavailable(text)) => Some(text.as_str()),
+            Err(CallError::Rejected(text) | CallError::Unavailable(text) | CallError::Later { text, .. }) => {
+                Some(text.as_str())
+            }
             _ => None,
         };
         if call.logs.is_empty() && failure.is_none() {
@@ -519,6 +522,16 @@ impl Gateway {
     /// The pseudonym by which a partner knows a consumer.
     pub(super) fn handle_of(&self, live: &LiveConnection, consumer: &Consumer) -> String {
         format_uid(&self.master.handle(&live.connection.partner.name, &consumer.pseudonym))
+    }
+}
+
+/// Milliseconds until the call may be made again, where that is worth it: what the plugin asked for, or with growing
+/// pauses.
+pub(super) fn wait_ms(error: &CallError, attempt: u32) -> Option<i64> {
+    match error {
+        CallError::Unavailable(_) | CallError::Busy { .. } => Some(FIRST_WAIT_MS << attempt.min(16)),
+        CallError::Later { seconds, .. } => Some(i64::from(*seconds) * 1_000),
+        _ => None,
     }
 }
 

@@ -83,7 +83,7 @@ pub enum HostError {
     },
     /// The component imports or exports something else than its hooks need.
     #[error(
-        "the component does not fit the interface: {reason}. It may import only `log`, `memory`, `exchange` and `types` of `integration:plugin` and export the hooks with their exact signatures"
+        "the component does not fit the interface: {reason}. It may import only `log`, `memory`, `exchange`, `aggregates`, `budget` and `types` of `integration:plugin` and export the hooks with their exact signatures"
     )]
     Interface {
         /// The linker's answer: names of imports and exports.
@@ -91,7 +91,7 @@ pub enum HostError {
     },
     /// No hook that this gateway calls.
     #[error(
-        "the component exports no hook that this gateway calls: export `integration:plugin/share@0.1.0` or `integration:plugin/decide@0.1.0`"
+        "the component exports no hook that this gateway calls: export `share`, `decide` or `receive` of `integration:plugin` in a version that is served (0.1, 0.2)"
     )]
     NoHook,
     /// Something that should not happen.
@@ -114,6 +114,14 @@ pub enum CallError {
     /// The plugin says that this may work later.
     #[error("the plugin cannot do it now: see its failure text; it is tried again later")]
     Unavailable(String),
+    /// The plugin says that this may work after a while.
+    #[error("the plugin cannot do it for {seconds} s: see its failure text; it is tried again after that")]
+    Later {
+        /// Seconds to wait, within the gateway's limit.
+        seconds: u32,
+        /// The plugin's text.
+        text: String,
+    },
     /// The plugin's code trapped.
     #[error("the plugin trapped ({kind}): run it on this event with `gateway plugin run` and fix the fault")]
     Trap {
@@ -191,6 +199,7 @@ impl CallError {
         match self {
             Self::Rejected(_) => "rejected",
             Self::Unavailable(_) => "unavailable",
+            Self::Later { .. } => "later",
             Self::Trap { .. } => "trap",
             Self::OutOfFuel { .. } => "out-of-fuel",
             Self::Deadline { .. } => "deadline",

@@ -183,8 +183,7 @@ impl PluginHost {
         let (event, memory, asking) = output::event(input);
         let run = async |store: &mut Store<InstanceState>| {
             store.data_mut().asking = asking;
-            let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
-            plugin.integration_plugin_share().call_on_event(&mut *store, &event).await
+            hook.call(store, &event).await
         };
         self.inner
             .run(budget, Beside { memory, exchanger }, run, |outcome| output::outcome(limits, outcome))
@@ -222,8 +221,7 @@ impl PluginHost {
         let (event, memory, asking) = output::event(input);
         let run = async |store: &mut Store<InstanceState>| {
             store.data_mut().asking = asking;
-            let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
-            plugin.integration_plugin_decide().call_decide(&mut *store, slot, &event).await
+            hook.call(store, slot, &event).await
         };
         self.inner.run(budget, Beside { memory, exchanger }, run, |json| output::answer(limits, json)).await
     }
@@ -255,8 +253,7 @@ impl PluginHost {
         let (message, memory, asking) = output::message(message);
         let run = async |store: &mut Store<InstanceState>| {
             store.data_mut().asking = asking;
-            let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
-            plugin.integration_plugin_receive().call_on_message(&mut *store, &message).await
+            hook.call(store, message).await
         };
         // No way to ask the partner: whether it was asked would tell it what its message came to.
         let beside = Beside { memory, exchanger: None };

@@ -10,6 +10,7 @@ use wasmtime::{ResourceLimiter, StoreContextMut, Trap};
 
 use super::aggregates::{self, Asking};
 use super::bindings::Level;
+use super::budget;
 use super::call::{LogLevel, LogLine};
 use super::exchange::{self, Exchanger, Exchanges};
 use super::limits::{LOG_CALL_FUEL, Limits};
@@ -23,6 +24,7 @@ pub(super) struct InstanceState {
     pub(super) memory: Remembered,
     pub(super) exchanges: Exchanges,
     pub(super) asking: Asking,
+    pub(super) answer: budget::Answer,
 }
 
 /// What a call has beside its argument.
@@ -55,6 +57,7 @@ impl InstanceState {
             memory: Remembered::new(limits, beside.memory),
             exchanges: Exchanges::new(limits, beside.exchanger, deadline),
             asking: Asking::new(None),
+            answer: budget::Answer { returns_bytes: limits.returns_bytes, deliveries: limits.deliveries },
         }
     }
 }
@@ -120,12 +123,29 @@ pub(super) struct Log {
     pub(super) dropped: u32,
 }
 
-/// Gives guests what they may import: `log`, `memory`, `exchange`, `aggregates`, and `types`, which holds no
-/// functions. Nothing else.
+impl Quota {
+    /// Bytes by which memories may still grow.
+    pub(super) fn left(&self) -> usize {
+        self.memory_limit.saturating_sub(self.memory)
+    }
+}
+
+impl Log {
+    /// Bytes of lines that would still be kept.
+    pub(super) fn left(&self) -> usize {
+        self.line_limit.saturating_sub(self.lines.len()).saturating_mul(self.line_bytes)
+    }
+}
+
+/// Gives guests what they may import: `log`, `memory`, `exchange`, `aggregates`, `budget`, and `types`, which holds
+/// no functions. Nothing else.
 pub(super) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     linker.instance("integration:plugin/types@0.1.0")?;
+    linker.instance("integration:plugin/types@0.2.0")?;
     // By hand and not through `bindgen!`, whose log would copy each message before it can be cut.
     linker.instance("integration:plugin/log@0.1.0")?.func_wrap("write", write)?;
+    linker.instance("integration:plugin/log@0.2.0")?.func_wrap("write", write)?;
+    budget::link(linker)?;
     memory::link(linker)?;
     exchange::link(linker)?;
     aggregates::link(linker)

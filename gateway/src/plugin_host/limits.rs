@@ -210,6 +210,9 @@ pub(super) const LOG_CALL_FUEL: u64 = 200;
 /// The same for one call of any other interface.
 pub(super) const HOST_CALL_FUEL: u64 = LOG_CALL_FUEL;
 
+/// Seconds that a plugin may have its work put off by, once: what a partner that is down for maintenance needs.
+pub(super) const LONGEST_WAIT_SECONDS: u32 = 3_600;
+
 /// Fixed fuel for one question about aggregates: a row of the ledger and more.
 pub(super) const AGGREGATE_CALL_FUEL: u64 = 10_000;
 

@@ -15,12 +15,14 @@
 
 mod aggregates;
 mod bindings;
+mod budget;
 mod cache;
 mod call;
 mod compile;
 mod engine;
 mod error;
 mod exchange;
+mod hooks;
 mod host;
 mod instance;
 mod limits;

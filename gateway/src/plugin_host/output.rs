@@ -8,7 +8,7 @@ use crate::boundary::{Part, PluginInput, PluginMessage, PluginOutcome, PluginReq
 use super::aggregates::Asking;
 use super::bindings;
 use super::error::CallError;
-use super::limits::Limits;
+use super::limits::{LONGEST_WAIT_SECONDS, Limits};
 
 /// A hook's argument, the memory beside it and what its call may ask, from what the boundary permitted; moves, does
 /// not copy.
@@ -76,6 +76,9 @@ pub(super) fn failure(limits: &Limits, failure: bindings::Failure) -> CallError 
     match failure {
         bindings::Failure::Rejected(text) => CallError::Rejected(cut(text)),
         bindings::Failure::Unavailable(text) => CallError::Unavailable(cut(text)),
+        bindings::Failure::Later((seconds, text)) => {
+            CallError::Later { seconds: seconds.clamp(1, LONGEST_WAIT_SECONDS), text: cut(text) }
+        }
     }
 }
 

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::Keys;
 use crate::cli::CliError;
-use crate::cli::client::{Client, WASM, segment};
-use crate::cli::plugin::BuiltPlugin;
-use crate::cli::plugin::read_component;
+use crate::cli::client::{Client, segment};
+use crate::cli::plugin::{BuiltPlugin, new_key, read_component};
+use crate::manifest::ReleaseSigningKey;
 use crate::pipeline::{BrandInput, ConnectionInput, ContractInput, GrantEntry, PartnerInput};
 
 /// A brand of the demo.
@@ -161,9 +161,10 @@ pub(super) async fn world(operator: &Client, keys: &Keys, built: &[BuiltPlugin])
     for partner in &PARTNERS {
         let path = built.iter().find(|plugin| plugin.name == partner.plugin).map(|plugin| &plugin.path);
         let (Some(path), Some(key)) = (path, keys.partner(partner.name)) else { continue };
-        write_partner(operator, partner).await?;
+        let (_, signing_key) = new_key()?;
+        write_partner(operator, partner, &signing_key).await?;
         let component = read_component(path)?;
-        let release = operator.with_key(key.clone()).post("/v1/plugins", WASM, component).await?;
+        let release = operator.with_key(key.clone()).publish(component, &signing_key).await?;
         releases.insert(partner.plugin, release);
     }
     for brand in &BRANDS {
@@ -184,7 +185,11 @@ pub(super) async fn world(operator: &Client, keys: &Keys, built: &[BuiltPlugin])
     Ok(world)
 }
 
-async fn write_partner(operator: &Client, partner: &Partner) -> Result<(), CliError> {
+async fn write_partner(
+    operator: &Client,
+    partner: &Partner,
+    signing_key: &ReleaseSigningKey,
+) -> Result<(), CliError> {
     let path = format!("/v1/partners/{}", segment(partner.name));
     let input = PartnerInput {
         display_name: partner.display_name.to_owned(),
@@ -192,6 +197,7 @@ async fn write_partner(operator: &Client, partner: &Partner) -> Result<(), CliEr
         domains: vec![partner.domain.to_owned()],
         consideration: false,
         webhook_keys: vec![],
+        release_keys: vec![signing_key.public()],
     };
     operator.put(&path, &input).await?;
     if let Some(terms) = &partner.contract {

@@ -4,6 +4,7 @@
 mod build;
 pub mod builder;
 mod check;
+mod keygen;
 mod new;
 mod publish;
 mod template;
@@ -15,6 +16,7 @@ use super::CliError;
 use super::progress::Progress;
 use crate::manifest;
 pub use builder::{BuildError, BuildOptions, BuiltPlugin};
+pub(super) use keygen::new_key;
 
 /// Plugins: build, check, publish
 #[derive(Debug, clap::Subcommand)]
@@ -39,10 +41,15 @@ Example:
 Example:
   gateway plugin check adf-lead.wasm")]
     Check(check::Check),
-    /// Publish a release of a plugin; the key is the partner's
+    /// Make the key that a partner signs its releases with
     #[command(after_help = "\
 Example:
-  gateway plugin publish adf-lead.wasm")]
+  gateway plugin keygen acme-crm.key")]
+    Keygen(keygen::Keygen),
+    /// Publish a release of a plugin, signed; the API key is the partner's
+    #[command(after_help = "\
+Example:
+  gateway plugin publish adf-lead.wasm --signing-key acme-crm.key")]
     Publish(publish::Publish),
 }
 
@@ -60,6 +67,7 @@ impl Plugin {
             Self::New(new) => new.run(),
             Self::Build(build) => build.run().await,
             Self::Check(check) => check.run(),
+            Self::Keygen(keygen) => keygen.run(),
             Self::Publish(publish) => publish.run().await,
         }
     }

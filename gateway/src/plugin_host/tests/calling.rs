@@ -271,6 +271,45 @@ async fn a_flood_of_log_lines_is_cut_and_counted() {
     assert!(call.logs.iter().all(|line| line.message.len() <= limits.log_line_bytes));
 }
 
+/// Both versions are served by one host; what came with 0.2 is there for components of 0.2.
+#[tokio::test]
+async fn what_is_left_is_told_and_costs_the_same_each_time() {
+    let guest = guests::share_0_2(
+        "(call $left (i32.const 64))
+         (call $log (i32.const 1) (i32.const 1024) (i32.const 2))
+         (call $left (i32.const 128))
+         (if (i64.ge_u (i64.load (i32.const 128)) (i64.load (i32.const 64))) (then (unreachable)))
+         (if (i64.ne (i64.load (i32.const 72)) (i64.const 67043328)) (then (unreachable)))
+         (if (i32.ne (i32.load (i32.const 80)) (i32.const 204800)) (then (unreachable)))
+         (if (i32.ne (i32.load (i32.const 144)) (i32.const 202752)) (then (unreachable)))
+         (if (i32.ne (i32.load (i32.const 84)) (i32.const 262144)) (then (unreachable)))
+         (if (i32.ne (i32.load (i32.const 88)) (i32.const 16)) (then (unreachable)))
+         (call $answer (i32.const 1024) (i32.const 2))",
+    );
+    let sandbox = Sandbox::new();
+    let (first, second) = (sandbox.call(&guest).await, sandbox.call(&guest).await);
+    assert_eq!(first.result.unwrap().returns, "{}");
+    assert_eq!(first.fuel_used, second.fuel_used);
+    sandbox.still_works().await;
+}
+
+#[tokio::test]
+async fn a_failure_may_say_when_to_try_again_and_the_host_caps_it() {
+    for (asked, waits) in [(0, 1), (90, 90), (1_000_000, 3_600)] {
+        let guest = guests::share_0_2(&format!(
+            "(drop (call $fail (i32.const 2)))
+             (i32.store (i32.const 24) (i32.const {asked}))
+             (i32.store (i32.const 28) (i32.const 1040))
+             (i32.store (i32.const 32) (i32.const 8)) (i32.const 16)"
+        ));
+        let error = Sandbox::new().call(&guest).await.result.unwrap_err();
+        assert!(
+            matches!(&error, CallError::Later { seconds, text } if *seconds == waits && text == "it broke"),
+            "{error}"
+        );
+    }
+}
+
 /// Errors and log lines end up in the gateway's own logs; what a plugin wrote must not.
 #[tokio::test]
 async fn what_a_plugin_wrote_is_never_shown() {

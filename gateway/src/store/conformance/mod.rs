@@ -109,6 +109,8 @@ async fn a_release_is_stored_once_and_never_with_other_bytes(store: &dyn Store) 
             provenance: (seed == 1).then(|| "{}".into()),
             size: 100_000,
             published_ms: NOW,
+            signed_by: "rlpk_".into(),
+            signature: "v1a,".into(),
         },
         component: vec![seed as u8; 100_000],
     };

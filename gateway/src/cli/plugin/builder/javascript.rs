@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::tools::{self, Kit, Program, succeed};
+use super::tools::{Kit, Program, succeed};
 use super::{BuildError, Project, Snapshot, file_error, hex, world};
 use crate::cli::plugin::toolchain::clean;
 use crate::manifest::Language;
@@ -79,7 +79,7 @@ impl Snapshot for Javascript {
             "dir": project.dir,
             "entry": entry,
             "hooks": world::hooks(&project.manifest),
-            "log": format!("integration:plugin/log@{}", interface.version),
+            "log": format!("integration:plugin/log@{}", interface.version()),
             "bundle": at("bundle.js"),
             "wit": at("wit"),
             "world": world::WORLD,
@@ -93,7 +93,7 @@ impl Snapshot for Javascript {
             let ran = succeed(&mut command, progress)?;
             ran.map_err(|log| BuildError::Compile { dir: project.dir.clone(), log })
         };
-        let imports = imported(&step("bundle")?, interface.version);
+        let imports = imported(&step("bundle")?, interface.version());
         world::write(project, &imports, &at("wit"))?;
         step("componentize")?;
         let component = at("component.wasm");
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(versions.keys().collect::<Vec<_>>(), ["@bytecodealliance/componentize-js", "esbuild"]);
         assert!(versions.values().all(|version| semver::Version::parse(version).is_ok()), "{versions:?}");
         assert_eq!(
-            tools::spelled(&npm_ci(Path::new("/"))),
+            super::super::tools::spelled(&npm_ci(Path::new("/"))),
             "npm ci --ignore-scripts --omit=dev --no-audit --no-fund"
         );
     }

@@ -137,7 +137,7 @@ pub enum BuildError {
         /// What it asks for.
         api: String,
         /// What there is.
-        served: &'static str,
+        served: String,
     },
     /// The manifest does not go into the component.
     #[error(transparent)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{BuildError, Project, file_error};
-use crate::manifest::{Manifest, wit};
+use crate::manifest::{Api, Manifest};
 
 /// The world's name in the file that is written.
 pub(super) const WORLD: &str = "plugin";
@@ -21,10 +21,10 @@ pub(super) fn hooks(manifest: &Manifest) -> Vec<&'static str> {
     .collect()
 }
 
-/// The version of the package that the manifest asks for, and its text.
-pub(super) fn interface(manifest: &Manifest) -> Result<wit::Text, BuildError> {
-    wit::text(&manifest.plugin.api)
-        .ok_or_else(|| BuildError::UnknownApi { api: manifest.plugin.api.clone(), served: wit::SERVED })
+/// The version of the package that the manifest asks for.
+pub(super) fn interface(manifest: &Manifest) -> Result<Api, BuildError> {
+    let api = &manifest.plugin.api;
+    Api::of_manifest(api).ok_or_else(|| BuildError::UnknownApi { api: api.clone(), served: Api::served() })
 }
 
 /// Writes `world.wit` and the package that it depends on below `dir`. `imports` are names of interfaces, such as
@@ -33,8 +33,8 @@ pub(super) fn write(project: &Project, imports: &[String], dir: &Path) -> Result
     let interface = interface(&project.manifest)?;
     let package = dir.join("deps/plugin");
     std::fs::create_dir_all(&package).map_err(file_error(&package, "written"))?;
-    let text = render(&hooks(&project.manifest), imports, interface.version);
-    for (file, text) in [(package.join("plugin.wit"), interface.text), (dir.join("world.wit"), &text)] {
+    let text = render(&hooks(&project.manifest), imports, interface.version());
+    for (file, text) in [(package.join("plugin.wit"), interface.wit()), (dir.join("world.wit"), &text)] {
         std::fs::write(&file, text).map_err(file_error(&file, "written"))?;
     }
     Ok(())
