@@ -7,6 +7,9 @@ mod check;
 mod keygen;
 mod new;
 mod publish;
+mod rehearse;
+mod run;
+mod test;
 mod template;
 pub mod toolchain;
 
@@ -51,6 +54,20 @@ Example:
 Example:
   gateway plugin publish adf-lead.wasm --signing-key acme-crm.key")]
     Publish(publish::Publish),
+    /// Run a plugin's cases through the boundary and the sandbox of production
+    #[command(after_help = "\
+A case is a folder under `cases/` with event.json and expected.json, and where they are needed
+connection.json, choices.json and replies.json. Nothing is sent and nothing is kept.
+
+Examples:
+  gateway plugin test plugins/adf-lead
+  gateway plugin test plugins/adf-lead --update")]
+    Test(test::Test),
+    /// Run one event through a plugin, and say what came of it
+    #[command(after_help = "\
+Example:
+  gateway plugin run plugins/adf-lead --event event.json --connection connection.json")]
+    Run(run::Run),
 }
 
 /// Whether a system package may be installed.
@@ -69,6 +86,8 @@ impl Plugin {
             Self::Check(check) => check.run(),
             Self::Keygen(keygen) => keygen.run(),
             Self::Publish(publish) => publish.run().await,
+            Self::Test(test) => test.run().await,
+            Self::Run(run) => run.run().await,
         }
     }
 }

@@ -21,6 +21,8 @@ macro_rules! wit {
 const SDK: &[(&str, &str)] = sdk![
     "aggregates.rs",
     "bindings.rs",
+    "bindings/v0_2.rs",
+    "budget.rs",
     "event.rs",
     "events.rs",
     "exchange.rs",
@@ -35,7 +37,7 @@ const SDK: &[(&str, &str)] = sdk![
     "xml.rs",
 ];
 
-const WIT: &[(&str, &str)] = wit!["0.1/plugin.wit"];
+const WIT: &[(&str, &str)] = wit!["0.1/plugin.wit", "0.2/plugin.wit"];
 
 /// What goes into the project.
 pub(super) fn files() -> impl Iterator<Item = (String, String)> {
