@@ -7,10 +7,12 @@ mod check;
 mod doctor;
 mod keygen;
 mod logs;
+mod new;
 mod publish;
 mod rehearse;
 mod run;
 mod status;
+mod template;
 mod test;
 pub mod toolchain;
 
@@ -25,6 +27,13 @@ pub(super) use keygen::new_key;
 /// Plugins: build, check, publish
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Plugin {
+    /// Write a plugin's project, with a case and types for its language
+    #[command(after_help = "\
+It builds, checks and passes its test as it is. A directory that is not empty is left alone.
+
+Example:
+  gateway plugin new first-lead --lang javascript")]
+    New(new::New),
     /// Build a plugin in Rust, JavaScript or Python to a component with its manifest inside
     #[command(after_help = "\
 The language is told by the file that is there: Cargo.toml, package.json or requirements.txt. A Rust plugin needs a
@@ -96,6 +105,7 @@ pub(super) struct ToolchainArgs {
 impl Plugin {
     pub(super) async fn run(self) -> Result<(), CliError> {
         match self {
+            Self::New(new) => new.run(),
             Self::Build(build) => build.run().await,
             Self::Check(check) => check.run(),
             Self::Doctor(doctor) => doctor.run().await,
