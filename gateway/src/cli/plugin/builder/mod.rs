@@ -1,7 +1,9 @@
 //! `gateway plugin build`: from a plugin's source to a component with its manifest inside. Runs none of the plugin's
 //! code but its build scripts, and what it does while its modules are read.
 
+mod code;
 mod javascript;
+mod manifest;
 mod python;
 mod rust;
 mod source;
@@ -17,7 +19,7 @@ use sha2::{Digest, Sha256};
 use super::toolchain::ToolchainError;
 use crate::manifest::{
     EmbedError, Language, Manifest, ManifestErrors, Problem, Provenance, embed, embed_provenance, inspect,
-    load_dir, provenance_of,
+    provenance_of,
 };
 pub use tools::ToolError;
 
@@ -77,6 +79,9 @@ pub enum BuildError {
         /// Everything wrong with it.
         source: ManifestErrors,
     },
+    /// The shipped catalogue does not read.
+    #[error("the catalogue of event types does not read: {0}")]
+    Catalogue(String),
     /// There is no compiler, or a program of the toolchain could not be run.
     #[error(transparent)]
     Toolchain(#[from] ToolchainError),
@@ -270,7 +275,7 @@ pub fn build(options: &BuildOptions, progress: &mut dyn FnMut(&str)) -> Result<B
         return Err(BuildError::NotAPlugin { dir, file: "plugin.toml" });
     }
     let language = language_of(&dir)?;
-    let manifest = load_dir(&dir).map_err(|source| BuildError::Manifest { dir: dir.clone(), source })?;
+    let manifest = manifest::read(&dir, progress)?;
     let project = Project { dir, manifest };
     match language {
         Language::Rust => {
