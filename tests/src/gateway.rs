@@ -25,8 +25,14 @@ use crate::partner::Partner;
 use crate::paths::scratch;
 
 /// Domains whose hosts lead to the tests' endpoint.
-pub const DOMAINS: [&str; 5] =
-    ["acme.example", "gold-club.example", "ident.example", "mallory.example", "tally.example"];
+pub const DOMAINS: [&str; 6] = [
+    "acme.example",
+    "front-desk.example",
+    "gold-club.example",
+    "ident.example",
+    "mallory.example",
+    "tally.example",
+];
 
 /// The master key of every gateway of the tests.
 const MASTER: [u8; 32] = [7; 32];

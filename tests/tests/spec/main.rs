@@ -14,6 +14,7 @@ mod hostile;
 mod identity;
 mod interfaces;
 mod kill;
+mod languages;
 mod leaks;
 mod lifecycle;
 mod links;

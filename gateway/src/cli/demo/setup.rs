@@ -61,7 +61,7 @@ pub(super) const BRANDS: [Brand; 3] = [
     Brand {
         name: "northside-motors",
         display_name: "Northside Motors",
-        on: &["adf-lead", SLOT_PLUGIN, MEMBERS_PLUGIN, "reply-length"],
+        on: &["adf-lead", SLOT_PLUGIN, MEMBERS_PLUGIN, "visit-note"],
     },
     Brand {
         name: "city-dental",
