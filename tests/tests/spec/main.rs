@@ -27,5 +27,6 @@ mod releases;
 mod routes;
 mod scenes;
 mod switches;
+mod tutorials;
 mod versions;
 mod worked_out;
