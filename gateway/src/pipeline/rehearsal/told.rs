@@ -95,7 +95,8 @@ pub struct RehearsedFailure {
     /// The plugin's own words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub said: Option<String>,
-    /// The budget that was overrun: `fuel`, `milliseconds`, `memory-bytes`, `input-bytes`, `output`.
+    /// The budget that was overrun: `fuel`, `time` (milliseconds), `memory` (bytes), `input` (bytes), or what of the
+    /// output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<&'static str>,
     /// How much of it was used, where that is known.
@@ -171,26 +172,20 @@ fn part_shown(planned: &PlannedDelivery, part: &Part, sealed: impl Fn(&str) -> b
 
 impl RehearsedFailure {
     pub(super) fn of_call(error: &CallError) -> Self {
-        let number = |number: usize| u64::try_from(number).ok();
-        let (budget, used, allowed) = match error {
-            CallError::OutOfFuel { used, allowed } => (Some("fuel"), Some(*used), Some(*allowed)),
-            CallError::Deadline { allowed } | CallError::Busy { allowed } => {
-                (Some("milliseconds"), None, u64::try_from(allowed.as_millis()).ok())
-            }
-            CallError::MemoryLimit { allowed } => (Some("memory-bytes"), None, number(*allowed)),
-            CallError::InputTooLarge { bytes, allowed } => {
-                (Some("input-bytes"), number(*bytes), number(*allowed))
-            }
-            CallError::OutputTooLarge { allowed, .. } => (Some("output"), None, number(*allowed)),
-            _ => (None, None, None),
-        };
+        let overrun = error.overrun();
         let said = match error {
             CallError::Rejected(text) | CallError::Unavailable(text) | CallError::Later { text, .. } => {
                 Some(text.clone())
             }
             _ => None,
         };
-        Self { message: error.to_string(), said, budget, used, allowed }
+        Self {
+            message: error.to_string(),
+            said,
+            budget: overrun.as_ref().map(|overrun| overrun.budget),
+            used: overrun.as_ref().map(|overrun| overrun.used),
+            allowed: overrun.as_ref().map(|overrun| overrun.allowed),
+        }
     }
 
     pub(super) fn of(message: impl Into<String>) -> Self {
