@@ -10,7 +10,7 @@ use gateway_tests::events::{chat_ended, page_viewed};
 use gateway_tests::gateway::shared_host;
 use gateway_tests::paths::root;
 use gateway_tests::world::{DENTAL, NORTHSIDE};
-use gateway_tests::{Keyed as _, TestGateway, components};
+use gateway_tests::{TestGateway, components};
 use serde_json::{Value, json};
 
 /// The names that production gives have these lengths; so the call costs the same.

@@ -71,7 +71,8 @@ Example:
     /// Run a plugin's cases through the boundary and the sandbox of production
     #[command(after_help = "\
 A case is a folder under `cases/` with event.json and expected.json, and where they are needed
-connection.json, choices.json and replies.json. Nothing is sent and nothing is kept.
+connection.json, choices.json and replies.json (plugin-sdk/docs/cases.md). Nothing is sent
+and nothing is kept.
 
 Examples:
   gateway plugin test plugins/adf-lead

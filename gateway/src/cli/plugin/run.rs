@@ -81,7 +81,7 @@ fn render(called: &Value) -> String {
         ),
         table.render(),
     ];
-    if let Some(returned) = called.get("returned") {
+    if let Some(returned) = called.get("returned").filter(|returned| !returned.is_null()) {
         lines.push(format!("returned: {}", text(returned.get("value"))));
     }
     for kind in ["requests", "exchanges"] {
@@ -98,7 +98,7 @@ fn render(called: &Value) -> String {
             ));
         }
     }
-    if let Some(failure) = called.get("failure") {
+    if let Some(failure) = called.get("failure").filter(|failure| !failure.is_null()) {
         let said = failure.get("said").map(|said| format!("; it said: {}", text(Some(said))));
         lines.push(format!("failed: {}{}", text(failure.get("message")), said.unwrap_or_default()));
     }

@@ -437,7 +437,7 @@ impl Rehearsal {
         told.memory = match crossing.memory_after(&setting.connection, kept) {
             MemoryAfter::Unchanged => None,
             MemoryAfter::Replaced(memory) => serde_json::to_value(memory).ok(),
-            MemoryAfter::Forgotten => Some(Value::Null),
+            MemoryAfter::Forgotten => Some("forgotten".into()),
         };
         match checked {
             Err(Failed { code, .. }) => told.outcome = code,
