@@ -9,8 +9,8 @@ mod new;
 mod publish;
 mod rehearse;
 mod run;
-mod test;
 mod template;
+mod test;
 pub mod toolchain;
 
 use std::path::Path;

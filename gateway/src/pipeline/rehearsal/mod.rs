@@ -280,6 +280,7 @@ impl Rehearsal {
             domains: case.partner.domains.clone().unwrap_or_else(domains),
             consideration: case.partner.consideration,
             webhook_keys: Vec::new(),
+            release_keys: Vec::new(),
         };
         let partner = partner_record(&declared.plugin.partner, &partner, &case.contracts);
         let grant = granted(&input.grant, &self.master, brand, &partner.name);

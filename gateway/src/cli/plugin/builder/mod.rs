@@ -4,6 +4,7 @@
 mod javascript;
 mod python;
 mod rust;
+mod shared;
 mod source;
 mod tools;
 mod world;
