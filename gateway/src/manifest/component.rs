@@ -171,7 +171,7 @@ fn accept(
         None if problems.is_empty() => Err(vec![no_manifest()]),
         _ => {
             problems.dedup();
-            Err(problems)
+            Err(super::load::capped(problems))
         }
     }
 }

@@ -322,6 +322,7 @@ impl Gateway {
 
     fn connection_view(&self, live: &LiveConnection) -> ConnectionView {
         let LiveConnection { connection, document, secrets, .. } = live;
+        let breaker = live.breaker.stands(self.clock.now_ms());
         ConnectionView {
             brand: connection.brand.to_string(),
             plugin: connection.plugin.to_string(),
@@ -335,7 +336,9 @@ impl Gateway {
             privacy_policy: document.privacy_policy.clone(),
             switched_on: rfc3339(document.switched_on_ms),
             endpoints_off: document.endpoints_off.clone(),
-            breaker: live.breaker.as_str(self.clock.now_ms()).to_owned(),
+            breaker: breaker.state.to_owned(),
+            breaker_since: breaker.since_ms.map(rfc3339),
+            breaker_until: breaker.until_ms.map(rfc3339),
             signing_secret: None,
             inbound_secret: None,
         }

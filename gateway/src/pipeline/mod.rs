@@ -27,6 +27,8 @@ mod memories;
 mod messages;
 mod model;
 mod onward;
+mod partner_calls;
+mod partner_status;
 mod preview;
 mod publish;
 mod queue;

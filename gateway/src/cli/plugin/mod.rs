@@ -4,11 +4,14 @@
 mod build;
 pub mod builder;
 mod check;
+mod doctor;
 mod keygen;
+mod logs;
 mod new;
 mod publish;
 mod rehearse;
 mod run;
+mod status;
 mod template;
 mod test;
 pub mod toolchain;
@@ -41,9 +44,20 @@ Example:
     Build(build::Build),
     /// Say everything that keeps a component, or a plugin's source, from being published
     #[command(after_help = "\
-Example:
+Of a directory each mistake has its file, line and column.
+
+Examples:
+  gateway plugin check plugins/adf-lead
   gateway plugin check adf-lead.wasm")]
     Check(check::Check),
+    /// Say what building plugins needs on this machine, and how to get what is missing
+    #[command(after_help = "\
+It installs nothing, and exits 1 where something is missing.
+
+Examples:
+  gateway plugin doctor
+  gateway plugin doctor plugins/visit-note --format json")]
+    Doctor(doctor::Doctor),
     /// Make the key that a partner signs its releases with
     #[command(after_help = "\
 Example:
@@ -68,6 +82,16 @@ Examples:
 Example:
   gateway plugin run plugins/adf-lead --event event.json --connection connection.json")]
     Run(run::Run),
+    /// Show what your plugins wrote, and calls that failed; the key is the partner's
+    #[command(after_help = "\
+Example:
+  gateway plugin logs adf-lead --brand northside-motors")]
+    Logs(logs::Logs),
+    /// Show how your plugins did over the last day, by brand; the key is the partner's
+    #[command(after_help = "\
+Example:
+  gateway plugin status adf-lead")]
+    Status(status::Status),
 }
 
 /// Whether a system package may be installed.
@@ -84,12 +108,20 @@ impl Plugin {
             Self::New(new) => new.run(),
             Self::Build(build) => build.run().await,
             Self::Check(check) => check.run(),
+            Self::Doctor(doctor) => doctor.run().await,
             Self::Keygen(keygen) => keygen.run(),
             Self::Publish(publish) => publish.run().await,
             Self::Test(test) => test.run().await,
             Self::Run(run) => run.run().await,
+            Self::Logs(logs) => logs.run().await,
+            Self::Status(status) => status.run().await,
         }
     }
+}
+
+/// What keeps the plugin in `dir` from being built, where its language's programs are missing.
+pub(super) fn missing_tool(dir: &Path) -> Option<builder::ToolError> {
+    builder::missing_tool(builder::language_of(dir).ok()?)
 }
 
 /// Builds one plugin, telling each step to `progress`.
@@ -98,7 +130,16 @@ pub(super) async fn build(options: BuildOptions, progress: &Progress) -> Result<
     tokio::task::spawn_blocking(move || builder::build(&options, &mut |line| progress.say(line)))
         .await
         .map_err(CliError::start("the build"))?
-        .map_err(|error| CliError::FellShort(with_causes(&error)))
+        .map_err(|error| CliError::FellShort(with_reference(&error)))
+}
+
+/// With the reference of its code, if that is not among the problems that it lists.
+fn with_reference(error: &BuildError) -> String {
+    let text = with_causes(error);
+    match error.code() {
+        Some(code) => format!("{text} [{code}]\n  {}#{code}", manifest::ERRORS_PAGE),
+        None => text,
+    }
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {

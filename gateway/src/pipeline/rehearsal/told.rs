@@ -189,7 +189,9 @@ impl RehearsedFailure {
             _ => (None, None, None),
         };
         let said = match error {
-            CallError::Rejected(text) | CallError::Unavailable(text) => Some(text.clone()),
+            CallError::Rejected(text) | CallError::Unavailable(text) | CallError::Later { text, .. } => {
+                Some(text.clone())
+            }
             _ => None,
         };
         Self { message: error.to_string(), said, budget, used, allowed }

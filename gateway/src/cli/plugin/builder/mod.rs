@@ -1,7 +1,9 @@
 //! `gateway plugin build`: from a plugin's source to a component with its manifest inside. Runs none of the plugin's
 //! code but its build scripts, and what it does while its modules are read.
 
+mod code;
 mod javascript;
+mod manifest;
 mod python;
 mod rust;
 mod shared;
@@ -18,7 +20,7 @@ use sha2::{Digest, Sha256};
 use super::toolchain::ToolchainError;
 use crate::manifest::{
     EmbedError, Language, Manifest, ManifestErrors, Problem, Provenance, embed, embed_provenance, inspect,
-    load_dir, provenance_of,
+    provenance_of,
 };
 pub use tools::ToolError;
 
@@ -78,6 +80,9 @@ pub enum BuildError {
         /// Everything wrong with it.
         source: ManifestErrors,
     },
+    /// The shipped catalogue does not read.
+    #[error("the catalogue of event types does not read: {0}")]
+    Catalogue(String),
     /// There is no compiler, or a program of the toolchain could not be run.
     #[error(transparent)]
     Toolchain(#[from] ToolchainError),
@@ -196,6 +201,56 @@ pub fn language_of(dir: &Path) -> Result<Language, BuildError> {
     }
 }
 
+/// Something that building in a language needs, beside Rust's compiler.
+#[derive(Debug)]
+pub enum Tool {
+    /// A program on the PATH.
+    Program {
+        /// Its name.
+        name: &'static str,
+        /// Its version, where it runs.
+        version: Option<String>,
+        /// Why it cannot be used.
+        fault: Option<ToolError>,
+    },
+    /// What the gateway fixes and installs by itself.
+    Kit {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: String,
+        /// Is it there already?
+        installed: bool,
+    },
+}
+
+/// What building in a language needs, in the order in which it is needed; nothing for Rust, whose compiler
+/// [`Toolchain`](super::toolchain::Toolchain) finds.
+pub fn tools_of(language: Language) -> Vec<Tool> {
+    let (programs, (versions, place)) = match language {
+        Language::Rust => return Vec::new(),
+        Language::JavaScript => (javascript::PROGRAMS.as_slice(), javascript::kit()),
+        Language::Python => (python::PROGRAMS.as_slice(), python::kit()),
+    };
+    let installed = place.is_some_and(|place| place.is_dir());
+    let programs = programs.iter().map(|program| Tool::Program {
+        name: program.name,
+        version: program.version(),
+        fault: program.required().err(),
+    });
+    programs
+        .chain(versions.into_iter().map(|(name, version)| Tool::Kit { name, version, installed }))
+        .collect()
+}
+
+/// The first program that a language needs and this machine has not.
+pub fn missing_tool(language: Language) -> Option<ToolError> {
+    tools_of(language).into_iter().find_map(|tool| match tool {
+        Tool::Program { fault, .. } => fault,
+        Tool::Kit { .. } => None,
+    })
+}
+
 /// A plugin's directory with its manifest.
 struct Project {
     dir: PathBuf,
@@ -221,7 +276,7 @@ pub fn build(options: &BuildOptions, progress: &mut dyn FnMut(&str)) -> Result<B
         return Err(BuildError::NotAPlugin { dir, file: "plugin.toml" });
     }
     let language = language_of(&dir)?;
-    let manifest = load_dir(&dir).map_err(|source| BuildError::Manifest { dir: dir.clone(), source })?;
+    let manifest = manifest::read(&dir, progress)?;
     let project = Project { dir, manifest };
     match language {
         Language::Rust => {
