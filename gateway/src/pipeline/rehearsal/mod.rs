@@ -293,7 +293,7 @@ impl Rehearsal {
             input.promotional.into_iter().collect(),
             input.settings,
         );
-        connection.note_derivable(&[&connection]);
+        connection.note_derivable(&[&connection], |_| false);
         (connection, problems)
     }
 

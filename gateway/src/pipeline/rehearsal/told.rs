@@ -178,10 +178,10 @@ impl RehearsedFailure {
         let number = |number: usize| u64::try_from(number).ok();
         let (budget, used, allowed) = match error {
             CallError::OutOfFuel { used, allowed } => (Some("fuel"), Some(*used), Some(*allowed)),
-            CallError::Deadline { allowed } | CallError::Busy { allowed } => {
+            CallError::Deadline { allowed, .. } | CallError::Busy { allowed } => {
                 (Some("milliseconds"), None, u64::try_from(allowed.as_millis()).ok())
             }
-            CallError::MemoryLimit { allowed } => (Some("memory-bytes"), None, number(*allowed)),
+            CallError::MemoryLimit { allowed, .. } => (Some("memory-bytes"), None, number(*allowed)),
             CallError::InputTooLarge { bytes, allowed } => {
                 (Some("input-bytes"), number(*bytes), number(*allowed))
             }
