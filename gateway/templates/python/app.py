@@ -11,10 +11,11 @@ def on_event(event: Event[ChatEnded]) -> Outcome:
 
     contact = event.data.contact
     name = contact.name.first if contact and contact.name else None
-    lead = {"at": event.time, "email": email}
+    lead: dict[str, object] = {"at": event.time}
     if name is not None:
         lead["name"] = name
     # The gateway writes the address where `email` stands, outside of the sandbox.
+    lead["email"] = email
     outcome = Outcome().deliver(Request("leads").body(json_body(lead)))
     return outcome.returning({"greeting": f"Hello {name}" if name else "Hello"})
 

@@ -6,6 +6,7 @@ mod javascript;
 mod manifest;
 mod python;
 mod rust;
+mod shared;
 mod source;
 mod tools;
 mod world;

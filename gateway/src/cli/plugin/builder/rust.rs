@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::shared::{self, Shared};
 use super::source::{self, Root};
 use super::{BuildError, BuildOptions, Made, Project, file_error, hex};
 use crate::cli::plugin::toolchain::{self, TARGET, Toolchain};
@@ -21,9 +22,14 @@ pub(super) fn make(
     let dir = &project.dir;
     let (name, version) = (&project.manifest.plugin.name, &project.manifest.plugin.version);
     let workspace = Workspace::of(dir, progress)?;
-    let toolchain = Toolchain::find(dir, &workspace.target_directory, options.install_toolchain, progress)?;
+    let shared = workspace
+        .stands_alone(dir)
+        .then(|| shared::take(&workspace.workspace_root, workspace.local_names(), progress))
+        .flatten();
+    let target = shared.as_ref().map_or(&workspace.target_directory, |shared| &shared.target);
+    let toolchain = Toolchain::find(dir, target, options.install_toolchain, progress)?;
     progress(&format!("building {name} {version} with {}", toolchain.describe()));
-    let module = compile(dir, &workspace, &toolchain, progress)?;
+    let module = compile(dir, &workspace, shared.as_ref(), &toolchain, progress)?;
     let module = std::fs::read(&module).map_err(file_error(&module, "read"))?;
     let component = encode(&module).map_err(|reason| BuildError::Encode { dir: dir.clone(), reason })?;
     let path = options
@@ -77,6 +83,19 @@ impl Workspace {
         serde_json::from_str(&ran.stdout).map_err(|error| package(error.to_string()))
     }
 
+    /// Whether the plugin is a workspace of its own that nothing outside belongs to, with cargo's own settings.
+    fn stands_alone(&self, dir: &Path) -> bool {
+        let local = self.packages.iter().filter(|package| package.source.is_none());
+        same_file(&self.workspace_root, dir)
+            && self.target_directory == self.workspace_root.join("target")
+            && local.into_iter().all(|package| package.manifest_path.starts_with(&self.workspace_root))
+    }
+
+    /// The names of the packages on this machine's disk.
+    fn local_names(&self) -> impl Iterator<Item = &str> {
+        self.packages.iter().filter(|package| package.source.is_none()).map(|package| package.name.as_str())
+    }
+
     /// The plugin's own source, that of the packages on this machine's disk that it depends on, and the workspace's
     /// settings; the lock file names all else.
     fn provenance(&self, dir: &Path, toolchain: &Toolchain) -> Result<Provenance, BuildError> {
@@ -120,8 +139,9 @@ impl Workspace {
     }
 
     /// Flags that take this machine's paths out of the component: panics name the file they are in.
-    /// One list for the whole workspace, as another list would build std again.
-    fn remapped_paths(&self) -> Vec<String> {
+    /// One list for the whole workspace, as another list would build std again. For projects that share a target
+    /// directory one for all: cargo names files within a workspace by their path in it.
+    fn remapped_paths(&self, shared: bool) -> Vec<String> {
         let mut flags: Vec<String> = self
             .packages
             .iter()
@@ -129,6 +149,7 @@ impl Workspace {
                 let dir = package.manifest_path.parent()?.display();
                 let name = &package.name;
                 match package.source {
+                    None if shared => None,
                     None => Some(format!("--remap-path-prefix={dir}=/{name}")),
                     // .../registry/src/INDEX/NAME-VERSION, or a checkout.
                     Some(_) => {
@@ -159,13 +180,17 @@ struct Message {
 fn compile(
     dir: &Path,
     workspace: &Workspace,
+    shared: Option<&Shared>,
     toolchain: &Toolchain,
     progress: &mut dyn FnMut(&str),
 ) -> Result<PathBuf, BuildError> {
     let mut command = toolchain.cargo_build(dir);
     command.args(["--lib", "--message-format=json-render-diagnostics"]);
     // Encoded, because a path may hold a space; and set always, so that no configuration file adds flags.
-    command.env("CARGO_ENCODED_RUSTFLAGS", workspace.remapped_paths().join("\u{1f}"));
+    command.env("CARGO_ENCODED_RUSTFLAGS", workspace.remapped_paths(shared.is_some()).join("\u{1f}"));
+    if let Some(shared) = shared {
+        command.env("CARGO_TARGET_DIR", &shared.target);
+    }
     let ran = toolchain::run(&mut command, None, progress)?;
     if !ran.succeeded() {
         return Err(BuildError::Compile { dir: dir.to_path_buf(), log: ran.log() });
@@ -247,7 +272,7 @@ mod tests {
             ],
         };
         assert_eq!(
-            workspace.remapped_paths(),
+            workspace.remapped_paths(false),
             [
                 "--remap-path-prefix=/opt/x/.cargo/registry/src/i=/crates",
                 "--remap-path-prefix=/opt/x/my plugins/a=/a"
