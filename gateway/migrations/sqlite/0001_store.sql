@@ -312,7 +312,10 @@ CREATE TABLE flows (
     attempt INTEGER NOT NULL,
     payload BLOB,
     fuel INTEGER NOT NULL,
-    micros INTEGER NOT NULL
+    micros INTEGER NOT NULL,
+    memory INTEGER NOT NULL,
+    -- Of a call: budgets of which it used most, or all: `[[name, used, allowed], …]`.
+    spent TEXT
 ) STRICT;
 CREATE INDEX flows_brand ON flows (brand, id);
 CREATE INDEX flows_consumer ON flows (consumer, id);

@@ -333,12 +333,15 @@ pub(super) fn duplicate(code: &'static str, at: &str, what: &str) -> Problem {
     Problem::new(code, at, format!("this {what} stands there already"), "declare it once")
 }
 
-/// `[a-z][a-z0-9-]{0,62}`.
-pub(super) fn check_name(name: &str, at: &str, problems: &mut Vec<Problem>) {
-    let good = name.len() <= MAX_NAME_CHARS
+/// Whether a text is a name: `[a-z][a-z0-9-]{0,62}`.
+pub fn is_name(name: &str) -> bool {
+    name.len() <= MAX_NAME_CHARS
         && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if !good {
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+pub(super) fn check_name(name: &str, at: &str, problems: &mut Vec<Problem>) {
+    if !is_name(name) {
         problems.push(Problem::new(
             "bad-name",
             at,

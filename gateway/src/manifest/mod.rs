@@ -19,7 +19,7 @@ pub mod url_template;
 
 use serde::{Deserialize, Serialize};
 
-pub use check::check;
+pub use check::{check, is_name};
 pub use combine::Ingredient;
 pub use component::{
     EmbedError, FEATURES, Inspected, MAX_COMPONENT_BYTES, MAX_MANIFEST_BYTES, SECTION, embed, inspect, review,

@@ -16,7 +16,7 @@ use super::model::{
     BrandInput, BrandView, ConnectionInput, ConnectionView, ContractInput, PartnerInput, PartnerView,
 };
 use super::registry::{LiveConnection, LiveRelease, Registry, parse_rfc3339_ms, rfc3339, secrets_place};
-use crate::boundary::{Connection, Trigger, combine_key, grant_key, refused_meetings};
+use crate::boundary::{Connection, Release, Trigger, combine_key, grant_key, refused_meetings};
 use crate::manifest::{self, ReleaseKey};
 use crate::outbound::PublicKey;
 use crate::store::crypto::{format_digest, new_uid, parse_digest};
@@ -190,7 +190,7 @@ impl Gateway {
         let before = registry.connection(brand, plugin);
         let before_secrets = before.map(|live| &live.secrets);
         let (secrets, is_new) = merged_secrets(before_secrets, &input, self.clock.now_ms())?;
-        problems(format!("connection {plugin}"), check_connection(live, &input, &secrets))?;
+        problems(format!("connection {plugin}"), check_connection(&live.release, &input, &secrets))?;
         self.check_slots(&registry, brand, plugin, live)?;
         self.check_meetings(&registry, brand, plugin, live, &input)?;
         // Compiled now, not at the first call: a release that cannot be loaded is not switched on.
@@ -322,6 +322,7 @@ impl Gateway {
 
     fn connection_view(&self, live: &LiveConnection) -> ConnectionView {
         let LiveConnection { connection, document, secrets, .. } = live;
+        let breaker = live.breaker.stands(self.clock.now_ms());
         ConnectionView {
             brand: connection.brand.to_string(),
             plugin: connection.plugin.to_string(),
@@ -335,7 +336,9 @@ impl Gateway {
             privacy_policy: document.privacy_policy.clone(),
             switched_on: rfc3339(document.switched_on_ms),
             endpoints_off: document.endpoints_off.clone(),
-            breaker: live.breaker.as_str(self.clock.now_ms()).to_owned(),
+            breaker: breaker.state.to_owned(),
+            breaker_since: breaker.since_ms.map(rfc3339),
+            breaker_until: breaker.until_ms.map(rfc3339),
             signing_secret: None,
             inbound_secret: None,
         }
@@ -445,8 +448,11 @@ fn new_webhook_secret() -> Result<String, Refusal> {
 }
 
 /// Everything wrong with what a brand wrote.
-fn check_connection(live: &LiveRelease, input: &ConnectionInput, secrets: &Secrets) -> Vec<Problem> {
-    let release = &live.release;
+pub(super) fn check_connection(
+    release: &Release,
+    input: &ConnectionInput,
+    secrets: &Secrets,
+) -> Vec<Problem> {
     let mut wrong = Vec::new();
     let escape = |key: &str| key.replace('~', "~0").replace('/', "~1");
     for (key, fields) in &input.grant {

@@ -8,7 +8,7 @@ use gateway_policy::{Access, Conditions, Facts, FieldVerdict, Flow, Recipient};
 use serde_json::Value;
 
 use super::consumers::{Consumer, received_place};
-use super::dispatch::{CallOutcome, Failed, MAX_TRIES, UNUSABLE_WAIT_MS, YOUNG_MS, seal, wait_ms};
+use super::dispatch::{CallOutcome, Failed, MAX_TRIES, UNUSABLE_WAIT_MS, YOUNG_MS, note_cost, seal, wait_ms};
 use super::error::Refusal;
 use super::gateway::{Gateway, Tuning};
 use super::ledger::Row;
@@ -218,7 +218,7 @@ impl Gateway {
         let started = Instant::now();
         let mut call = self.host.receive(&live.loaded, input, Budget::default()).await;
         flow.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        flow.fuel = call.fuel_used;
+        note_cost(&mut flow, &call);
         if let Err(error) = &call.result
             && let Some(wait) = wait_ms(error, due.attempt)
             && due.attempt + 1 < MAX_TRIES
@@ -230,7 +230,8 @@ impl Gateway {
         if used.touched {
             crossing.touch_memory();
         }
-        let log = self.log_of(&call, &flow, consumer, || crossing.labels(connection));
+        let log = self
+            .log_of(&call, &flow, consumer, || (crossing.labels(connection), crossing.conditions().clone()));
         let checked = match call.result {
             Ok(outcome) => self
                 .check_share(connection, consumer, &crossing, subject, moment, &outcome)

@@ -138,9 +138,10 @@ impl Registry {
                 }
             }
         }
-        for of_brand in next.connections.values() {
+        for (brand, of_brand) in &next.connections {
             let all: Vec<&Connection> = of_brand.values().map(|live| &live.connection).collect();
-            all.iter().for_each(|connection| connection.note_derivable(&all));
+            let unusable = |plugin: &str| next.unusable.contains(&(brand.clone(), plugin.to_owned()));
+            all.iter().for_each(|connection| connection.note_derivable(&all, unusable));
         }
         for key in source.keys {
             if let Some(role) = Role::parse(&key.role) {

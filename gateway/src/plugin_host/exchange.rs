@@ -64,6 +64,13 @@ impl Exchanges {
     }
 }
 
+impl Exchanges {
+    /// Requests made, and how many may be.
+    pub(super) fn spent(&self) -> (usize, usize) {
+        (self.made, self.most)
+    }
+}
+
 /// A call that asks for too much ends, as one does that gives back too much.
 #[derive(Debug)]
 pub(super) struct OverLimit(CallError);
@@ -72,7 +79,9 @@ impl OverLimit {
     /// The error of the call.
     pub(super) fn error(&self) -> CallError {
         match self.0 {
-            CallError::OutputTooLarge { what, allowed } => CallError::OutputTooLarge { what, allowed },
+            CallError::OutputTooLarge { what, used, allowed } => {
+                CallError::OutputTooLarge { what, used, allowed }
+            }
             _ => CallError::Internal,
         }
     }
@@ -116,7 +125,8 @@ async fn send(
     let exchanges = &mut state.exchanges;
     exchanges.made += 1;
     if exchanges.made > exchanges.most {
-        let error = CallError::OutputTooLarge { what: "number of exchanges", allowed: exchanges.most };
+        let error =
+            CallError::OutputTooLarge { what: "exchanges", used: exchanges.made, allowed: exchanges.most };
         return Err(OverLimit(error).into());
     }
     let (exchanger, until) = (exchanges.exchanger.clone(), exchanges.until);

@@ -42,7 +42,7 @@ impl InstanceState {
             quota: Quota {
                 memory_limit: limits.memory,
                 memory: 0,
-                memory_refused: false,
+                refused: None,
                 table_elements: limits.table_elements,
                 instances: limits.core_instances as usize,
                 tables: limits.tables as usize,
@@ -68,8 +68,8 @@ pub(super) struct Quota {
     memory_limit: usize,
     /// Bytes of all linear memories together. Memories never shrink, so this is the peak too.
     pub(super) memory: usize,
-    /// Whether memory was refused: then a trap after it is laid to that.
-    pub(super) memory_refused: bool,
+    /// What all memories would have come to where one was refused: then a trap after it is laid to that.
+    pub(super) refused: Option<usize>,
     table_elements: usize,
     instances: usize,
     tables: usize,
@@ -88,7 +88,7 @@ impl ResourceLimiter for Quota {
         if granted {
             self.memory = total;
         } else {
-            self.memory_refused = true;
+            self.refused = Some(total);
         }
         Ok(granted)
     }
@@ -117,13 +117,18 @@ impl ResourceLimiter for Quota {
 
 /// The lines that a call wrote. A flood is cut and counted; it does not fail the call.
 pub(super) struct Log {
-    line_limit: usize,
+    pub(super) line_limit: usize,
     line_bytes: usize,
     pub(super) lines: Vec<LogLine>,
     pub(super) dropped: u32,
 }
 
 impl Quota {
+    /// Bytes that all memories together may have.
+    pub(super) fn limit(&self) -> usize {
+        self.memory_limit
+    }
+
     /// Bytes by which memories may still grow.
     pub(super) fn left(&self) -> usize {
         self.memory_limit.saturating_sub(self.memory)

@@ -126,6 +126,17 @@ impl Toolchain {
         Ok(found)
     }
 
+    /// What is there, without installing anything.
+    ///
+    /// # Errors
+    /// [`ToolchainError::Missing`], with the command that would help.
+    pub fn look(dir: &Path) -> Result<Self, ToolchainError> {
+        if target_is_installed(dir) {
+            return Ok(Self::Installed);
+        }
+        debian(dir).ok_or_else(|| ToolchainError::Missing { command: debian_command(dir) })
+    }
+
     /// In a few words, for the progress lines.
     pub fn describe(&self) -> &'static str {
         match self {

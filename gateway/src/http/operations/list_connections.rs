@@ -71,6 +71,8 @@ mod tests {
             switched_on: String::new(),
             endpoints_off: Default::default(),
             breaker: "closed".into(),
+            breaker_since: None,
+            breaker_until: None,
             signing_secret: None,
             inbound_secret: None,
         }

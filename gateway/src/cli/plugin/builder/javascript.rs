@@ -13,21 +13,26 @@ use crate::cli::plugin::toolchain::clean;
 use crate::manifest::Language;
 
 /// Runs the tools.
-pub(in crate::cli::plugin) const NODE: Program = Program {
+const NODE: Program = Program {
     name: "node",
+    asked: &["node", "--version"],
     language: "JavaScript",
     least: (20, 0),
     needed: "20",
     remedy: "Install Node.js 20 or later; on Debian, as root: apt-get install -y --no-install-recommends nodejs npm",
 };
 /// Installs the tools and the plugin's own packages.
-pub(in crate::cli::plugin) const NPM: Program = Program {
+const NPM: Program = Program {
     name: "npm",
+    asked: &["npm", "--version"],
     language: "JavaScript",
     least: (7, 0),
     needed: "7",
     remedy: "It comes with Node.js; on Debian, as root: apt-get install -y --no-install-recommends npm",
 };
+
+/// What must be there.
+pub(super) const PROGRAMS: [Program; 2] = [NODE, NPM];
 
 const PACKAGE: &str = include_str!("../../../../tools/javascript/package.json");
 const KIT: Kit = Kit {
@@ -111,7 +116,7 @@ fn fixed_versions() -> BTreeMap<String, String> {
 
 /// Node in the plugin's directory, without what an outer Node is told.
 fn node(dir: &Path) -> std::process::Command {
-    let mut command = clean(dir, NODE.name);
+    let mut command = clean(dir, "node");
     command.env_remove("NODE_OPTIONS").env_remove("NODE_PATH");
     command
 }
@@ -161,7 +166,7 @@ fn installed(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, BuildError> {
 
 /// Exactly what the lock file names; no script of a package runs.
 fn npm_ci(dir: &Path) -> std::process::Command {
-    let mut command = clean(dir, NPM.name);
+    let mut command = clean(dir, "npm");
     command.args(["ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund"]);
     command
 }
@@ -179,8 +184,8 @@ fn install_packages(dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<(), Bu
     std::fs::write(&memo, digest).map_err(file_error(&memo, "written"))
 }
 
-/// Whether the kit is there already; for `gateway plugin doctor`.
-pub(in crate::cli::plugin) fn kit() -> (BTreeMap<String, String>, Option<PathBuf>) {
+/// What the kit fixes, and where it is or would be; for `gateway plugin doctor`.
+pub(super) fn kit() -> (BTreeMap<String, String>, Option<PathBuf>) {
     (fixed_versions(), KIT.place("").ok())
 }
 

@@ -200,6 +200,56 @@ pub fn language_of(dir: &Path) -> Result<Language, BuildError> {
     }
 }
 
+/// Something that building in a language needs, beside Rust's compiler.
+#[derive(Debug)]
+pub enum Tool {
+    /// A program on the PATH.
+    Program {
+        /// Its name.
+        name: &'static str,
+        /// Its version, where it runs.
+        version: Option<String>,
+        /// Why it cannot be used.
+        fault: Option<ToolError>,
+    },
+    /// What the gateway fixes and installs by itself.
+    Kit {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: String,
+        /// Is it there already?
+        installed: bool,
+    },
+}
+
+/// What building in a language needs, in the order in which it is needed; nothing for Rust, whose compiler
+/// [`Toolchain`](super::toolchain::Toolchain) finds.
+pub fn tools_of(language: Language) -> Vec<Tool> {
+    let (programs, (versions, place)) = match language {
+        Language::Rust => return Vec::new(),
+        Language::JavaScript => (javascript::PROGRAMS.as_slice(), javascript::kit()),
+        Language::Python => (python::PROGRAMS.as_slice(), python::kit()),
+    };
+    let installed = place.is_some_and(|place| place.is_dir());
+    let programs = programs.iter().map(|program| Tool::Program {
+        name: program.name,
+        version: program.version(),
+        fault: program.required().err(),
+    });
+    programs
+        .chain(versions.into_iter().map(|(name, version)| Tool::Kit { name, version, installed }))
+        .collect()
+}
+
+/// The first program that a language needs and this machine has not.
+pub fn missing_tool(language: Language) -> Option<ToolError> {
+    tools_of(language).into_iter().find_map(|tool| match tool {
+        Tool::Program { fault, .. } => fault,
+        Tool::Kit { .. } => None,
+    })
+}
+
 /// A plugin's directory with its manifest.
 struct Project {
     dir: PathBuf,

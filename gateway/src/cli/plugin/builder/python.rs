@@ -10,13 +10,28 @@ use crate::cli::plugin::toolchain::clean;
 use crate::manifest::Language;
 
 /// Runs the tools.
-pub(in crate::cli::plugin) const PYTHON: Program = Program {
+const PYTHON: Program = Program {
     name: "python3",
+    asked: &["python3", "--version"],
     language: "Python",
     least: (3, 10),
     needed: "3.10",
     remedy: "Install Python 3.10 or later with `venv` and pip; on Debian, as root: apt-get install -y --no-install-recommends python3 python3-venv",
 };
+
+/// Makes the environment of the tools; Debian has it in a package of its own.
+const VENV: Program = Program {
+    name: "python3 venv",
+    // Prints the version of the pip that a new environment gets.
+    asked: &["python3", "-m", "ensurepip", "--version"],
+    language: "Python",
+    least: (9, 0),
+    needed: "9",
+    remedy: "Install the module `venv` of Python; on Debian, as root: apt-get install -y --no-install-recommends python3-venv",
+};
+
+/// What must be there.
+pub(super) const PROGRAMS: [Program; 2] = [PYTHON, VENV];
 
 const REQUIREMENTS: &str = include_str!("../../../../tools/python/requirements.txt");
 const KIT: Kit = Kit {
@@ -147,7 +162,8 @@ fn beside() -> Result<String, BuildError> {
 /// The kit with its packages, in an environment of its own.
 fn installed(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, BuildError> {
     Ok(KIT.installed(&beside()?, |dir| {
-        KIT.run(clean(dir, PYTHON.name).args(["-m", "venv", "venv"]), progress)?;
+        VENV.required()?;
+        KIT.run(clean(dir, "python3").args(["-m", "venv", "venv"]), progress)?;
         let mut pip = clean(dir, dir.join("venv/bin/python"));
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]);
         KIT.run(
@@ -158,7 +174,7 @@ fn installed(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, BuildError> {
 }
 
 /// What the kit fixes, and where it is or would be; for `gateway plugin doctor`.
-pub(in crate::cli::plugin) fn kit() -> (BTreeMap<String, String>, Option<PathBuf>) {
+pub(super) fn kit() -> (BTreeMap<String, String>, Option<PathBuf>) {
     let place = beside().ok().and_then(|beside| KIT.place(&beside).ok());
     (fixed_versions(), place)
 }

@@ -68,8 +68,10 @@ pub enum ToolError {
 /// A program that a language's tools need.
 #[derive(Debug)]
 pub(in crate::cli::plugin) struct Program {
-    /// Its name on the PATH.
+    /// Its name for people.
     pub(in crate::cli::plugin) name: &'static str,
+    /// What makes it say its version.
+    pub(in crate::cli::plugin) asked: &'static [&'static str],
     /// The plugins that it is for.
     pub(in crate::cli::plugin) language: &'static str,
     /// The least version, as two numbers.
@@ -83,7 +85,8 @@ pub(in crate::cli::plugin) struct Program {
 impl Program {
     /// Its version, where it runs: the first number with a point in what it says to `--version`.
     pub(in crate::cli::plugin) fn version(&self) -> Option<String> {
-        let said = toolchain::stdout_of(toolchain::clean(Path::new("."), self.name).arg("--version"))?;
+        let (program, arguments) = self.asked.split_first()?;
+        let said = toolchain::stdout_of(toolchain::clean(Path::new("."), program).args(arguments))?;
         version_in(&said)
     }
 
@@ -234,7 +237,8 @@ mod tests {
 
     #[test]
     fn an_older_program_does_not_suffice() {
-        let program = Program { name: "x", language: "X", least: (20, 1), needed: "20.1", remedy: "" };
+        let program =
+            Program { name: "x", asked: &["x"], language: "X", least: (20, 1), needed: "20.1", remedy: "" };
         for (version, suffices) in
             [("20.1.0", true), ("21.0.0", true), ("20.0.9", false), ("9.9.9", false), ("odd", false)]
         {
@@ -246,6 +250,7 @@ mod tests {
     fn a_program_that_is_not_there_is_named_with_its_remedy() {
         let program = Program {
             name: "no-such-program",
+            asked: &["no-such-program", "--version"],
             language: "JavaScript",
             least: (1, 0),
             needed: "1.0",
