@@ -73,7 +73,7 @@ async fn a_text_is_there_while_its_labels_may_flow_and_the_call_is_there_for_goo
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_overrun_names_the_budget_what_was_used_and_what_is_allowed() {
-    let gateway = start("spin").await;
+    let gateway = start("loop").await;
     send(&gateway, "ada").await;
     let calls = items(&gateway.partner_key("mallory").await, "calls").await;
     let warning = &calls[0]["warnings"][0];
