@@ -191,6 +191,13 @@ async fn no_value_of_the_input_is_in_ledger_logs_errors_metrics_or_in_the_clear_
     let rows = gateway.auditor().await.flows("").await;
     assert!(rows.len() > 20);
     secrets.assert_none_in(Value::from(rows).to_string().as_bytes(), "the ledger");
+    for partner in ["acme-crm", "engage", "clarity"] {
+        for what in ["calls", "deliveries", "logs", "status"] {
+            let answer = gateway.partner_key(partner).await.get(&format!("/v1/partner/{what}")).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            no_secret_in(&secrets, &answer);
+        }
+    }
     let metrics = gateway.operator().await.get("/metrics").await;
     assert!(metrics.text.contains("gateway_calls_total"), "{}", metrics.text);
     secrets.assert_none_in(metrics.text.as_bytes(), "the metrics");

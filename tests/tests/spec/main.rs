@@ -22,6 +22,7 @@ mod memory_exchange;
 mod messages;
 mod onward;
 mod partner_behaviour;
+mod partner_sees;
 mod raced;
 mod received;
 mod releases;

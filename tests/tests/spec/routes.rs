@@ -38,6 +38,10 @@ const ROUTES: &[(&str, &str, &[Role])] = &[
     ("POST", "/v1/plugins", &[Partner]),
     // Nobody's key: the partner signs.
     ("POST", "/v1/inbound/{brand}/{plugin}", &[]),
+    ("GET", "/v1/partner/calls", &[Partner]),
+    ("GET", "/v1/partner/deliveries", &[Partner]),
+    ("GET", "/v1/partner/logs", &[Partner]),
+    ("GET", "/v1/partner/status", &[Partner]),
     ("GET", "/v1/brands/{brand}/dead-letters", &[Brand]),
     ("POST", "/v1/brands/{brand}/dead-letters/{id}/resend", &[Brand]),
     ("GET", "/v1/flows", &[Auditor, Brand]),
