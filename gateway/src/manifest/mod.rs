@@ -3,6 +3,7 @@
 mod check;
 mod combine;
 mod component;
+mod diff;
 mod endpoints;
 mod interface;
 mod load;
@@ -20,6 +21,7 @@ pub use combine::Ingredient;
 pub use component::{
     EmbedError, FEATURES, Inspected, MAX_COMPONENT_BYTES, MAX_MANIFEST_BYTES, SECTION, embed, inspect, review,
 };
+pub use diff::{Change, Declaration, Difference, Reach, difference, imported_interfaces};
 pub use endpoints::is_reserved_header;
 pub use load::{load_dir, parse_toml};
 pub use problem::{ManifestErrors, Problem};

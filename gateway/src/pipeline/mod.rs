@@ -4,6 +4,7 @@
 mod accept;
 mod aggregates;
 mod breaker;
+mod connections;
 mod consumers;
 mod control;
 mod counts;
@@ -31,7 +32,11 @@ mod preview;
 mod publish;
 mod queue;
 mod registry;
+mod releases;
 mod sms;
+mod switch_model;
+mod switching;
+mod trial;
 mod views;
 mod worker;
 
@@ -48,3 +53,4 @@ pub use gateway::{Gateway, Parts, StartError, Tuning};
 pub use grant::{FormedField, GrantEntry};
 pub use keys::{new_key, store_new_key};
 pub use model::*;
+pub use switch_model::*;

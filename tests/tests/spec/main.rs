@@ -22,6 +22,7 @@ mod partner_behaviour;
 mod raced;
 mod received;
 mod releases;
+mod rollouts;
 mod routes;
 mod scenes;
 mod switches;

@@ -80,7 +80,7 @@ pub(super) fn document(row: &SqliteRow) -> Result<Document, StoreError> {
 }
 
 pub(super) const RELEASE: &str =
-    "digest, plugin, version, partner, manifest, size, published_ms, signed_by, signature";
+    "digest, plugin, version, partner, manifest, size, published_ms, signed_by, signature, interfaces";
 
 pub(super) fn release(row: &SqliteRow) -> Result<ReleaseMeta, StoreError> {
     let mut columns = Columns::new(row, "release");
@@ -94,6 +94,7 @@ pub(super) fn release(row: &SqliteRow) -> Result<ReleaseMeta, StoreError> {
         published_ms: columns.take()?,
         signed_by: columns.take()?,
         signature: columns.take()?,
+        interfaces: columns.take()?,
     })
 }
 
