@@ -44,11 +44,10 @@ async fn roll_back(gateway: &TestGateway, document: Value) -> gateway_tests::Ans
 }
 
 /// Sends one chat of each consumer.
-async fn send(gateway: &TestGateway, run: &str, consumers: usize) {
+async fn send(gateway: &TestGateway, consumers: usize) {
     let source = gateway.source(BRAND).await;
     for consumer in 0..consumers {
-        let event =
-            events::chat(BRAND, &format!("{run}-{consumer}"), &format!("consumer-{consumer}@example.com"));
+        let event = events::chat_ended(BRAND, &format!("consumer-{consumer}@example.com"));
         source.post_event(&event).await.expect(202);
     }
 }
@@ -69,14 +68,14 @@ async fn events_flow_while_a_release_fails_returns_completes_and_is_rolled_back(
     const CONSUMERS: usize = 40;
     let (gateway, first) = start().await;
     let bad = publish(&gateway, "1.1.0", |_| {}).await;
-    send(&gateway, "before", CONSUMERS).await;
+    send(&gateway, CONSUMERS).await;
     // The same code, told to trap: what a broken release does.
     let broken = json!({ "host": "api", "behaviour": "trap" });
     let view =
         rollout(&gateway, json!({ "release": "1.1.0", "percent": 50, "settings": broken })).await.expect(200);
     assert_eq!((&view["rollout"]["percent"], &view["release"]), (&json!(50), &first["release"]));
-    for round in 0..5 {
-        send(&gateway, &format!("bad-{round}"), CONSUMERS).await;
+    for _ in 0..5 {
+        send(&gateway, CONSUMERS).await;
     }
     gateway.settled().await;
     let mut view = connection(&gateway).await;
@@ -92,18 +91,18 @@ async fn events_flow_while_a_release_fails_returns_completes_and_is_rolled_back(
 
     let good = publish(&gateway, "1.2.0", |_| {}).await;
     rollout(&gateway, json!({ "release": "1.2.0", "percent": 50 })).await.expect(200);
-    send(&gateway, "half", CONSUMERS).await;
-    send(&gateway, "half-again", CONSUMERS).await;
+    send(&gateway, CONSUMERS).await;
+    send(&gateway, CONSUMERS).await;
     gateway.settled().await;
     let halves = calls(&gateway).await;
     rollout(&gateway, json!({ "release": "1.2.0", "percent": 100 })).await.expect(200);
-    send(&gateway, "whole", CONSUMERS).await;
+    send(&gateway, CONSUMERS).await;
     gateway.settled().await;
     let view = connection(&gateway).await;
     assert_eq!((&view["version"], &view["history"][0]["release"]), (&json!("1.2.0"), &first["release"]));
     let view = roll_back(&gateway, json!({})).await.expect(200);
     assert_eq!(view["release"], first["release"]);
-    send(&gateway, "after", CONSUMERS).await;
+    send(&gateway, CONSUMERS).await;
     gateway.settled().await;
 
     let all = calls(&gateway).await;
@@ -186,13 +185,13 @@ async fn a_withdrawn_release_takes_nobody_and_a_blocked_one_runs_nowhere() {
         .await
         .expect(200);
     assert_eq!(connection(&gateway).await["state"], "withdrawn");
-    send(&gateway, "withdrawn", 1).await;
+    send(&gateway, 1).await;
     gateway.settled().await;
 
     let block = format!("/v1/plugins/hostile/releases/{}/block", first["version"].as_str().unwrap());
     operator.put(&block, &reason).await.expect(200);
     assert_eq!(connection(&gateway).await["state"], "blocked");
-    send(&gateway, "blocked", 1).await;
+    send(&gateway, 1).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let outcomes: Vec<String> =
         calls(&gateway).await.into_values().flatten().map(|(_, outcome, _)| outcome).collect();
