@@ -1,4 +1,4 @@
-//! What the interface in `wit/` looks like to Rust: generated, and the only place with `unsafe`. No logic in here.
+//! What version 0.1 of the interface in `wit/` looks like to Rust: generated, and the only place with `unsafe`. No logic in here.
 
 // The generated code lowers and lifts values through raw pointers, and its names are not ours.
 #![allow(unsafe_code, missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]

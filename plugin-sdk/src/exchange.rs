@@ -51,6 +51,8 @@ mod host {
             }
             Err(types::Failure::Rejected(reason)) => Err(Failure::Rejected(reason)),
             Err(types::Failure::Unavailable(reason)) => Err(Failure::Unavailable(reason)),
+            #[cfg(feature = "api-0-2")]
+            Err(types::Failure::Later((seconds, reason))) => Err(Failure::Later(seconds, reason)),
         }
     }
 }

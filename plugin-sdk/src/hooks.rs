@@ -100,6 +100,9 @@ pub enum Failure {
     Rejected(String),
     /// May work later; tried again, with growing pauses.
     Unavailable(String),
+    /// May work after so many seconds; tried again then, within an hour.
+    #[cfg(feature = "api-0-2")]
+    Later(u32, String),
 }
 
 impl Failure {
@@ -113,18 +116,29 @@ impl Failure {
         Self::Unavailable(reason.into())
     }
 
+    /// May work after so many seconds, at most an hour: as where the partner said when it will be back.
+    #[cfg(feature = "api-0-2")]
+    pub fn later(seconds: u32, reason: impl Into<String>) -> Self {
+        Self::Later(seconds, reason.into())
+    }
+
     fn into_wire(self) -> types::Failure {
         match self {
             Self::Rejected(reason) => types::Failure::Rejected(reason),
             Self::Unavailable(reason) => types::Failure::Unavailable(reason),
+            #[cfg(feature = "api-0-2")]
+            Self::Later(seconds, reason) => types::Failure::Later((seconds, reason)),
         }
     }
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Self::Rejected(reason) | Self::Unavailable(reason)) = self;
-        f.write_str(reason)
+        match self {
+            Self::Rejected(reason) | Self::Unavailable(reason) => f.write_str(reason),
+            #[cfg(feature = "api-0-2")]
+            Self::Later(_, reason) => f.write_str(reason),
+        }
     }
 }
 

@@ -87,11 +87,20 @@
 //! - **One undeclared field, endpoint or header refuses the whole outcome.** Build bodies with
 //!   [`json`], [`xml`] and [`form`], which leave a value no way out of its place.
 //! - **Nothing lasts from call to call** but what is put into [`memory`].
+//! - **Two versions of the interface are served.** This crate builds for 0.1; its feature `api-0-2` builds for 0.2
+//!   (`api = "0.2"` in the manifest), which has `budget` and `Failure::later`.
 //! - A panic ends that call and nothing else; its place is in the [`log`].
 
 pub mod aggregates;
+#[cfg(not(feature = "api-0-2"))]
 #[doc(hidden)]
 pub mod bindings;
+#[cfg(feature = "api-0-2")]
+#[doc(hidden)]
+#[path = "bindings/v0_2.rs"]
+pub mod bindings;
+#[cfg(feature = "api-0-2")]
+pub mod budget;
 mod event;
 pub mod events;
 pub mod exchange;

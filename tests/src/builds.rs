@@ -1,7 +1,7 @@
 //! Builds what the tests run, once for each process: the sample plugins and the gateway's binary.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock};
 
@@ -50,8 +50,13 @@ pub fn components() -> &'static Components {
 }
 
 fn component(name: &str) -> Component {
+    built_at(&root().join("plugins").join(name))
+}
+
+/// Builds the plugin in a directory.
+pub fn built_at(dir: &Path) -> Component {
     let options = BuildOptions {
-        dir: root().join("plugins").join(name),
+        dir: dir.to_owned(),
         out: None,
         install_toolchain: std::env::var_os("GATEWAY_INSTALL_TOOLCHAIN").is_some_and(|value| value == "1"),
     };

@@ -13,7 +13,7 @@ pub mod world;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-pub use builds::{Components, components, gateway_binary};
+pub use builds::{Components, built_at, components, gateway_binary};
 pub use child::{ChildConfig, ChildGateway};
 pub use client::{Answer, Client, Keyed, signing_key};
 pub use gateway::{Options, TestGateway};

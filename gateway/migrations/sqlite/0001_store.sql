@@ -38,6 +38,7 @@ CREATE TABLE releases (
     version TEXT NOT NULL,
     partner TEXT NOT NULL,
     manifest TEXT NOT NULL,
+    provenance TEXT,
     size INTEGER NOT NULL,
     published_ms INTEGER NOT NULL,
     -- The partner's public key, and what it signed the release with.
@@ -313,7 +314,10 @@ CREATE TABLE flows (
     attempt INTEGER NOT NULL,
     payload BLOB,
     fuel INTEGER NOT NULL,
-    micros INTEGER NOT NULL
+    micros INTEGER NOT NULL,
+    memory INTEGER NOT NULL,
+    -- Of a call: budgets of which it used most, or all: `[[name, used, allowed], …]`.
+    spent TEXT
 ) STRICT;
 CREATE INDEX flows_brand ON flows (brand, id);
 CREATE INDEX flows_consumer ON flows (consumer, id);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use gateway_policy::{Access, Flow, Label, LabelSet, Partner, Purpose};
@@ -377,6 +378,8 @@ pub struct Connection {
     pub(super) combinations: Vec<Combination>,
     /// Labels that may come with what other plugins of the brand return to it, as the brand's connections stand.
     pub(super) derivable: ArcSwap<LabelSet>,
+    /// Whether there may be more of them: a plugin that it reads from cannot be used now.
+    pub(super) derivable_unknown: AtomicBool,
     /// Slots that the brand marks promotional.
     pub promotional: HashSet<String>,
     /// Valid against the plugin's settings schema.
@@ -441,6 +444,7 @@ impl Connection {
         Self {
             combinations,
             derivable: ArcSwap::default(),
+            derivable_unknown: AtomicBool::default(),
             prepared,
             forms,
             pseudonyms: grant.pseudonyms.clone(),

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use gateway_policy::{
     Access, Basis, Conditions, FieldVerdict, Flow, Label, LabelSet, Reason, Recipient, Verdict,
@@ -141,7 +142,8 @@ pub fn recall(
     };
     let standing = match verdict.allows() {
         true => Standing::Given(memory),
-        false if !granted => Standing::Exceeds,
+        // Withheld for this call only, where that a label is not granted may be for a plugin that cannot be used now.
+        false if !granted && !connection.derivable_unknown.load(Ordering::Acquire) => Standing::Exceeds,
         false => Standing::Withheld,
     };
     Recalled { standing, verdict: Some((recipient, field)) }

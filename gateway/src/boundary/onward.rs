@@ -375,8 +375,10 @@ pub fn returned_category(connections: &[&Connection], field: &str) -> Option<Cat
 
 impl Connection {
     /// Notes which labels may come with what other plugins return to it. It is asked of what it keeps: a memory, a
-    /// request that waits.
-    pub fn note_derivable(&self, connections: &[&Connection]) {
+    /// request that waits. What a plugin that is on and cannot be used now might return is not known, and so nor is
+    /// what derives from it.
+    pub fn note_derivable(&self, connections: &[&Connection], unusable: impl Fn(&str) -> bool) {
+        let mut unknown = false;
         let mut labels = LabelSet::default();
         let mut seen = BTreeSet::new();
         let mut next = self.returned_inputs();
@@ -384,7 +386,10 @@ impl Connection {
             if !seen.insert(Arc::clone(&plugin)) {
                 continue;
             }
-            let Some(from) = connections.iter().find(|known| known.plugin == plugin) else { continue };
+            let Some(from) = connections.iter().find(|known| known.plugin == plugin) else {
+                unknown |= unusable(&plugin);
+                continue;
+            };
             for (index, hook) in from.release.hooks.iter().enumerate() {
                 let granted = (0..hook.fields.len()).filter(|at| from.grants(index, *at));
                 labels.extend(granted.flat_map(|at| from.labels(index, at).iter().cloned()));
@@ -397,6 +402,7 @@ impl Connection {
             next.extend(from.returned_inputs());
         }
         self.derivable.store(Arc::new(labels));
+        self.derivable_unknown.store(unknown, std::sync::atomic::Ordering::Release);
     }
 
     /// A label of what the partner itself gives.

@@ -203,6 +203,7 @@ mod tests {
             ("GET", "/healthz", &[], Scope::None),
             ("GET", "/readyz", &[], Scope::None),
             ("GET", "/metrics", &[], Scope::None),
+            ("GET", "/problems/{code}", &[], Scope::None),
             ("GET", "/openapi.json", &[], Scope::None),
         ];
         let served = routes::routes();

@@ -115,6 +115,10 @@ pub(super) fn all() -> Vec<Operation> {
         operations::export_disclosure::operation(),
         operations::publish_release::operation(),
         operations::receive_message::operation(),
+        operations::list_partner_calls::operation(),
+        operations::list_partner_deliveries::operation(),
+        operations::list_partner_logs::operation(),
+        operations::get_partner_status::operation(),
         operations::list_dead_letters::operation(),
         operations::resend_dead_letter::operation(),
         operations::list_flows::operation(),
@@ -122,6 +126,7 @@ pub(super) fn all() -> Vec<Operation> {
         operations::healthz::operation(),
         operations::readyz::operation(),
         operations::metrics::operation(),
+        operations::problem_page::operation(),
         operations::openapi_document::operation(),
     ]
 }

@@ -6,8 +6,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
-use super::interface::{self, Edge};
+use super::interface::{self, Api, Edge};
 use super::problem::Problem;
+use super::provenance::{self, PROVENANCE_SECTION, Provenance};
 use super::{Manifest, SchemaSource, check};
 use crate::catalogue::Catalogue;
 
@@ -61,6 +62,8 @@ pub enum EmbedError {
 pub struct Inspected {
     /// The one embedded manifest.
     pub manifest: Manifest,
+    /// What its build says that it was built from, if anything.
+    pub provenance: Option<Provenance>,
     /// SHA-256 of all bytes, by which the release is named.
     pub digest: [u8; 32],
     /// Octets.
@@ -86,18 +89,23 @@ pub fn embed(component: &[u8], manifest: &Manifest) -> Result<Vec<u8>, EmbedErro
         return Err(EmbedError::SchemaNotInlined);
     }
     let text = canonical(manifest).ok_or(EmbedError::TooLarge)?;
-    let mut content = leb128(SECTION.len());
-    content.extend_from_slice(SECTION.as_bytes());
-    content.extend_from_slice(&text);
-    let mut bytes = component.to_vec();
-    // Section 0 is a custom section: its size, its name with a length, its content.
-    bytes.push(0);
-    bytes.extend(leb128(content.len()));
-    bytes.extend(content);
+    let bytes = append_section(component, SECTION, &text);
     if text.len() > MAX_MANIFEST_BYTES || bytes.len() > MAX_COMPONENT_BYTES {
         return Err(EmbedError::TooLarge);
     }
     Ok(bytes)
+}
+
+/// The component with one more custom section: 0, its size, its name with a length, its content.
+pub(super) fn append_section(component: &[u8], name: &str, text: &[u8]) -> Vec<u8> {
+    let mut content = leb128(name.len());
+    content.extend_from_slice(name.as_bytes());
+    content.extend_from_slice(text);
+    let mut bytes = component.to_vec();
+    bytes.push(0);
+    bytes.extend(leb128(content.len()));
+    bytes.extend(content);
+    bytes
 }
 
 /// JSON without spaces, keys sorted: one manifest has one text.
@@ -108,7 +116,7 @@ fn canonical(manifest: &Manifest) -> Option<Vec<u8>> {
 }
 
 /// Unsigned LEB128.
-fn leb128(mut number: usize) -> Vec<u8> {
+pub(super) fn leb128(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
         let low = u8::try_from(number & 0x7f).unwrap_or(0);
@@ -126,8 +134,8 @@ fn leb128(mut number: usize) -> Vec<u8> {
 /// # Errors
 /// Everything that is wrong with it. What the manifest means is for [`check()`]; [`review`] does both.
 pub fn inspect(component: &[u8]) -> Result<Inspected, Vec<Problem>> {
-    let (manifest, problems) = examine(component);
-    accept(component, manifest, problems)
+    let (read, problems) = examine(component);
+    accept(component, read, problems)
 }
 
 /// [`inspect`] and [`check()`] in one pass: everything that keeps a component from being published.
@@ -135,26 +143,35 @@ pub fn inspect(component: &[u8]) -> Result<Inspected, Vec<Problem>> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn review(component: &[u8], catalogue: &Catalogue) -> Result<Inspected, Vec<Problem>> {
-    let (manifest, mut problems) = examine(component);
-    if let Some(manifest) = &manifest {
-        problems.extend(check(manifest, catalogue));
+    let (read, mut problems) = examine(component);
+    if let Some(read) = &read {
+        problems.extend(check(&read.manifest, catalogue));
     }
-    accept(component, manifest, problems)
+    accept(component, read, problems)
+}
+
+/// What the sections of a component say.
+struct Read {
+    manifest: Manifest,
+    provenance: Option<Provenance>,
 }
 
 fn accept(
     component: &[u8],
-    manifest: Option<Manifest>,
+    read: Option<Read>,
     mut problems: Vec<Problem>,
 ) -> Result<Inspected, Vec<Problem>> {
-    match manifest {
-        Some(manifest) if problems.is_empty() => {
-            Ok(Inspected { manifest, digest: Sha256::digest(component).into(), size: component.len() })
-        }
+    match read {
+        Some(Read { manifest, provenance }) if problems.is_empty() => Ok(Inspected {
+            manifest,
+            provenance,
+            digest: Sha256::digest(component).into(),
+            size: component.len(),
+        }),
         None if problems.is_empty() => Err(vec![no_manifest()]),
         _ => {
             problems.dedup();
-            Err(problems)
+            Err(super::load::capped(problems))
         }
     }
 }
@@ -168,7 +185,7 @@ fn no_manifest() -> Problem {
     )
 }
 
-fn examine(component: &[u8]) -> (Option<Manifest>, Vec<Problem>) {
+fn examine(component: &[u8]) -> (Option<Read>, Vec<Problem>) {
     let refused =
         |code, message: String, remedy: &str| (None, vec![Problem::new(code, "component", message, remedy)]);
     if component.len() > MAX_COMPONENT_BYTES {
@@ -195,7 +212,7 @@ fn examine(component: &[u8]) -> (Option<Manifest>, Vec<Problem>) {
     })
 }
 
-fn read(component: &[u8]) -> (Option<Manifest>, Vec<Problem>) {
+fn read(component: &[u8]) -> (Option<Read>, Vec<Problem>) {
     let mut problems = Vec::new();
     let outline = Outline::read(component);
     if outline.largest_types > MAX_TYPE_SECTION_BYTES {
@@ -239,28 +256,32 @@ fn read(component: &[u8]) -> (Option<Manifest>, Vec<Problem>) {
     let manifest = read_manifest(&outline, &mut problems);
     if let Some(manifest) = &manifest {
         compare_hooks(manifest, &outline.exports, &mut problems);
+        problems.extend(compare_versions(manifest, &outline));
         problems.extend(check_exchange(manifest, &outline.imports));
         check_aggregates(manifest, &outline.imports, &mut problems);
     }
-    (manifest, problems)
+    let provenance = provenance::read_provenance(&outline).unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
+    (manifest.map(|manifest| Read { manifest, provenance }), problems)
 }
 
 fn check_import(name: &str) -> Option<Problem> {
     let at = format!("component, import `{name}`");
     let problem = |code, message: &str, remedy: &str| Some(Problem::new(code, at.clone(), message, remedy));
     match interface::edge(name) {
-        Edge::Ours("log" | "memory" | "exchange" | "aggregates" | "types") => None,
+        Edge::Ours(_, "log" | "memory" | "exchange" | "aggregates" | "budget" | "types") => None,
         Edge::Wasi => problem(
             "wasi-import",
             "a plugin has no WASI: no clock, randomness, files or network of its own",
             "build for `wasm32-unknown-unknown`, or with the language's WASI features switched off",
         ),
-        Edge::OtherVersion => {
-            problem("unknown-import", "this gateway serves another version", "import version 0.1.0")
-        }
-        Edge::Ours(_) | Edge::Foreign => problem(
+        Edge::OtherVersion(version) => Some(other_version("unknown-import", at, version)),
+        Edge::Ours(..) | Edge::Foreign => problem(
             "unknown-import",
-            "a plugin imports `log`, `memory`, `exchange`, `aggregates` and `types` of `integration:plugin@0.1.0` only",
+            "a plugin imports `log`, `memory`, `exchange`, `aggregates`, `types` and, from 0.2 on, `budget` of \
+             `integration:plugin` only",
             "remove the import",
         ),
     }
@@ -269,22 +290,49 @@ fn check_import(name: &str) -> Option<Problem> {
 fn check_export(name: &str) -> Option<Problem> {
     let at = format!("component, export `{name}`");
     match interface::edge(name) {
-        Edge::Ours("share" | "decide" | "receive") => None,
-        Edge::Ours("rights") => Some(Problem::not_served(at, &format!("the hook `{name}`"))),
+        Edge::Ours(_, "share" | "decide" | "receive") => None,
+        Edge::Ours(_, "rights") => Some(Problem::not_served(at, &format!("the hook `{name}`"))),
         Edge::Foreign if name == PYTHON_EXPORT => None,
-        Edge::OtherVersion => Some(Problem::new(
-            "unknown-export",
-            at,
-            "this gateway serves another version",
-            "export version 0.1.0",
-        )),
+        Edge::OtherVersion(version) => Some(other_version("unknown-export", at, version)),
         _ => Some(Problem::new(
             "unknown-export",
             at,
-            "a plugin exports hooks of `integration:plugin@0.1.0` only",
+            "a plugin exports hooks of `integration:plugin` only",
             "remove the export",
         )),
     }
+}
+
+fn other_version(code: &'static str, at: String, version: &str) -> Problem {
+    Problem::new(
+        code,
+        at,
+        format!("it is of version {version} of the interface; this gateway serves {}", Api::served()),
+        "build against one of these, and name it as `api` in the manifest",
+    )
+}
+
+/// A component is of one version, the one that its manifest names.
+fn compare_versions(manifest: &Manifest, outline: &Outline<'_>) -> Option<Problem> {
+    // One that is not served is a problem of its own.
+    let declared = Api::of_manifest(&manifest.plugin.api)?;
+    let edges = outline.imports.iter().chain(&outline.exports);
+    let (other, name) = edges
+        .filter_map(|name| Some((interface::edge(name).api()?, name)))
+        .find(|(api, _)| *api != declared)?;
+    let (declared, other) = (declared.as_str(), other.as_str());
+    Some(Problem::new(
+        "api-mismatch",
+        "plugin.api",
+        format!(
+            "the manifest says version {declared} of the interface, and the component has `{name}`, of version {other}; \
+             this gateway serves {}, one at a time",
+            Api::served()
+        ),
+        format!(
+            "write `api = \"{other}\"`, or build against `wit/{declared}` (with plugin-sdk: its feature `api-0-2` for 0.2)"
+        ),
+    ))
 }
 
 /// Exports against the manifest, both ways.
@@ -296,7 +344,7 @@ fn compare_hooks(manifest: &Manifest, exports: &[String], problems: &mut Vec<Pro
             "receive" => !manifest.receive.is_empty(),
             _ => !manifest.rights.is_empty(),
         };
-        let exported = exports.iter().any(|name| interface::edge(name) == Edge::Ours(hook));
+        let exported = exports.iter().any(|name| interface::edge(name).is(hook));
         match (declared, exported) {
             (true, false) => problems.push(Problem::new(
                 "hook-not-exported",
@@ -319,7 +367,7 @@ fn compare_hooks(manifest: &Manifest, exports: &[String], problems: &mut Vec<Pro
 /// gets messages may not ask: whether a message made it ask would tell the partner whether its consumer opted out
 /// (clause integrations.opt-out).
 fn check_exchange(manifest: &Manifest, imports: &[String]) -> Option<Problem> {
-    let asks = imports.iter().any(|name| interface::edge(name) == Edge::Ours("exchange"));
+    let asks = imports.iter().any(|name| interface::edge(name).is("exchange"));
     if asks && !manifest.receive.is_empty() {
         return Some(Problem::new(
             "exchange-and-receive",
@@ -342,7 +390,7 @@ fn check_exchange(manifest: &Manifest, imports: &[String]) -> Option<Problem> {
 
 /// Aggregates are for some purposes only (clause share.aggregate).
 fn check_aggregates(manifest: &Manifest, imports: &[String], problems: &mut Vec<Problem>) {
-    let Some(name) = imports.iter().find(|name| interface::edge(name) == Edge::Ours("aggregates")) else {
+    let Some(name) = imports.iter().find(|name| interface::edge(name).is("aggregates")) else {
         return;
     };
     // A purpose that is none is a problem of its own.
@@ -415,20 +463,24 @@ fn schemas(manifest: &Manifest) -> impl Iterator<Item = (&'static str, &SchemaSo
 
 /// What is seen of a component without understanding it.
 #[derive(Default)]
-struct Outline<'b> {
+pub(super) struct Outline<'b> {
     imports: Vec<String>,
     exports: Vec<String>,
     /// Contents of manifest sections of the outer component.
     manifests: Vec<&'b [u8]>,
     /// Manifest sections inside nested modules and components.
     nested: usize,
+    /// Contents of provenance sections of the outer component.
+    pub(super) provenances: Vec<&'b [u8]>,
+    /// Provenance sections inside nested modules and components.
+    pub(super) nested_provenances: usize,
     /// Octets of the largest section of component types, nested ones included.
     largest_types: usize,
-    malformed: bool,
+    pub(super) malformed: bool,
 }
 
 impl<'b> Outline<'b> {
-    fn read(component: &'b [u8]) -> Self {
+    pub(super) fn read(component: &'b [u8]) -> Self {
         let mut outline = Self::default();
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(component) {
@@ -444,6 +496,13 @@ impl<'b> Outline<'b> {
                         outline.manifests.push(section.data());
                     } else {
                         outline.nested = outline.nested.saturating_add(1);
+                    }
+                }
+                Payload::CustomSection(section) if section.name() == PROVENANCE_SECTION => {
+                    if depth == 1 {
+                        outline.provenances.push(section.data());
+                    } else {
+                        outline.nested_provenances = outline.nested_provenances.saturating_add(1);
                     }
                 }
                 Payload::ComponentTypeSection(section) => {
@@ -474,4 +533,4 @@ impl<'b> Outline<'b> {
 
 #[cfg(test)]
 #[path = "component_tests.rs"]
-mod tests;
+pub(super) mod tests;

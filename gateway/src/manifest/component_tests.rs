@@ -29,10 +29,10 @@ fn component_of(interface: &str, world: &str, others: &str) -> Vec<u8> {
 }
 
 fn component(world: &str) -> Vec<u8> {
-    component_of(interface::WIT, world, "")
+    component_of(Api::V0_1.wit(), world, "")
 }
 
-fn built(world: &str) -> Vec<u8> {
+pub(in crate::manifest) fn built(world: &str) -> Vec<u8> {
     embed(&component(world), &inlined(GOOD)).expect("embeds")
 }
 
@@ -44,23 +44,28 @@ fn section(id: u8, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn manifest_section(text: &[u8]) -> Vec<u8> {
-    let mut content = leb128(SECTION.len());
-    content.extend_from_slice(SECTION.as_bytes());
+/// A custom section.
+pub(in crate::manifest) fn section_named(name: &str, text: &[u8]) -> Vec<u8> {
+    let mut content = leb128(name.len());
+    content.extend_from_slice(name.as_bytes());
     content.extend_from_slice(text);
     section(0, &content)
 }
 
-const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
+fn manifest_section(text: &[u8]) -> Vec<u8> {
+    section_named(SECTION, text)
+}
+
+pub(in crate::manifest) const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
 const MODULE_HEADER: &[u8] = b"\0asm\x01\0\0\0";
 
 /// A component around one core module of these sections.
-fn around_module(sections: &[u8]) -> Vec<u8> {
+pub(in crate::manifest) fn around_module(sections: &[u8]) -> Vec<u8> {
     let module = [MODULE_HEADER, sections].concat();
     [COMPONENT_HEADER, &section(1, &module)].concat()
 }
 
-fn found(bytes: &[u8]) -> Vec<(&'static str, String)> {
+pub(in crate::manifest) fn found(bytes: &[u8]) -> Vec<(&'static str, String)> {
     match inspect(bytes) {
         Ok(_) => Vec::new(),
         Err(problems) => problems.into_iter().map(|problem| (problem.code, problem.at)).collect(),
@@ -173,7 +178,7 @@ fn imports_and_exports_outside_the_interface_are_named() {
         ("export evil:net/socket@1.0.0;", OTHER, "unknown-export", at_export("evil:net/socket@1.0.0")),
         ("export run: func();", "", "unknown-export", at_export("run")),
     ] {
-        let bytes = component_of(interface::WIT, &format!("{BOTH} {world}"), others);
+        let bytes = component_of(Api::V0_1.wit(), &format!("{BOTH} {world}"), others);
         let bytes = embed(&bytes, &inlined(GOOD)).expect("embeds");
         assert_eq!(found(&bytes), [(code, at)], "{world}");
     }
@@ -261,8 +266,8 @@ fn signatures_are_those_of_the_interface() {
         ("deliveries: list<request>,", "deliveries: request,", "deliveries"),
         ("path: list<tuple<string, list<part>>>,", "path: list<tuple<list<part>, string>>,", "path"),
     ] {
-        assert!(interface::WIT.contains(from), "not in the interface: {from}");
-        let other = interface::WIT.replacen(from, to, 1);
+        assert!(Api::V0_1.wit().contains(from), "not in the interface: {from}");
+        let other = Api::V0_1.wit().replacen(from, to, 1);
         let bytes = embed(&component_of(&other, BOTH, ""), &inlined(GOOD)).expect("embeds");
         let problems = inspect(&bytes).expect_err(to);
         assert!(problems.iter().all(|problem| problem.code == "signature-differs"), "{to}: {problems:#?}");
@@ -272,12 +277,53 @@ fn signatures_are_those_of_the_interface() {
 
 #[test]
 fn another_version_of_the_interface_is_not_served() {
-    let other = interface::WIT.replace("@0.1.0", "@0.2.0");
-    let world = BOTH.replace("@0.1.0", "@0.2.0");
+    let other = Api::V0_1.wit().replace("@0.1.0", "@0.3.0");
+    let world = BOTH.replace("@0.1.0", "@0.3.0");
     let bytes = embed(&component_of(&other, &world, ""), &inlined(GOOD)).expect("embeds");
     let codes: Vec<&str> = found(&bytes).into_iter().map(|(code, _)| code).collect();
     assert!(codes.contains(&"unknown-import") && codes.contains(&"unknown-export"), "{codes:?}");
     assert!(codes.contains(&"hook-not-exported"), "{codes:?}");
+    let problems = inspect(&bytes).expect_err("of no version that is served");
+    assert!(
+        problems[0].message.contains("0.3.0") && problems[0].message.contains("0.1 and 0.2"),
+        "{problems:#?}"
+    );
+}
+
+/// The world of both hooks, with what 0.2 brought, built against 0.2.
+fn of_0_2() -> Vec<u8> {
+    let world =
+        format!("{BOTH} include integration:plugin/imports-budget@0.1.0;").replace("@0.1.0", "@0.2.0");
+    component_of(Api::V0_2.wit(), &world, "")
+}
+
+#[test]
+fn a_component_is_of_the_version_that_its_manifest_says() {
+    let manifest = |api: &str| {
+        let mut manifest = inlined(GOOD);
+        manifest.plugin.api = api.to_owned();
+        manifest
+    };
+    for (component, api, good) in [
+        (component(BOTH), "0.1", true),
+        (component(BOTH), "0.2", false),
+        (of_0_2(), "0.1", false),
+        (of_0_2(), "0.2", true),
+    ] {
+        let bytes = embed(&component, &manifest(api)).expect("embeds");
+        match inspect(&bytes) {
+            Ok(_) => assert!(good, "{api}"),
+            Err(problems) => {
+                assert!(!good, "{api}: {problems:#?}");
+                let [problem] = problems.as_slice() else { panic!("{problems:#?}") };
+                assert_eq!((problem.code, problem.at.as_str()), ("api-mismatch", "plugin.api"));
+                let other = if api == "0.1" { "0.2" } else { "0.1" };
+                for said in [format!("says version {api}"), format!("of version {other}"), Api::served()] {
+                    assert!(problem.message.contains(&said), "{}", problem.message);
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The interface package as this gateway serves it, and whether a component's own idea of it is the
+//! The versions of the interface package that this gateway serves, and whether a component's own idea of it is the
 //! same. It runs nothing; types are compared by structure, never by the component's names for them.
 
 use std::sync::LazyLock;
@@ -10,10 +10,55 @@ use wit_parser::{
 
 use super::problem::Problem;
 
-/// The text of version 0.1.0; released, so frozen.
-pub(super) const WIT: &str = include_str!("../../../wit/0.1/plugin.wit");
+/// A version of the package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// Released, so frozen: a test holds its digest.
+    V0_1,
+    /// With `budget`, and a failure that says when to try again.
+    V0_2,
+}
+
+impl Api {
+    /// Every version that is served, oldest first.
+    pub const SERVED: [Self; 2] = [Self::V0_1, Self::V0_2];
+
+    /// As a manifest names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V0_1 => "0.1",
+            Self::V0_2 => "0.2",
+        }
+    }
+
+    /// As a component's imports and exports name it.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::V0_1 => "0.1.0",
+            Self::V0_2 => "0.2.0",
+        }
+    }
+
+    /// The text of the package.
+    pub fn wit(self) -> &'static str {
+        match self {
+            Self::V0_1 => include_str!("../../../wit/0.1/plugin.wit"),
+            Self::V0_2 => include_str!("../../../wit/0.2/plugin.wit"),
+        }
+    }
+
+    /// The version that a manifest names.
+    pub fn of_manifest(name: &str) -> Option<Self> {
+        Self::SERVED.into_iter().find(|api| api.as_str() == name)
+    }
+
+    /// All of them, for a message: `0.1 and 0.2`.
+    pub fn served() -> String {
+        Self::SERVED.map(Self::as_str).join(" and ")
+    }
+}
+
 const PACKAGE: &str = "integration:plugin";
-const VERSION: &str = "0.1.0";
 /// Levels of a type; those of the interface are far shallower.
 const MAX_TYPE_DEPTH: usize = 32;
 
@@ -21,40 +66,66 @@ const MAX_TYPE_DEPTH: usize = 32;
 type Served = (Resolve, Vec<(String, InterfaceId)>);
 
 /// Parsed once. A test holds that it parses; where it does not, nothing is accepted.
-static SERVED: LazyLock<Option<Served>> = LazyLock::new(|| {
-    let mut resolve = Resolve::default();
-    let package = resolve.push_source("plugin.wit", WIT).ok()?;
-    let interfaces =
-        resolve.packages.get(package)?.interfaces.iter().map(|(name, id)| (name.clone(), *id)).collect();
-    Some((resolve, interfaces))
+static SERVED: LazyLock<[Option<Served>; 2]> = LazyLock::new(|| {
+    Api::SERVED.map(|api| {
+        let mut resolve = Resolve::default();
+        let package = resolve.push_source("plugin.wit", api.wit()).ok()?;
+        let interfaces =
+            resolve.packages.get(package)?.interfaces.iter().map(|(name, id)| (name.clone(), *id)).collect();
+        Some((resolve, interfaces))
+    })
 });
+
+fn served(api: Api) -> Option<&'static Served> {
+    let [v0_1, v0_2] = &*SERVED;
+    match api {
+        Api::V0_1 => v0_1.as_ref(),
+        Api::V0_2 => v0_2.as_ref(),
+    }
+}
 
 /// What a name at a component's edge stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Edge<'a> {
-    /// An interface of the package, in the version that is served.
-    Ours(&'a str),
-    /// Of the package, in another version.
-    OtherVersion,
+    /// An interface of the package, in a version that is served.
+    Ours(Api, &'a str),
+    /// Of the package, in another version, or without one.
+    OtherVersion(&'a str),
     /// WASI.
     Wasi,
     /// Something else.
     Foreign,
 }
 
+impl Edge<'_> {
+    /// Whether it is this interface of the package, in any version that is served.
+    pub(super) fn is(self, interface: &str) -> bool {
+        matches!(self, Self::Ours(_, ours) if ours == interface)
+    }
+
+    /// The version that it is of, where that is served.
+    pub(super) fn api(self) -> Option<Api> {
+        match self {
+            Self::Ours(api, _) => Some(api),
+            _ => None,
+        }
+    }
+}
+
 pub(super) fn edge(name: &str) -> Edge<'_> {
     if let Some(rest) = name.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix('/')) {
-        return match rest.split_once('@') {
-            Some((interface, VERSION)) if is_known(interface) => Edge::Ours(interface),
-            Some((_, VERSION)) => Edge::Foreign,
-            _ => Edge::OtherVersion,
+        let (interface, version) = rest.split_once('@').unwrap_or((rest, "none"));
+        return match Api::SERVED.into_iter().find(|api| api.version() == version) {
+            Some(api) if is_known(api, interface) => Edge::Ours(api, interface),
+            Some(_) => Edge::Foreign,
+            None => Edge::OtherVersion(version),
         };
     }
     if name.starts_with("wasi:") || name.starts_with("wasi_") { Edge::Wasi } else { Edge::Foreign }
 }
 
-fn is_known(interface: &str) -> bool {
-    SERVED.as_ref().is_some_and(|(_, known)| known.iter().any(|(name, _)| name == interface))
+fn is_known(api: Api, interface: &str) -> bool {
+    served(api).is_some_and(|(_, known)| known.iter().any(|(name, _)| name == interface))
 }
 
 /// Compares every interface of the package that the component imports or exports with the served one.
@@ -88,7 +159,7 @@ fn compare_decoded(component: &[u8]) -> Vec<Problem> {
         }
         Err(_) => return vec![undecodable()],
     };
-    let (Some((served, known)), Some(world)) = (SERVED.as_ref(), resolve.worlds.get(world)) else {
+    let Some(world) = resolve.worlds.get(world) else {
         return vec![undecodable()];
     };
     let mut problems = Vec::new();
@@ -101,7 +172,11 @@ fn compare_decoded(component: &[u8]) -> Vec<Problem> {
         let Some(name) = resolve.id_of(*id) else {
             continue;
         };
-        let Edge::Ours(short) = edge(&name) else {
+        let Edge::Ours(api, short) = edge(&name) else {
+            continue;
+        };
+        let Some((served, known)) = served(api) else {
+            problems.push(undecodable());
             continue;
         };
         let expected = known.iter().find(|(known, _)| known == short);
@@ -116,7 +191,7 @@ fn compare_decoded(component: &[u8]) -> Vec<Problem> {
                 "signature-differs",
                 format!("component, {} `{name}`", if exported { "export" } else { "import" }),
                 difference,
-                "build against the unchanged `wit/0.1/plugin.wit`",
+                format!("build against the unchanged `wit/{}/plugin.wit`", api.as_str()),
             ));
         }
     }
@@ -259,24 +334,42 @@ fn kind<'r>(resolve: &'r Resolve, ty: &Type) -> Option<Kind<'r>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Edge, SERVED, edge};
+    use sha2::{Digest, Sha256};
+
+    use super::{Api, Edge, edge, served};
 
     #[test]
-    fn the_interface_parses() {
-        let (_, known) = SERVED.as_ref().expect("parses");
-        let names: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
+    fn each_version_parses() {
+        let names = |api| {
+            let (_, known) = served(api).expect("parses");
+            known.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>()
+        };
+        let hooks = ["share", "decide", "receive", "rights"];
+        let imports = ["types", "log", "exchange", "memory", "aggregates"];
+        assert_eq!(names(Api::V0_1), [&imports[..], &hooks].concat());
+        let imports = ["types", "log", "budget", "exchange", "memory", "aggregates"];
+        assert_eq!(names(Api::V0_2), [&imports[..], &hooks].concat());
+    }
+
+    #[test]
+    fn a_released_version_stays_as_it_is() {
+        let digest = Sha256::digest(Api::V0_1.wit());
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
-            names,
-            ["types", "log", "exchange", "memory", "aggregates", "share", "decide", "receive", "rights"]
+            digest, "d494180eaf2c40fb44e817b1a885b159b00d9b7db7d3a58e812e66116bfd05bb",
+            "what has been built against 0.1 relies on every byte of it"
         );
     }
 
     #[test]
     fn edges_are_told_apart() {
         for (name, expected) in [
-            ("integration:plugin/log@0.1.0", Edge::Ours("log")),
-            ("integration:plugin/log@0.2.0", Edge::OtherVersion),
-            ("integration:plugin/log", Edge::OtherVersion),
+            ("integration:plugin/log@0.1.0", Edge::Ours(Api::V0_1, "log")),
+            ("integration:plugin/log@0.2.0", Edge::Ours(Api::V0_2, "log")),
+            ("integration:plugin/log@0.3.0", Edge::OtherVersion("0.3.0")),
+            ("integration:plugin/log", Edge::OtherVersion("none")),
+            ("integration:plugin/budget@0.1.0", Edge::Foreign),
+            ("integration:plugin/budget@0.2.0", Edge::Ours(Api::V0_2, "budget")),
             ("integration:plugin/clock@0.1.0", Edge::Foreign),
             ("integration:plugins/log@0.1.0", Edge::Foreign),
             ("wasi:io/streams@0.2.0", Edge::Wasi),

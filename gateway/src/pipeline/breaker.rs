@@ -15,7 +15,21 @@ pub struct Breaker(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     failures: u32,
-    open_until_ms: Option<i64>,
+    /// When it opened last, and until when nothing runs; none: closed.
+    open: Option<(i64, i64)>,
+    /// The one call that goes when that time is up is on its way.
+    trying: bool,
+}
+
+/// How a breaker stands, for whoever looks at the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerState {
+    /// `closed`, `open`, or `half-open`: the time is up, and one call will tell.
+    pub state: &'static str,
+    /// Since when it is not closed, in milliseconds since the Unix epoch.
+    pub since_ms: Option<i64>,
+    /// Until when nothing runs.
+    pub until_ms: Option<i64>,
 }
 
 impl Breaker {
@@ -27,13 +41,23 @@ impl Breaker {
     /// others wait for what comes of it.
     pub fn admit(&self, now_ms: i64) -> Result<(), i64> {
         let mut state = self.state();
-        match state.open_until_ms {
-            Some(until) if now_ms < until => Err(until),
-            Some(_) => {
-                state.open_until_ms = Some(now_ms + OPEN_MS);
+        match state.open {
+            Some((_, until)) if now_ms < until => Err(until),
+            Some((since, _)) => {
+                state.open = Some((since, now_ms + OPEN_MS));
+                state.trying = true;
                 Ok(())
             }
             None => Ok(()),
+        }
+    }
+
+    /// A call that was let through did not take place after all: where it was the one that should tell, the next one
+    /// may go.
+    pub fn unused(&self, now_ms: i64) {
+        let mut state = self.state();
+        if std::mem::take(&mut state.trying) {
+            state.open = state.open.map(|(since, _)| (since, now_ms));
         }
     }
 
@@ -48,14 +72,23 @@ impl Breaker {
         state.failures = state.failures.saturating_add(1);
         let opens = state.failures >= FAILURES;
         if opens {
-            state.open_until_ms = Some(now_ms + OPEN_MS);
+            let since = state.open.map_or(now_ms, |(since, _)| since);
+            state.open = Some((since, now_ms + OPEN_MS));
+            state.trying = false;
         }
         opens
     }
 
-    /// `open` or `closed`.
-    pub fn as_str(&self, now_ms: i64) -> &'static str {
-        if self.state().open_until_ms.is_some_and(|until| now_ms < until) { "open" } else { "closed" }
+    /// How it stands.
+    pub fn stands(&self, now_ms: i64) -> BreakerState {
+        let state = self.state();
+        match state.open {
+            None => BreakerState { state: "closed", since_ms: None, until_ms: None },
+            Some((since, until)) if now_ms < until && !state.trying => {
+                BreakerState { state: "open", since_ms: Some(since), until_ms: Some(until) }
+            }
+            Some((since, _)) => BreakerState { state: "half-open", since_ms: Some(since), until_ms: None },
+        }
     }
 }
 
@@ -72,9 +105,21 @@ mod tests {
         }
         assert!(breaker.failed(0));
         assert_eq!(breaker.admit(1), Err(OPEN_MS));
+        let open = BreakerState { state: "open", since_ms: Some(0), until_ms: Some(OPEN_MS) };
+        assert_eq!(breaker.stands(1), open);
+        let half_open = BreakerState { state: "half-open", since_ms: Some(0), until_ms: None };
+        assert_eq!(breaker.stands(OPEN_MS), half_open);
         assert_eq!(breaker.admit(OPEN_MS), Ok(()));
         assert_eq!(breaker.admit(OPEN_MS), Err(2 * OPEN_MS));
-        breaker.succeeded();
+        assert_eq!(breaker.stands(OPEN_MS), half_open);
+        // The call that should tell did not take place: another one does.
+        breaker.unused(OPEN_MS);
         assert_eq!(breaker.admit(OPEN_MS), Ok(()));
+        assert!(breaker.failed(OPEN_MS));
+        assert_eq!(breaker.stands(OPEN_MS), BreakerState { until_ms: Some(2 * OPEN_MS), ..open });
+        assert_eq!(breaker.admit(2 * OPEN_MS), Ok(()));
+        breaker.succeeded();
+        assert_eq!(breaker.admit(2 * OPEN_MS), Ok(()));
+        assert_eq!(breaker.stands(2 * OPEN_MS).state, "closed");
     }
 }

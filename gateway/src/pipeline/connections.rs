@@ -63,6 +63,7 @@ impl Gateway {
             None if withdrawn => "withdrawn",
             None => "on",
         };
+        let breaker = live.map(|live| live.breaker.stands(self.clock.now_ms()));
         let names = match live {
             Some(live) => live.secrets.named.keys().cloned().collect(),
             None => self.open_secrets(brand, plugin, written)?.named.keys().cloned().collect(),
@@ -80,7 +81,9 @@ impl Gateway {
             privacy_policy: document.privacy_policy.clone(),
             switched_on: rfc3339(document.switched_on_ms),
             endpoints_off: document.endpoints_off.clone(),
-            breaker: live.map_or("closed", |live| live.breaker.as_str(self.clock.now_ms())).to_owned(),
+            breaker: breaker.as_ref().map_or("closed", |breaker| breaker.state).to_owned(),
+            breaker_since: breaker.as_ref().and_then(|breaker| breaker.since_ms).map(rfc3339),
+            breaker_until: breaker.as_ref().and_then(|breaker| breaker.until_ms).map(rfc3339),
             state: state.to_owned(),
             follow: document.follow,
             offered: release.and_then(|release| offered(registry, release)),

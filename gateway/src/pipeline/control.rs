@@ -16,7 +16,7 @@ use super::model::{
     BrandInput, BrandView, ConnectionInput, ConnectionView, ContractInput, PartnerInput, PartnerView,
 };
 use super::registry::{LiveRelease, Registry, parse_rfc3339_ms, secrets_place};
-use crate::boundary::{Connection, Trigger, combine_key, grant_key, refused_meetings};
+use crate::boundary::{Connection, Release, Trigger, combine_key, grant_key, refused_meetings};
 use crate::manifest::{self, ReleaseKey};
 use crate::outbound::PublicKey;
 use crate::store::crypto::{format_digest, new_uid, parse_digest};
@@ -235,7 +235,7 @@ impl Gateway {
         input: &ConnectionInput,
         secrets: &Secrets,
     ) -> Result<(), Refusal> {
-        problems(format!("connection {plugin}"), check_connection(live, input, secrets))?;
+        problems(format!("connection {plugin}"), check_connection(&live.release, input, secrets))?;
         self.check_slots(registry, brand, plugin, live)?;
         self.check_meetings(registry, brand, plugin, live, input)?;
         // Compiled now, not at the first call: a release that cannot be loaded is not switched on.
@@ -427,8 +427,11 @@ fn new_webhook_secret() -> Result<String, Refusal> {
 }
 
 /// Everything wrong with what a brand wrote.
-fn check_connection(live: &LiveRelease, input: &ConnectionInput, secrets: &Secrets) -> Vec<Problem> {
-    let release = &live.release;
+pub(super) fn check_connection(
+    release: &Release,
+    input: &ConnectionInput,
+    secrets: &Secrets,
+) -> Vec<Problem> {
     let mut wrong = Vec::new();
     let escape = |key: &str| key.replace('~', "~0").replace('/', "~1");
     for (key, fields) in &input.grant {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::accept::StoredEvent;
 use super::consumers::Consumer;
 use super::counts::Tally;
-use super::dispatch::{CallOutcome, Failed, seal};
+use super::dispatch::{CallOutcome, Failed, note_cost, seal};
 use super::error::Refusal;
 use super::event;
 use super::gateway::Gateway;
@@ -183,12 +183,18 @@ impl Gateway {
         let Some(declared) = live.connection.release.hooks.get(*hook) else { return Err(Refusal::Internal) };
         self.look_up_returned(consumer, declared).await?;
         let recalled = self.recalled(live, *hook, turn.as_ref(), subject, moment);
-        let toward = self.toward(live, *hook, declared, consumer, event, recalled.as_ref(), subject, moment);
+        // Before anything is taken in of what the partner would receive.
+        let runs = in_time && live.breaker.admit(now_ms).is_ok();
+        let toward =
+            self.toward(live, *hook, declared, consumer, event, recalled.as_ref(), subject, moment, runs);
         let mut flow =
             row.record(Stage::Call, Flow::Decide, toward.recipient, toward.verdicts, toward.facts, "ran");
         let input = match toward.input {
             Ok(input) => input,
             Err(not_run) => {
+                if runs {
+                    live.breaker.unused(now_ms);
+                }
                 flow.outcome = not_run.code().into();
                 return self.no_answer(asked, flow, None);
             }
@@ -197,24 +203,27 @@ impl Gateway {
             flow.outcome = "failed:busy".into();
             return self.no_answer(asked, flow, None);
         }
-        if live.breaker.admit(now_ms).is_err() {
+        if !runs {
             flow.outcome = "not-run:breaker-open".into();
             return self.no_answer(asked, flow, None);
         }
         let input = let_ask(input, &live.connection, || self.aggregates_for(live));
         flow.payload = Some(consumer.key.digest(input.get().fields.as_bytes()));
         let started = Instant::now();
-        let budget = Budget::within(deadline.saturating_duration_since(started));
+        let declared = Duration::from_millis(u64::from(declared.deadline_ms.unwrap_or(100)));
+        let budget = Budget::within(declared).ending_in(deadline.saturating_duration_since(started));
         let (session, exchanger) = self.asking(live, Flow::Decide, consumer, event, &toward.crossing);
         let mut call = self.host.decide(&live.loaded, slot, input, budget, exchanger).await;
         let mut crossing = session.map_or(toward.crossing, |session| session.crossing());
         flow.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        flow.fuel = call.fuel_used;
+        note_cost(&mut flow, &call);
         let used = std::mem::take(&mut call.memory);
         if used.touched {
             crossing.touch_memory();
         }
-        let log = self.log_of(&call, &flow, consumer, || crossing.labels(&live.connection));
+        let log = self.log_of(&call, &flow, consumer, || {
+            (crossing.labels(&live.connection), crossing.conditions().clone())
+        });
         let checked = match call.result {
             Ok(answer) => from_decide(&self.book, &live.connection, &crossing, subject, moment, &answer)
                 .map_err(Failed::of_violation),

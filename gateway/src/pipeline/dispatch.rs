@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use gateway_policy::{Facts, Flow, LabelSet, Recipient};
+use gateway_policy::{Conditions, Facts, Flow, LabelSet, Recipient};
 
 use super::accept::{StoredEvent, event_place};
 use super::consumers::Consumer;
@@ -33,7 +33,7 @@ pub(super) const YOUNG_MS: i64 = 1_000;
 /// Milliseconds before work is looked at again whose connection cannot be used.
 pub(super) const UNUSABLE_WAIT_MS: i64 = 30_000;
 /// Milliseconds before the second call; each further wait is twice as long.
-pub(super) const FIRST_WAIT_MS: i64 = 5_000;
+const FIRST_WAIT_MS: i64 = 5_000;
 
 /// Bytes of an id that are its moment.
 const UID_TIME: usize = 6;
@@ -95,6 +95,7 @@ impl Failed {
             error,
             CallError::Rejected(_)
                 | CallError::Unavailable(_)
+                | CallError::Later { .. }
                 | CallError::Busy { .. }
                 | CallError::InputTooLarge { .. }
                 | CallError::Internal
@@ -187,13 +188,20 @@ impl Gateway {
         let Some(hook_data) = live.connection.release.hooks.get(hook) else { return Err(Refusal::Internal) };
         self.look_up_returned(&due.consumer, hook_data).await?;
         let recalled = self.recalled(live, hook, turn.as_ref(), subject, moment);
+        // Before anything is taken in of what the partner would receive.
+        let admitted = live.breaker.admit(now_ms);
+        let runs = admitted.is_ok();
+        let (consumer, event) = (&due.consumer, &due.event);
         let toward =
-            self.toward(live, hook, hook_data, &due.consumer, &due.event, recalled.as_ref(), subject, moment);
+            self.toward(live, hook, hook_data, consumer, event, recalled.as_ref(), subject, moment, runs);
         let row = Row::of_call(self, &live.connection, &due.consumer, &due.event, moment);
         let mut flow =
             row.record(Stage::Call, Flow::Share, toward.recipient, toward.verdicts, toward.facts, "ran");
         let mut outcome = match toward.input {
             Err(not_run) => {
+                if runs {
+                    live.breaker.unused(now_ms);
+                }
                 flow.outcome = not_run.code().into();
                 let mut outcome = CallOutcome::only(due.id, flow);
                 let after = toward.crossing.memory_after(&live.connection, None);
@@ -203,7 +211,7 @@ impl Gateway {
                 outcome
             }
             Ok(input) => {
-                if let Err(until_ms) = live.breaker.admit(now_ms) {
+                if let Err(until_ms) = admitted {
                     flow.outcome = "not-run:breaker-open".into();
                     if due.attempt + 1 < MAX_TRIES {
                         return self.defer(&due, until_ms, 1, flow).await;
@@ -221,11 +229,11 @@ impl Gateway {
                     crossing.touch_memory();
                 }
                 flow.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-                flow.fuel = call.fuel_used;
-                if let Err(error @ (CallError::Unavailable(_) | CallError::Busy { .. })) = &call.result
+                note_cost(&mut flow, &call);
+                if let Err(error) = &call.result
+                    && let Some(wait) = wait_ms(error, due.attempt)
                     && due.attempt + 1 < MAX_TRIES
                 {
-                    let wait = FIRST_WAIT_MS << due.attempt.min(16);
                     flow.outcome = Failed::of_call(error).code;
                     return self.defer(&due, now_ms + wait, 1, flow).await;
                 }
@@ -279,7 +287,9 @@ impl Gateway {
         call: Call<crate::boundary::PluginOutcome>,
         checked: Result<Checked, Failed>,
     ) -> Result<CallOutcome, Refusal> {
-        let log = self.log_of(&call, &flow, &due.consumer, || crossing.labels(&live.connection));
+        let log = self.log_of(&call, &flow, &due.consumer, || {
+            (crossing.labels(&live.connection), crossing.conditions().clone())
+        });
         let kept = checked.is_ok().then_some(call.memory);
         let after = crossing.memory_after(&live.connection, kept);
         let memory = turn.map(|turn| turn.leave(&due.consumer, after)).transpose()?.flatten();
@@ -489,10 +499,12 @@ impl Gateway {
         call: &Call<T>,
         flow: &FlowRecord,
         consumer: &Consumer,
-        labels: impl FnOnce() -> LabelSet,
+        derives_from: impl FnOnce() -> (LabelSet, Conditions),
     ) -> Option<NewLog> {
         let failure = match &call.result {
-            Err(CallError::Rejected(text) | CallError::Unavailable(text)) => Some(text.as_str()),
+            Err(CallError::Rejected(text) | CallError::Unavailable(text) | CallError::Later { text, .. }) => {
+                Some(text.as_str())
+            }
             _ => None,
         };
         if call.logs.is_empty() && failure.is_none() {
@@ -500,8 +512,10 @@ impl Gateway {
         }
         let lines: Vec<_> =
             call.logs.iter().map(|line| (line.level.as_str(), line.message.as_str())).collect();
+        let (labels, conditions) = derives_from();
         let text = serde_json::json!({
-            "lines": lines, "dropped": call.logs_dropped, "failure": failure, "labels": labels(),
+            "lines": lines, "dropped": call.logs_dropped, "failure": failure, "labels": labels,
+            "conditions": conditions,
         });
         let place = format!("log/{}", format_uid(&flow.id));
         let text = consumer.key.seal(&place, text.to_string().as_bytes()).ok()?;
@@ -533,6 +547,27 @@ impl Gateway {
     /// The pseudonym by which a partner knows a consumer.
     pub(super) fn handle_of(&self, live: &LiveConnection, consumer: &Consumer) -> String {
         format_uid(&self.master.handle(&live.connection.partner.name, &consumer.pseudonym))
+    }
+}
+
+/// Writes into the row what a call cost, and counts the budget that it overran.
+pub(super) fn note_cost<T>(flow: &mut FlowRecord, call: &Call<T>) {
+    flow.fuel = call.fuel_used;
+    flow.memory = call.memory_bytes;
+    flow.spent =
+        call.spent.iter().map(|spent| (spent.budget.to_owned(), spent.used, spent.allowed)).collect();
+    if let Some(overrun) = call.result.as_ref().err().and_then(CallError::overrun) {
+        metrics::counter!("gateway_budget_overruns_total", "budget" => overrun.budget).increment(1);
+    }
+}
+
+/// Milliseconds until the call may be made again, where that is worth it: what the plugin asked for, or with growing
+/// pauses.
+pub(super) fn wait_ms(error: &CallError, attempt: u32) -> Option<i64> {
+    match error {
+        CallError::Unavailable(_) | CallError::Busy { .. } => Some(FIRST_WAIT_MS << attempt.min(16)),
+        CallError::Later { seconds, .. } => Some(i64::from(*seconds) * 1_000),
+        _ => None,
     }
 }
 

@@ -13,7 +13,8 @@ use crate::boundary::{
 };
 
 impl Gateway {
-    /// Decides toward a plugin, on what its partner has received by now, and takes in what it is about to.
+    /// Decides toward a plugin, on what its partner has received by now, and takes in what it is about to: where
+    /// `runs`, which is whether the call will take place if it is allowed.
     #[allow(clippy::too_many_arguments)] // one call's whole context, used once
     pub(super) fn toward(
         &self,
@@ -25,6 +26,7 @@ impl Gateway {
         recalled: Option<&Recalled>,
         subject: Subject<'_>,
         moment: Moment,
+        runs: bool,
     ) -> TowardPlugin {
         let identity = self.identity(live, consumer, event);
         let connection = &live.connection;
@@ -39,7 +41,7 @@ impl Gateway {
                 ..identity.view(event, received.as_deref(), &onward, &exposed)
             };
             let toward = toward_plugin(&self.book, connection, hook_index, hook, &view, subject, moment);
-            if toward.input.is_err() {
+            if !runs || toward.input.is_err() {
                 return toward;
             }
             let crossing = &toward.crossing;

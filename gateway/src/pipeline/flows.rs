@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::consumers::subject_digest;
 use super::error::Refusal;
 use super::gateway::Gateway;
-use super::model::{Caller, FlowFilter, FlowResultView, FlowView, Page, Role};
+use super::model::{Caller, FlowFilter, FlowResultView, FlowView, Page, Role, SpentView};
 use super::registry::{parse_rfc3339_ms, rfc3339};
 use crate::store::crypto::{format_digest, format_uid, parse_uid};
 use crate::store::{FlowQuery, FlowRecord, Stage};
@@ -154,6 +154,12 @@ impl Gateway {
     }
 }
 
+/// Budgets of which a call used most, or all.
+pub(super) fn spent(row: &FlowRecord) -> Vec<SpentView> {
+    let spent = row.spent.iter().cloned();
+    spent.map(|(budget, used, allowed)| SpentView { budget, used, allowed }).collect()
+}
+
 fn view(row: &FlowRecord) -> FlowView {
     FlowView {
         id: format_uid(&row.id),
@@ -179,6 +185,8 @@ fn view(row: &FlowRecord) -> FlowView {
         payload: row.payload.as_ref().map(format_digest),
         fuel: row.fuel,
         micros: row.micros,
+        memory: row.memory,
+        spent: spent(row),
         result: row.result.as_ref().map(|result| FlowResultView {
             at: rfc3339(result.at_ms),
             outcome: result.outcome.clone(),

@@ -80,6 +80,8 @@ impl<'a> Row<'a> {
             payload: None,
             fuel: 0,
             micros: 0,
+            memory: 0,
+            spent: vec![],
             result: None,
         }
     }

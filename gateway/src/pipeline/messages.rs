@@ -8,7 +8,7 @@ use gateway_policy::{Access, Conditions, Facts, FieldVerdict, Flow, Recipient};
 use serde_json::Value;
 
 use super::consumers::{Consumer, received_place};
-use super::dispatch::{CallOutcome, FIRST_WAIT_MS, Failed, MAX_TRIES, UNUSABLE_WAIT_MS, YOUNG_MS, seal};
+use super::dispatch::{CallOutcome, Failed, MAX_TRIES, UNUSABLE_WAIT_MS, YOUNG_MS, note_cost, seal, wait_ms};
 use super::error::Refusal;
 use super::gateway::{Gateway, Tuning};
 use super::ledger::Row;
@@ -20,7 +20,7 @@ use crate::boundary::{
     Checked, Exposed, Hook, MESSAGE, MessageView, Moment, Received, Returned, Subject, TooLarge,
     toward_receive,
 };
-use crate::plugin_host::{Budget, CallError};
+use crate::plugin_host::Budget;
 use crate::store::crypto::{format_uid, parse_uid};
 use crate::store::{CallRecord, FlowRecord, MessageRecord, NewReceived, Stage, Uid};
 
@@ -220,19 +220,20 @@ impl Gateway {
         let started = Instant::now();
         let mut call = self.host.receive(&live.loaded, input, Budget::default()).await;
         flow.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        flow.fuel = call.fuel_used;
-        if let Err(error @ (CallError::Unavailable(_) | CallError::Busy { .. })) = &call.result
+        note_cost(&mut flow, &call);
+        if let Err(error) = &call.result
+            && let Some(wait) = wait_ms(error, due.attempt)
             && due.attempt + 1 < MAX_TRIES
         {
             flow.outcome = Failed::of_call(error).code;
-            let wait = FIRST_WAIT_MS << due.attempt.min(16);
             return self.defer_message(due, due.attempt + 1, now_ms + wait, flow).await;
         }
         let used = std::mem::take(&mut call.memory);
         if used.touched {
             crossing.touch_memory();
         }
-        let log = self.log_of(&call, &flow, consumer, || crossing.labels(connection));
+        let log = self
+            .log_of(&call, &flow, consumer, || (crossing.labels(connection), crossing.conditions().clone()));
         let checked = match call.result {
             Ok(outcome) => self
                 .check_share(connection, consumer, &crossing, subject, moment, &outcome)

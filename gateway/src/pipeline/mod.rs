@@ -28,10 +28,14 @@ mod memories;
 mod messages;
 mod model;
 mod onward;
+mod partner_calls;
+mod partner_status;
 mod preview;
 mod publish;
 mod queue;
+mod reading;
 mod registry;
+mod rehearsal;
 mod releases;
 mod sms;
 mod switch_model;
@@ -53,4 +57,8 @@ pub use gateway::{Gateway, Parts, StartError, Tuning};
 pub use grant::{FormedField, GrantEntry};
 pub use keys::{new_key, store_new_key};
 pub use model::*;
+pub use reading::{Unreadable, read_document};
+pub use rehearsal::{
+    Case, CaseProblem, Rehearsal, RehearsalError, RehearsedCall, RehearsedPlugin, differences, read_case,
+};
 pub use switch_model::*;

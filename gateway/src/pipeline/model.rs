@@ -135,8 +135,15 @@ pub struct ConnectionView {
     pub switched_on: String,
     /// Endpoints that answered 410 and get nothing until the connection is written again.
     pub endpoints_off: BTreeSet<String>,
-    /// `closed`, or `open` after repeated failures.
+    /// `closed`; `open` after repeated failures, which stops its calls for a while; `half-open`: that while is over,
+    /// and one call will tell.
     pub breaker: String,
+    /// Since when it is not closed, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker_since: Option<String>,
+    /// Until when nothing runs, where it is open, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker_until: Option<String>,
     /// `on`; `withdrawn`: on, with a release that nothing switches to any more; `blocked`: nothing of it runs, by the
     /// operator; `unusable`: nothing of it runs, for it cannot be put together.
     pub state: String,
@@ -171,6 +178,9 @@ pub struct ReleaseView {
     pub privacy_policy: String,
     /// Bytes.
     pub size: u64,
+    /// What it was built from, as its build says: `language`, the SHA-256 of `source` and `lock`, versions of `tools`.
+    #[schema(value_type = Option<Object>)]
+    pub provenance: Option<Value>,
     /// RFC 3339.
     pub published: String,
     /// The partner's public key that signed it, `rlpk_` and Base64.
@@ -277,8 +287,22 @@ pub struct FlowView {
     pub payload: Option<String>,
     pub fuel: u64,
     pub micros: u64,
+    /// Bytes of linear memory of the call, at its largest.
+    pub memory: u64,
+    /// Budgets of which the call used most, or all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub spent: Vec<SpentView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<FlowResultView>,
+}
+
+/// How much of a budget a call used; at least four fifths.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SpentView {
+    /// As `plugin-sdk/docs/limits.md` names it.
+    pub budget: String,
+    pub used: u64,
+    pub allowed: u64,
 }
 
 /// What came of a delivery attempt.
@@ -572,4 +596,126 @@ pub struct PreviewCounts {
     pub events: usize,
     /// Calls that would have happened.
     pub calls: usize,
+}
+
+/// How a call ended, for its partner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartnerOutcome {
+    /// It gave an answer.
+    Ran,
+    /// It gave none: the code says why.
+    Failed,
+    /// Its answer was refused: the code says for what.
+    Refused,
+}
+
+/// What a partner asks for of its own plugins.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct PartnerFilter {
+    /// Only at this brand.
+    pub brand: Option<String>,
+    /// Only of this plugin.
+    pub plugin: Option<String>,
+    /// Only calls that ended so.
+    pub outcome: Option<PartnerOutcome>,
+    /// The `next` of the page before.
+    pub after: Option<String>,
+    /// Entries a page, 1 to 1000; 100 where not given.
+    pub limit: Option<u32>,
+}
+
+/// One call of a partner's plugin.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PartnerCallView {
+    pub id: String,
+    /// RFC 3339.
+    pub at: String,
+    pub brand: String,
+    pub plugin: String,
+    /// SHA-256 of the component.
+    pub release: String,
+    /// `share` or `decide`.
+    pub hook: String,
+    pub event_type: String,
+    pub outcome: PartnerOutcome,
+    /// Why there is no answer, or for what it was refused: a section of `plugin-sdk/docs/errors.md`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Wall-clock time of the call.
+    pub milliseconds: f64,
+    /// The same for the same release and input.
+    pub fuel: u64,
+    /// Bytes of linear memory, at its largest.
+    pub memory: u64,
+    /// Budgets of which it used at least four fifths; one that it overran comes first.
+    pub warnings: Vec<SpentView>,
+}
+
+/// One try to deliver to a partner's endpoint.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PartnerDeliveryView {
+    /// The request's `webhook-id`.
+    pub id: String,
+    /// RFC 3339.
+    pub at: String,
+    pub brand: String,
+    pub plugin: String,
+    pub endpoint: String,
+    /// From 1.
+    pub attempt: u32,
+    /// `delivered`, `retry` or `dead`.
+    pub outcome: String,
+    /// HTTP status that the endpoint answered with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Why there was no status, or it was no success.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// When it is tried again, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<String>,
+}
+
+/// What a plugin wrote in one call.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PartnerLogView {
+    pub call: String,
+    /// RFC 3339.
+    pub at: String,
+    pub brand: String,
+    pub plugin: String,
+    /// Level (`debug`, `info`, `warn`, `error`) and text.
+    pub lines: Vec<[String; 2]>,
+    /// Lines beyond the limit, which were not kept.
+    pub lines_dropped: u32,
+    /// Why the plugin says that it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// How a partner's plugin did at a brand over the last day.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PartnerStatusView {
+    pub brand: String,
+    pub plugin: String,
+    /// From when on it counts, RFC 3339: a day ago, or later where there is too much to count.
+    pub since: String,
+    pub calls: u64,
+    /// Calls without an answer, or with one that was refused.
+    pub failures: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p50_milliseconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p99_milliseconds: Option<f64>,
+    pub fuel: u64,
+    /// `closed`, `open` or `half-open`; none where the plugin is not on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<String>,
+    /// Requests that failed and will be tried again.
+    pub deliveries_waiting: u64,
+    /// Requests that are not tried again.
+    pub deliveries_dead: u64,
 }

@@ -175,11 +175,12 @@ impl Registry {
                 }
             }
         }
-        for of_brand in next.connections.values() {
+        for (brand, of_brand) in &next.connections {
             let all: Vec<&Connection> = of_brand.values().map(|live| &live.connection).collect();
-            all.iter().for_each(|connection| connection.note_derivable(&all));
+            let unusable = |plugin: &str| next.unusable.contains_key(&(brand.clone(), plugin.to_owned()));
+            all.iter().for_each(|connection| connection.note_derivable(&all, unusable));
             let candidates = of_brand.values().filter_map(|live| live.candidate.as_ref());
-            candidates.for_each(|candidate| candidate.live.connection.note_derivable(&all));
+            candidates.for_each(|candidate| candidate.live.connection.note_derivable(&all, unusable));
         }
         for key in source.keys {
             if let Some(role) = Role::parse(&key.role) {

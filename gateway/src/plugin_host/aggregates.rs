@@ -38,7 +38,8 @@ type Answer = Result<Vec<(String, f64)>, String>;
 
 /// Gives guests `query`.
 pub(super) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
-    linker.instance("integration:plugin/aggregates@0.1.0")?.func_wrap_async("query", query)
+    linker.instance("integration:plugin/aggregates@0.1.0")?.func_wrap_async("query", query)?;
+    linker.instance("integration:plugin/aggregates@0.2.0")?.func_wrap_async("query", query)
 }
 
 fn query(

@@ -1,7 +1,6 @@
-//! Rust types of `wit/0.1`, generated: one set for each hook's world, with the types shared. Nothing
-//! here is written by hand.
+//! Rust types of `wit/`, generated: one set for each hook's world and version, with the types shared that are the same.
 
-/// World `share-plugin`.
+/// World `share-plugin` of 0.1.
 #[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
 pub(super) mod share {
     wasmtime::component::bindgen!({
@@ -11,7 +10,7 @@ pub(super) mod share {
     });
 }
 
-/// World `decide-plugin`.
+/// World `decide-plugin` of 0.1.
 #[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
 pub(super) mod decide {
     wasmtime::component::bindgen!({
@@ -25,7 +24,7 @@ pub(super) mod decide {
     });
 }
 
-/// World `receive-plugin`.
+/// World `receive-plugin` of 0.1.
 #[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
 pub(super) mod receive {
     wasmtime::component::bindgen!({
@@ -39,9 +38,86 @@ pub(super) mod receive {
     });
 }
 
-pub(super) use decide::DecidePluginPre;
-pub(super) use receive::ReceivePluginPre;
+/// Types of 0.2: those of 0.1, but for the failure. Types are compared by structure, so a change that is forgotten
+/// here is refused when a component of that version is linked.
+pub mod types_0_2 {
+    use wasmtime::component::{ComponentType, Lift, Lower};
+
+    pub use super::share::integration::plugin::types::{
+        Event, Host, HostWithStore, Json, Outcome, add_to_linker,
+    };
+
+    /// `failure`.
+    #[derive(Clone, ComponentType, Lift, Lower)]
+    #[component(variant)]
+    pub enum Failure {
+        /// Will never work.
+        #[component(name = "rejected")]
+        Rejected(String),
+        /// May work later.
+        #[component(name = "unavailable")]
+        Unavailable(String),
+        /// May work after so many seconds.
+        #[component(name = "later")]
+        Later((u32, String)),
+    }
+}
+
+/// World `share-plugin` of 0.2.
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
+pub(super) mod share_0_2 {
+    wasmtime::component::bindgen!({
+        world: "share-plugin",
+        path: "../wit/0.2",
+        exports: { default: async },
+        with: {
+            "integration:plugin/types@0.2.0": super::types_0_2,
+            "integration:plugin/log@0.2.0": super::share::integration::plugin::log,
+        },
+    });
+}
+
+/// World `decide-plugin` of 0.2.
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
+pub(super) mod decide_0_2 {
+    wasmtime::component::bindgen!({
+        world: "decide-plugin",
+        path: "../wit/0.2",
+        exports: { default: async },
+        with: {
+            "integration:plugin/types@0.2.0": super::types_0_2,
+            "integration:plugin/log@0.2.0": super::share::integration::plugin::log,
+        },
+    });
+}
+
+/// World `receive-plugin` of 0.2.
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
+pub(super) mod receive_0_2 {
+    wasmtime::component::bindgen!({
+        world: "receive-plugin",
+        path: "../wit/0.2",
+        exports: { default: async },
+        with: {
+            "integration:plugin/types@0.2.0": super::types_0_2,
+            "integration:plugin/log@0.2.0": super::share::integration::plugin::log,
+        },
+    });
+}
+
 pub(super) use receive::exports::integration::plugin::receive::Message;
-pub(super) use share::SharePluginPre;
 pub(super) use share::integration::plugin::log::Level;
-pub(super) use share::integration::plugin::types::{Event, Failure, Outcome, Part, Request, Response};
+pub(super) use share::integration::plugin::types::{
+    Event, Failure as Failure01, Outcome, Part, Request, Response,
+};
+pub(super) use types_0_2::Failure;
+
+/// The newest version says all that an older one can.
+impl From<Failure01> for Failure {
+    fn from(failure: Failure01) -> Self {
+        match failure {
+            Failure01::Rejected(text) => Self::Rejected(text),
+            Failure01::Unavailable(text) => Self::Unavailable(text),
+        }
+    }
+}

@@ -2,17 +2,17 @@
 //! kept or used again.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmtime::{Engine, Store, Trap, UpdateDeadline};
 
 use crate::boundary::MemoryUse;
 
 use super::bindings::Level;
-use super::error::CallError;
+use super::error::{CallError, Spent};
 use super::exchange::OverLimit;
 use super::instance::{Beside, InstanceState};
-use super::limits::{Budget, Limits};
+use super::limits::{Budget, Limits, WARN_PERCENT};
 
 /// What a call came to, and what it cost. All of it carries the labels of the call's input.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Call<T> {
     pub memory_bytes: u64,
     /// What it did with its memory of the consumer; of use also where the call failed.
     pub memory: MemoryUse,
+    /// Budgets of which it used most, or all.
+    pub spent: Vec<Spent>,
 }
 
 /// A line that a plugin logged: untrusted, and under the call's labels.
@@ -86,12 +88,14 @@ impl fmt::Debug for LogLine {
 impl<T> Call<T> {
     /// A call that ended before it had an instance.
     pub(super) fn refused(error: CallError) -> Self {
+        let error_spent = error.overrun().into_iter().collect();
         Self {
             result: Err(error),
             fuel_used: 0,
             logs: Vec::new(),
             logs_dropped: 0,
             memory_bytes: 0,
+            spent: error_spent,
             memory: MemoryUse::default(),
         }
     }
@@ -123,13 +127,33 @@ pub(super) fn store(
 pub(super) fn finish<T>(
     store: Store<InstanceState>,
     budget: Budget,
+    ran: Duration,
+    sizes: &[Spent],
     result: Result<T, CallError>,
 ) -> Call<T> {
     let left = store.get_fuel().unwrap_or(0);
     let state = store.into_data();
+    let fuel_used = budget.fuel.saturating_sub(left);
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let (exchanges, most_exchanges) = state.exchanges.spent();
+    let lines = state.log.lines.len().saturating_add(state.log.dropped as usize);
+    let of = |budget, used, allowed| Spent { budget, used, allowed };
+    let overrun = result.as_ref().err().and_then(CallError::overrun);
+    let spent = [
+        of("fuel", fuel_used, budget.fuel),
+        of("time", milliseconds(ran), milliseconds(budget.deadline)),
+        of("memory", state.quota.memory as u64, state.quota.limit() as u64),
+        of("log-lines", lines as u64, state.log.line_limit as u64),
+        of("exchanges", exchanges as u64, most_exchanges as u64),
+    ];
+    let near = |spent: &&Spent| spent.used.saturating_mul(100) > spent.allowed.saturating_mul(WARN_PERCENT);
+    let warned = spent.iter().chain(sizes).filter(near).copied();
+    let warned = warned.filter(|spent| overrun.is_none_or(|overrun| overrun.budget != spent.budget));
+    let spent = overrun.into_iter().chain(warned).collect();
     Call {
         result,
-        fuel_used: budget.fuel.saturating_sub(left),
+        spent,
+        fuel_used,
         logs: state.log.lines,
         logs_dropped: state.log.dropped,
         memory_bytes: state.quota.memory as u64,
@@ -141,25 +165,27 @@ pub(super) fn finish<T>(
 pub(super) fn classify(
     limits: &Limits,
     budget: Budget,
+    ran: Duration,
     store: &Store<InstanceState>,
     error: &wasmtime::Error,
 ) -> CallError {
-    let memory_refused = store.data().quota.memory_refused;
+    let refused = store.data().quota.refused;
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => {
             let used = budget.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
             CallError::OutOfFuel { used, allowed: budget.fuel }
         }
-        Some(Trap::Interrupt) => CallError::Deadline { allowed: budget.deadline },
+        Some(Trap::Interrupt) => CallError::Deadline { used: ran, allowed: budget.deadline },
         Some(Trap::StackOverflow) => CallError::StackOverflow,
         // A guest that cannot allocate gives up with whatever trap its language uses.
-        _ if memory_refused => CallError::MemoryLimit { allowed: limits.memory },
+        _ if let Some(used) = refused => CallError::MemoryLimit { used, allowed: limits.memory },
         Some(trap) => CallError::Trap { kind: kind(*trap) },
         // Nothing that the guest did: the pool or the system had no room.
         None if error.is::<NotStarted>() => CallError::Internal,
         None if let Some(over) = error.downcast_ref::<OverLimit>() => over.error(),
         None if is_crossing_limit(error) => {
-            CallError::OutputTooLarge { what: "answer or log line", allowed: limits.crossing_bytes }
+            let allowed = limits.crossing_bytes;
+            CallError::OutputTooLarge { what: "answer", used: allowed, allowed }
         }
         None => CallError::InvalidOutput,
     }

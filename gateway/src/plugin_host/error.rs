@@ -83,7 +83,7 @@ pub enum HostError {
     },
     /// The component imports or exports something else than its hooks need.
     #[error(
-        "the component does not fit the interface: {reason}. It may import only `log`, `memory`, `exchange` and `types` of `integration:plugin` and export the hooks with their exact signatures"
+        "the component does not fit the interface: {reason}. It may import only `log`, `memory`, `exchange`, `aggregates`, `budget` and `types` of `integration:plugin` and export the hooks with their exact signatures"
     )]
     Interface {
         /// The linker's answer: names of imports and exports.
@@ -91,7 +91,7 @@ pub enum HostError {
     },
     /// No hook that this gateway calls.
     #[error(
-        "the component exports no hook that this gateway calls: export `integration:plugin/share@0.1.0` or `integration:plugin/decide@0.1.0`"
+        "the component exports no hook that this gateway calls: export `share`, `decide` or `receive` of `integration:plugin` in a version that is served (0.1, 0.2)"
     )]
     NoHook,
     /// Something that should not happen.
@@ -100,6 +100,18 @@ pub enum HostError {
         /// What was being done.
         doing: &'static str,
     },
+}
+
+/// How much of a budget a call used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// `fuel`, `time` (milliseconds), `memory`, `input`, `returns`, `request` (bytes), `log-lines`, `deliveries`,
+    /// `exchanges` (numbers), or `answer` (all that crosses at once, in bytes).
+    pub budget: &'static str,
+    /// What it used.
+    pub used: u64,
+    /// What it might.
+    pub allowed: u64,
 }
 
 /// Why a call has no answer. Each is the end of that call only.
@@ -114,6 +126,14 @@ pub enum CallError {
     /// The plugin says that this may work later.
     #[error("the plugin cannot do it now: see its failure text; it is tried again later")]
     Unavailable(String),
+    /// The plugin says that this may work after a while.
+    #[error("the plugin cannot do it for {seconds} s: see its failure text; it is tried again after that")]
+    Later {
+        /// Seconds to wait, within the gateway's limit.
+        seconds: u32,
+        /// The plugin's text.
+        text: String,
+    },
     /// The plugin's code trapped.
     #[error("the plugin trapped ({kind}): run it on this event with `gateway plugin run` and fix the fault")]
     Trap {
@@ -129,16 +149,22 @@ pub enum CallError {
         allowed: u64,
     },
     /// The call did not end in time.
-    #[error("the plugin did not answer within {allowed:?}: it may loop or wait, or must do less in one call")]
+    #[error(
+        "the plugin did not answer within {allowed:?} (it ran for {used:?}): it may loop or wait, or must do less in one call"
+    )]
     Deadline {
+        /// How long it ran, its wait for a slot included.
+        used: Duration,
         /// The call's deadline, from its start.
         allowed: Duration,
     },
     /// The plugin asked for more memory than it may have, and then failed.
     #[error(
-        "the plugin asked for more than {allowed} bytes of memory: it may leak, or must hold less at a time"
+        "the plugin asked for {used} bytes of memory, and may have {allowed}: it may leak, or must hold less at a time"
     )]
     MemoryLimit {
+        /// Bytes that it would have had.
+        used: usize,
         /// The limit in bytes.
         allowed: usize,
     },
@@ -156,8 +182,10 @@ pub enum CallError {
         allowed: usize,
     },
     /// The plugin's answer, or one log line, is too large.
-    #[error("the plugin's {what} is over its limit of {allowed}: return less")]
+    #[error("the plugin's {what} came to {used}, and may be {allowed}: give back less")]
     OutputTooLarge {
+        /// How large it is, in what `allowed` counts; where it was cut off before it was counted, `allowed`.
+        used: usize,
         /// What is too large.
         what: &'static str,
         /// The limit: bytes, or a count for `deliveries`.
@@ -186,11 +214,26 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// The budget that the call overran, what it used and what it might.
+    pub fn overrun(&self) -> Option<Spent> {
+        let milliseconds = |time: &Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (budget, used, allowed) = match self {
+            Self::OutOfFuel { used, allowed } => ("fuel", *used, *allowed),
+            Self::Deadline { used, allowed } => ("time", milliseconds(used), milliseconds(allowed)),
+            Self::MemoryLimit { used, allowed } => ("memory", *used as u64, *allowed as u64),
+            Self::InputTooLarge { bytes, allowed } => ("input", *bytes as u64, *allowed as u64),
+            Self::OutputTooLarge { used, what, allowed } => (*what, *used as u64, *allowed as u64),
+            _ => return None,
+        };
+        Some(Spent { budget, used, allowed })
+    }
+
     /// A stable word for ledgers, metrics and the API.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Rejected(_) => "rejected",
             Self::Unavailable(_) => "unavailable",
+            Self::Later { .. } => "later",
             Self::Trap { .. } => "trap",
             Self::OutOfFuel { .. } => "out-of-fuel",
             Self::Deadline { .. } => "deadline",

@@ -11,7 +11,7 @@ use wasmtime::component::Linker;
 
 use crate::boundary::{Permitted, PluginReply, PluginRequest};
 
-use super::bindings::{Failure, Request, Response};
+use super::bindings::{Failure, Failure01, Request, Response};
 use super::error::CallError;
 use super::instance::{InstanceState, charge};
 use super::limits::{HOST_CALL_FUEL, Limits};
@@ -64,6 +64,13 @@ impl Exchanges {
     }
 }
 
+impl Exchanges {
+    /// Requests made, and how many may be.
+    pub(super) fn spent(&self) -> (usize, usize) {
+        (self.made, self.most)
+    }
+}
+
 /// A call that asks for too much ends, as one does that gives back too much.
 #[derive(Debug)]
 pub(super) struct OverLimit(CallError);
@@ -72,7 +79,9 @@ impl OverLimit {
     /// The error of the call.
     pub(super) fn error(&self) -> CallError {
         match self.0 {
-            CallError::OutputTooLarge { what, allowed } => CallError::OutputTooLarge { what, allowed },
+            CallError::OutputTooLarge { what, used, allowed } => {
+                CallError::OutputTooLarge { what, used, allowed }
+            }
             _ => CallError::Internal,
         }
     }
@@ -89,19 +98,35 @@ impl std::error::Error for OverLimit {}
 /// Gives guests the interface.
 pub(super) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     linker.instance("integration:plugin/exchange@0.1.0")?.func_wrap_async("send", |store, (request,)| {
-        Box::new(async move { send(store, request).await.map(|answer| (answer,)) })
+        Box::new(async move {
+            let answer = send(store, request).await?;
+            Ok((answer.map_err(|none| match none {
+                NoReply::Rejected => Failure01::Rejected(REJECTED.to_owned()),
+                NoReply::Unavailable => Failure01::Unavailable(UNAVAILABLE.to_owned()),
+            }),))
+        })
+    })?;
+    linker.instance("integration:plugin/exchange@0.2.0")?.func_wrap_async("send", |store, (request,)| {
+        Box::new(async move {
+            let answer = send(store, request).await?;
+            Ok((answer.map_err(|none| match none {
+                NoReply::Rejected => Failure::Rejected(REJECTED.to_owned()),
+                NoReply::Unavailable => Failure::Unavailable(UNAVAILABLE.to_owned()),
+            }),))
+        })
     })
 }
 
 async fn send(
     mut store: StoreContextMut<'_, InstanceState>,
     request: Request,
-) -> wasmtime::Result<Result<Response, Failure>> {
+) -> wasmtime::Result<Result<Response, NoReply>> {
     let state = store.data_mut();
     let exchanges = &mut state.exchanges;
     exchanges.made += 1;
     if exchanges.made > exchanges.most {
-        let error = CallError::OutputTooLarge { what: "number of exchanges", allowed: exchanges.most };
+        let error =
+            CallError::OutputTooLarge { what: "exchanges", used: exchanges.made, allowed: exchanges.most };
         return Err(OverLimit(error).into());
     }
     let (exchanger, until) = (exchanges.exchanger.clone(), exchanges.until);
@@ -109,7 +134,7 @@ async fn send(
     let touched = state.memory.is_touched();
     charge(&mut store, HOST_CALL_FUEL.saturating_add(bytes as u64))?;
     let Some(exchanger) = exchanger else {
-        return Ok(Err(Failure::Unavailable(UNAVAILABLE.to_owned())));
+        return Ok(Err(NoReply::Unavailable));
     };
     match exchanger.exchange(request, touched, until).await {
         Ok(reply) => {
@@ -117,7 +142,6 @@ async fn send(
             charge(&mut store, body.len() as u64)?;
             Ok(Ok(Response { status, body }))
         }
-        Err(NoReply::Rejected) => Ok(Err(Failure::Rejected(REJECTED.to_owned()))),
-        Err(NoReply::Unavailable) => Ok(Err(Failure::Unavailable(UNAVAILABLE.to_owned()))),
+        Err(none) => Ok(Err(none)),
     }
 }

@@ -60,6 +60,18 @@ const COMMON: &str = r#"
       (i32.const 16))
 "#;
 
+/// A component for `share` of 0.2 that imports `budget`.
+pub(super) fn share_0_2(body: &str) -> Guest {
+    let world = "world it { include integration:plugin/share-plugin@0.2.0; include integration:plugin/imports-budget@0.2.0; }";
+    let common = COMMON.replace("@0.1.0", "@0.2.0");
+    let module = format!(
+        r#"(module (import "integration:plugin/budget@0.2.0" "left" (func $left (param i32))) {common}
+          (memory (export "memory") 1)
+          (func (export "integration:plugin/share@0.2.0#on-event") {EVENT} (result i32) {body}))"#
+    );
+    of_world(world, &module)
+}
+
 /// A component for `share` whose hook has this body; `more` stands beside it in the module.
 pub(super) fn share_with(body: &str, more: &str) -> Guest {
     encode(
@@ -117,14 +129,16 @@ pub(super) fn of_world(world: &str, module: &str) -> Guest {
 
 fn encode(world: &str, module: &str) -> Guest {
     let resolve = interface();
-    let package = resolve.packages.iter().next().unwrap().0;
+    let package = resolve.packages.iter().next().expect("0.1 comes first").0;
     let world = resolve.select_world(&[package], Some(world)).unwrap();
     finish(&resolve, world, module)
 }
 
 fn interface() -> Resolve {
     let mut resolve = Resolve::default();
-    resolve.push_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/0.1")).unwrap();
+    for version in ["0.1", "0.2"] {
+        resolve.push_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit").join(version)).unwrap();
+    }
     resolve
 }
 

@@ -18,7 +18,7 @@ use super::cache::{Cache, Workspace};
 use super::call::{self, Call};
 use super::compile::{compile_file, compile_in_child, program_or_self};
 use super::engine::{Allocation, compatibility, engine};
-use super::error::{CallError, HostError};
+use super::error::{CallError, HostError, Spent};
 use super::exchange::Exchanger;
 use super::instance::{self, Beside, InstanceState};
 use super::limits::{Budget, CALLS_PER_CORE, COMPILATIONS, Limits};
@@ -177,17 +177,19 @@ impl PluginHost {
             return Call::refused(CallError::HookMissing { hook: "share" });
         };
         let limits = &self.inner.limits;
-        if let Err(refusal) = output::check_input(limits, &input, "") {
-            return Call::refused(refusal);
-        }
+        let bytes = match output::check_input(limits, &input, "") {
+            Ok(bytes) => bytes,
+            Err(refusal) => return Call::refused(refusal),
+        };
         let (event, memory, asking) = output::event(input);
         let run = async |store: &mut Store<InstanceState>| {
             store.data_mut().asking = asking;
-            let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
-            plugin.integration_plugin_share().call_on_event(&mut *store, &event).await
+            hook.call(store, &event).await
         };
         self.inner
-            .run(budget, Beside { memory, exchanger }, run, |outcome| output::outcome(limits, outcome))
+            .run((budget, bytes), Beside { memory, exchanger }, run, output::outcome_sizes, |outcome| {
+                output::outcome(limits, outcome)
+            })
             .await
     }
 
@@ -216,16 +218,20 @@ impl PluginHost {
             return Call::refused(CallError::HookMissing { hook: "decide" });
         };
         let limits = &self.inner.limits;
-        if let Err(refusal) = output::check_input(limits, &input, slot) {
-            return Call::refused(refusal);
-        }
+        let bytes = match output::check_input(limits, &input, slot) {
+            Ok(bytes) => bytes,
+            Err(refusal) => return Call::refused(refusal),
+        };
         let (event, memory, asking) = output::event(input);
         let run = async |store: &mut Store<InstanceState>| {
             store.data_mut().asking = asking;
-            let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
-            plugin.integration_plugin_decide().call_decide(&mut *store, slot, &event).await
+            hook.call(store, slot, &event).await
         };
-        self.inner.run(budget, Beside { memory, exchanger }, run, |json| output::answer(limits, json)).await
+        self.inner
+            .run((budget, bytes), Beside { memory, exchanger }, run, output::answer_sizes, |json| {
+                output::answer(limits, json)
+            })
+            .await
     }
 
     /// Calls the hook `receive`.
@@ -249,18 +255,22 @@ impl PluginHost {
             return Call::refused(CallError::HookMissing { hook: "receive" });
         };
         let limits = &self.inner.limits;
-        if let Err(refusal) = output::check_message(limits, &message) {
-            return Call::refused(refusal);
-        }
+        let bytes = match output::check_message(limits, &message) {
+            Ok(bytes) => bytes,
+            Err(refusal) => return Call::refused(refusal),
+        };
         let (message, memory, asking) = output::message(message);
         let run = async |store: &mut Store<InstanceState>| {
             store.data_mut().asking = asking;
-            let plugin = hook.instantiate_async(&mut *store).await.map_err(call::not_started)?;
-            plugin.integration_plugin_receive().call_on_message(&mut *store, &message).await
+            hook.call(store, message).await
         };
         // No way to ask the partner: whether it was asked would tell it what its message came to.
         let beside = Beside { memory, exchanger: None };
-        self.inner.run(budget, beside, run, |outcome| output::outcome(limits, outcome)).await
+        self.inner
+            .run((budget, bytes), beside, run, output::outcome_sizes, |outcome| {
+                output::outcome(limits, outcome)
+            })
+            .await
     }
 
     async fn cached(&self, digest: [u8; 32]) -> Result<Option<Component>, HostError> {
@@ -313,13 +323,16 @@ impl Inner {
     /// failure; `Err(_)` is the engine's word that it did not return.
     async fn run<A, T>(
         &self,
-        budget: Budget,
+        (budget, input): (Budget, usize),
         beside: Beside,
         hook: impl AsyncFnOnce(&mut Store<InstanceState>) -> wasmtime::Result<Result<A, Failure>>,
+        sizes: impl FnOnce(&Limits, &A) -> Vec<Spent>,
         check: impl FnOnce(A) -> Result<T, CallError>,
     ) -> Call<T> {
+        let budget = budget.for_input(input);
         let budget = Budget { deadline: budget.deadline.min(self.limits.longest_call), ..budget };
-        let deadline = Instant::now() + budget.deadline;
+        let started = Instant::now();
+        let deadline = started + budget.deadline;
         // Invariant: the slot outlives the store, so that a slot's share of the pool is free when
         // the next call gets it.
         let _slot = match self.slot(budget, deadline).await {
@@ -334,13 +347,19 @@ impl Inner {
         // Two watches for one deadline: the epoch stops a guest that computes, this one a guest that
         // waits in the host. Where the guest returns at the first poll, no timer is set.
         let returned = tokio::time::timeout_at(deadline.into(), hook(&mut store)).await;
+        let ran = started.elapsed();
+        let mut spent =
+            vec![Spent { budget: "input", used: input as u64, allowed: self.limits.input_bytes as u64 }];
         let result = match returned {
-            Ok(Ok(Ok(answer))) => check(answer),
+            Ok(Ok(Ok(answer))) => {
+                spent.extend(sizes(&self.limits, &answer));
+                check(answer)
+            }
             Ok(Ok(Err(failure))) => Err(output::failure(&self.limits, failure)),
-            Ok(Err(error)) => Err(call::classify(&self.limits, budget, &store, &error)),
-            Err(_) => Err(CallError::Deadline { allowed: budget.deadline }),
+            Ok(Err(error)) => Err(call::classify(&self.limits, budget, ran, &store, &error)),
+            Err(_) => Err(CallError::Deadline { used: ran, allowed: budget.deadline }),
         };
-        call::finish(store, budget, result)
+        call::finish(store, budget, ran, &spent, result)
     }
 
     async fn slot(&self, budget: Budget, deadline: Instant) -> Result<SemaphorePermit<'_>, CallError> {

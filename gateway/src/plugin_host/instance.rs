@@ -10,6 +10,7 @@ use wasmtime::{ResourceLimiter, StoreContextMut, Trap};
 
 use super::aggregates::{self, Asking};
 use super::bindings::Level;
+use super::budget;
 use super::call::{LogLevel, LogLine};
 use super::exchange::{self, Exchanger, Exchanges};
 use super::limits::{LOG_CALL_FUEL, Limits};
@@ -23,6 +24,7 @@ pub(super) struct InstanceState {
     pub(super) memory: Remembered,
     pub(super) exchanges: Exchanges,
     pub(super) asking: Asking,
+    pub(super) answer: budget::Answer,
 }
 
 /// What a call has beside its argument.
@@ -40,7 +42,7 @@ impl InstanceState {
             quota: Quota {
                 memory_limit: limits.memory,
                 memory: 0,
-                memory_refused: false,
+                refused: None,
                 table_elements: limits.table_elements,
                 instances: limits.core_instances as usize,
                 tables: limits.tables as usize,
@@ -55,6 +57,7 @@ impl InstanceState {
             memory: Remembered::new(limits, beside.memory),
             exchanges: Exchanges::new(limits, beside.exchanger, deadline),
             asking: Asking::new(None),
+            answer: budget::Answer { returns_bytes: limits.returns_bytes, deliveries: limits.deliveries },
         }
     }
 }
@@ -65,8 +68,8 @@ pub(super) struct Quota {
     memory_limit: usize,
     /// Bytes of all linear memories together. Memories never shrink, so this is the peak too.
     pub(super) memory: usize,
-    /// Whether memory was refused: then a trap after it is laid to that.
-    pub(super) memory_refused: bool,
+    /// What all memories would have come to where one was refused: then a trap after it is laid to that.
+    pub(super) refused: Option<usize>,
     table_elements: usize,
     instances: usize,
     tables: usize,
@@ -85,7 +88,7 @@ impl ResourceLimiter for Quota {
         if granted {
             self.memory = total;
         } else {
-            self.memory_refused = true;
+            self.refused = Some(total);
         }
         Ok(granted)
     }
@@ -114,18 +117,40 @@ impl ResourceLimiter for Quota {
 
 /// The lines that a call wrote. A flood is cut and counted; it does not fail the call.
 pub(super) struct Log {
-    line_limit: usize,
+    pub(super) line_limit: usize,
     line_bytes: usize,
     pub(super) lines: Vec<LogLine>,
     pub(super) dropped: u32,
 }
 
-/// Gives guests what they may import: `log`, `memory`, `exchange`, `aggregates`, and `types`, which holds no
-/// functions. Nothing else.
+impl Quota {
+    /// Bytes that all memories together may have.
+    pub(super) fn limit(&self) -> usize {
+        self.memory_limit
+    }
+
+    /// Bytes by which memories may still grow.
+    pub(super) fn left(&self) -> usize {
+        self.memory_limit.saturating_sub(self.memory)
+    }
+}
+
+impl Log {
+    /// Bytes of lines that would still be kept.
+    pub(super) fn left(&self) -> usize {
+        self.line_limit.saturating_sub(self.lines.len()).saturating_mul(self.line_bytes)
+    }
+}
+
+/// Gives guests what they may import: `log`, `memory`, `exchange`, `aggregates`, `budget`, and `types`, which holds
+/// no functions. Nothing else.
 pub(super) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     linker.instance("integration:plugin/types@0.1.0")?;
+    linker.instance("integration:plugin/types@0.2.0")?;
     // By hand and not through `bindgen!`, whose log would copy each message before it can be cut.
     linker.instance("integration:plugin/log@0.1.0")?.func_wrap("write", write)?;
+    linker.instance("integration:plugin/log@0.2.0")?.func_wrap("write", write)?;
+    budget::link(linker)?;
     memory::link(linker)?;
     exchange::link(linker)?;
     aggregates::link(linker)

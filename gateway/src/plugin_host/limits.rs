@@ -15,30 +15,82 @@ const GIB: u64 = 1024 * 1024 * 1024;
 /// the clock, which is not.
 const FUEL_PER_MILLISECOND: u64 = 500_000;
 
+/// Time, and with it fuel, for each KiB of a call's input beyond the base: a Python plugin reads and walks a KiB of
+/// JSON in less than a millisecond on a fast core, and a slow, loaded one may take several times that.
+const MILLISECONDS_PER_KIB: u64 = 8;
+
+/// Where growth ends: what the largest input, 1 MiB, would get. A runaway call on it frees its slot after that.
+const GROWN_MILLISECONDS: u64 = 10_000;
+
+/// Part of a budget from which on its use is worth a warning, in percent.
+pub(super) const WARN_PERCENT: u64 = 80;
+
+/// What of a budget grows with the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grows {
+    Nothing,
+    /// Somebody waits: the time stays what it is.
+    Fuel,
+    TimeAndFuel,
+}
+
 /// What one call may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// Wall clock for the whole call, waiting for a free slot included.
-    pub deadline: Duration,
+    pub(super) deadline: Duration,
     /// Deterministic cost of the guest's instructions: about one unit each, and one for each byte
     /// logged, remembered or exchanged.
-    pub fuel: u64,
+    pub(super) fuel: u64,
+    pub(super) grows: Grows,
 }
 
 impl Default for Budget {
     /// For `share`, where nobody waits: 1 s is 300 times what an interpreted plugin needs (a Python
     /// one answers in 2.3 ms), and short enough that a stuck plugin frees its slot soon.
     fn default() -> Self {
-        Self::within(Duration::from_secs(1))
+        Self { grows: Grows::TimeAndFuel, ..Self::within(Duration::from_secs(1)) }
     }
 }
 
 impl Budget {
     /// A budget for someone who waits no longer than `deadline`, as under `decide`; its fuel is what
-    /// a call can burn in that time.
+    /// a call can burn in that time, and grows with the input.
     pub fn within(deadline: Duration) -> Self {
         let milliseconds = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX).max(1);
-        Self { deadline, fuel: milliseconds.saturating_mul(FUEL_PER_MILLISECOND) }
+        let fuel = milliseconds.saturating_mul(FUEL_PER_MILLISECOND);
+        Self { deadline, fuel, grows: Grows::Fuel }
+    }
+
+    /// The same fuel, with `deadline` for what is left of the time: a plugin that is told its fuel learns nothing of
+    /// the clock.
+    #[must_use]
+    pub fn ending_in(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// Exactly this, whatever the input.
+    pub fn fixed(deadline: Duration, fuel: u64) -> Self {
+        Self { deadline, fuel, grows: Grows::Nothing }
+    }
+
+    /// For an input of so many bytes: what a plugin may use that does something for each of them.
+    pub(super) fn for_input(self, bytes: usize) -> Self {
+        let kib = (bytes / KIB) as u64;
+        let grown = |base: u64, each: u64, most: u64| base.max(base.saturating_add(kib * each).min(most));
+        let fuel = |fuel| {
+            let each = MILLISECONDS_PER_KIB * FUEL_PER_MILLISECOND;
+            grown(fuel, each, GROWN_MILLISECONDS * FUEL_PER_MILLISECOND)
+        };
+        match self.grows {
+            Grows::Nothing => self,
+            Grows::Fuel => Self { fuel: fuel(self.fuel), ..self },
+            Grows::TimeAndFuel => {
+                let base = u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX);
+                let deadline = Duration::from_millis(grown(base, MILLISECONDS_PER_KIB, GROWN_MILLISECONDS));
+                Self { deadline, fuel: fuel(self.fuel), ..self }
+            }
+        }
     }
 }
 
@@ -209,6 +261,9 @@ pub(super) const LOG_CALL_FUEL: u64 = 200;
 
 /// The same for one call of any other interface.
 pub(super) const HOST_CALL_FUEL: u64 = LOG_CALL_FUEL;
+
+/// Seconds that a plugin may have its work put off by, once: what a partner that is down for maintenance needs.
+pub(super) const LONGEST_WAIT_SECONDS: u32 = 3_600;
 
 /// Fixed fuel for one question about aggregates: a row of the ledger and more.
 pub(super) const AGGREGATE_CALL_FUEL: u64 = 10_000;

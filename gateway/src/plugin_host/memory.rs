@@ -86,9 +86,12 @@ impl Remembered {
 
 /// Gives guests the interface.
 pub(super) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
-    let mut memory = linker.instance("integration:plugin/memory@0.1.0")?;
-    memory.func_wrap("get", get)?;
-    memory.func_wrap("set", set)
+    for name in ["integration:plugin/memory@0.1.0", "integration:plugin/memory@0.2.0"] {
+        let mut memory = linker.instance(name)?;
+        memory.func_wrap("get", get)?;
+        memory.func_wrap("set", set)?;
+    }
+    Ok(())
 }
 
 fn get(

@@ -15,12 +15,14 @@
 
 mod aggregates;
 mod bindings;
+mod budget;
 mod cache;
 mod call;
 mod compile;
 mod engine;
 mod error;
 mod exchange;
+mod hooks;
 mod host;
 mod instance;
 mod limits;
@@ -36,7 +38,7 @@ mod tests;
 
 pub use call::{Call, LogLevel, LogLine};
 pub use compile::{COMPILE_SUBCOMMAND, compile_component_child};
-pub use error::{CallError, HostError};
+pub use error::{CallError, HostError, Spent};
 pub use exchange::{Exchanger, NoReply};
 pub use host::{Compiler, HostConfig, PluginHost};
 pub use limits::{Budget, Limits};

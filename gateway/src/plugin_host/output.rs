@@ -7,8 +7,8 @@ use crate::boundary::{Part, PluginInput, PluginMessage, PluginOutcome, PluginReq
 
 use super::aggregates::Asking;
 use super::bindings;
-use super::error::CallError;
-use super::limits::Limits;
+use super::error::{CallError, Spent};
+use super::limits::{LONGEST_WAIT_SECONDS, Limits};
 
 /// A hook's argument, the memory beside it and what its call may ask, from what the boundary permitted; moves, does
 /// not copy.
@@ -18,15 +18,15 @@ pub(super) fn event(input: PluginInput) -> (bindings::Event, Option<BTreeMap<Str
     (event, memory, Asking::new(aggregates))
 }
 
-/// Refuses an input that is larger than a plugin is given. `slot` is what `decide` adds.
-pub(super) fn check_input(limits: &Limits, input: &PluginInput, slot: &str) -> Result<(), CallError> {
+/// How large an input is, in bytes; one that is larger than a plugin is given is refused. `slot` is what `decide` adds.
+pub(super) fn check_input(limits: &Limits, input: &PluginInput, slot: &str) -> Result<usize, CallError> {
     let strings = [&input.id, &input.kind, &input.time, &input.fields, &input.settings];
     let strings = strings.into_iter().chain(&input.consumer).chain(&input.sealed);
     let bytes = strings.map(|text| text.len()).fold(slot.len(), usize::saturating_add);
     if bytes > limits.input_bytes {
         return Err(CallError::InputTooLarge { bytes, allowed: limits.input_bytes });
     }
-    Ok(())
+    Ok(bytes)
 }
 
 /// The argument of `receive`, as [`event`].
@@ -38,14 +38,14 @@ pub(super) fn message(
     (bindings::Message { id, time, consumer, body, settings }, memory, Asking::new(None))
 }
 
-/// Refuses a message that is larger than a plugin is given.
-pub(super) fn check_message(limits: &Limits, message: &PluginMessage) -> Result<(), CallError> {
+/// The same of a message.
+pub(super) fn check_message(limits: &Limits, message: &PluginMessage) -> Result<usize, CallError> {
     let strings = [&message.id, &message.time, &message.body, &message.settings];
     let bytes = strings.into_iter().chain(&message.consumer).map(|text| text.len()).sum();
     if bytes > limits.input_bytes {
         return Err(CallError::InputTooLarge { bytes, allowed: limits.input_bytes });
     }
-    Ok(())
+    Ok(bytes)
 }
 
 /// An outcome within its limits.
@@ -53,7 +53,11 @@ pub(super) fn outcome(limits: &Limits, outcome: bindings::Outcome) -> Result<Plu
     let bindings::Outcome { deliveries, returns } = outcome;
     let returns = answer(limits, returns)?;
     if deliveries.len() > limits.deliveries {
-        return Err(CallError::OutputTooLarge { what: "number of deliveries", allowed: limits.deliveries });
+        return Err(CallError::OutputTooLarge {
+            what: "deliveries",
+            used: deliveries.len(),
+            allowed: limits.deliveries,
+        });
     }
     let deliveries = deliveries
         .into_iter()
@@ -62,10 +66,27 @@ pub(super) fn outcome(limits: &Limits, outcome: bindings::Outcome) -> Result<Plu
     Ok(PluginOutcome { deliveries, returns })
 }
 
+/// How large an outcome is.
+pub(super) fn outcome_sizes(limits: &Limits, outcome: &bindings::Outcome) -> Vec<Spent> {
+    let number = outcome.deliveries.len() as u64;
+    let mut sizes = answer_sizes(limits, &outcome.returns);
+    sizes.push(Spent { budget: "deliveries", used: number, allowed: limits.deliveries as u64 });
+    sizes
+}
+
+/// How large a decision is, or what is returned.
+pub(super) fn answer_sizes(limits: &Limits, json: &String) -> Vec<Spent> {
+    vec![Spent { budget: "returns", used: json.len() as u64, allowed: limits.returns_bytes as u64 }]
+}
+
 /// A decision, or returned fields, within the limit.
 pub(super) fn answer(limits: &Limits, json: String) -> Result<String, CallError> {
     if json.len() > limits.returns_bytes {
-        return Err(CallError::OutputTooLarge { what: "returned JSON", allowed: limits.returns_bytes });
+        return Err(CallError::OutputTooLarge {
+            what: "returns",
+            used: json.len(),
+            allowed: limits.returns_bytes,
+        });
     }
     Ok(json)
 }
@@ -76,6 +97,9 @@ pub(super) fn failure(limits: &Limits, failure: bindings::Failure) -> CallError 
     match failure {
         bindings::Failure::Rejected(text) => CallError::Rejected(cut(text)),
         bindings::Failure::Unavailable(text) => CallError::Unavailable(cut(text)),
+        bindings::Failure::Later((seconds, text)) => {
+            CallError::Later { seconds: seconds.clamp(1, LONGEST_WAIT_SECONDS), text: cut(text) }
+        }
     }
 }
 
@@ -91,7 +115,7 @@ pub(super) fn request(most: usize, request: bindings::Request) -> Result<(Plugin
         PluginRequest { endpoint, path: named_parts(path), headers: named_parts(headers), body: parts(body) };
     let bytes = request_bytes(&request);
     if bytes > most {
-        return Err(CallError::OutputTooLarge { what: "request", allowed: most });
+        return Err(CallError::OutputTooLarge { what: "request", used: bytes, allowed: most });
     }
     Ok((request, bytes))
 }

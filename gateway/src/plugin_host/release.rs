@@ -6,15 +6,12 @@ use std::sync::Arc;
 
 use wasmtime::component::{Component, Linker};
 
-use super::bindings::{DecidePluginPre, ReceivePluginPre, SharePluginPre};
 use super::error::{HostError, describe};
+use super::hooks::{Decide, Receive, Share};
 use super::instance::InstanceState;
 
-const SHARE: &str = "integration:plugin/share@0.1.0";
-const DECIDE: &str = "integration:plugin/decide@0.1.0";
-const RECEIVE: &str = "integration:plugin/receive@0.1.0";
-const MEMORY: &str = "integration:plugin/memory@0.1.0";
-const EXCHANGE: &str = "integration:plugin/exchange@0.1.0";
+const MEMORY: &str = "integration:plugin/memory@";
+const EXCHANGE: &str = "integration:plugin/exchange@";
 
 /// A release, compiled and linked. Cloning is cheap; its code is freed with the last clone.
 #[derive(Clone)]
@@ -24,9 +21,9 @@ pub struct LoadedRelease {
 
 pub(super) struct Release {
     digest: [u8; 32],
-    pub(super) share: Option<SharePluginPre<InstanceState>>,
-    pub(super) decide: Option<DecidePluginPre<InstanceState>>,
-    pub(super) receive: Option<ReceivePluginPre<InstanceState>>,
+    pub(super) share: Option<Share>,
+    pub(super) decide: Option<Decide>,
+    pub(super) receive: Option<Receive>,
     imports_memory: bool,
     imports_exchange: bool,
 }
@@ -82,22 +79,21 @@ pub(super) fn link(
 ) -> Result<Release, HostError> {
     let misfit = |error: wasmtime::Error| HostError::Interface { reason: describe(&error) };
 
-    let exports = |name: &str| component.get_export_index(None, name).is_some();
-    let (share, decide, receive) = (exports(SHARE), exports(DECIDE), exports(RECEIVE));
-    if !share && !decide && !receive {
-        return Err(HostError::NoHook);
-    }
     // One import at fault is enough to be refused; it does not matter to which hook it belongs.
     let linked = linker.instantiate_pre(component).map_err(misfit)?;
-    let share = share.then(|| SharePluginPre::new(linked.clone())).transpose().map_err(misfit)?;
-    let decide = decide.then(|| DecidePluginPre::new(linked.clone())).transpose().map_err(misfit)?;
-    let receive = receive.then(|| ReceivePluginPre::new(linked)).transpose().map_err(misfit)?;
+    let share = Share::of(component, &linked).map_err(misfit)?;
+    let decide = Decide::of(component, &linked).map_err(misfit)?;
+    let receive = Receive::of(component, &linked).map_err(misfit)?;
+    if share.is_none() && decide.is_none() && receive.is_none() {
+        return Err(HostError::NoHook);
+    }
     // The first call must not pay for laying out the memory image.
     component
         .initialize_copy_on_write_image()
         .map_err(|_| HostError::Internal { doing: "preparing a memory image" })?;
-    let imports =
-        |name: &str| component.component_type().imports(linker.engine()).any(|(known, _)| known == name);
+    let imports = |name: &str| {
+        component.component_type().imports(linker.engine()).any(|(known, _)| known.starts_with(name))
+    };
     Ok(Release {
         digest,
         share,

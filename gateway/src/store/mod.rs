@@ -143,6 +143,8 @@ pub trait Store: Send + Sync {
     /// anything is released. `false`, and nothing written, where the work or the message was done already or the
     /// event's decision for that slot is recorded already.
     async fn record_call(&self, call: CallRecord) -> Result<bool, StoreError>;
+    /// The log and failure texts of one call; none where it left none, or its consumer is deleted.
+    async fn call_log(&self, flow: &Uid) -> Result<Option<NewLog>, StoreError>;
     /// The recorded answer for an event and a slot.
     async fn decision(&self, event_key: &Digest, slot: &str) -> Result<Option<DecisionRecord>, StoreError>;
     /// Deliveries that are due, oldest first.

@@ -66,6 +66,8 @@ pub struct ReleaseMeta {
     pub partner: String,
     /// The embedded manifest, JSON.
     pub manifest: String,
+    /// The embedded provenance, JSON; none where the component has none.
+    pub provenance: Option<String>,
     pub size: u64,
     pub published_ms: i64,
     /// The partner's public key that signed it, in its text form.
@@ -267,6 +269,10 @@ pub struct FlowRecord {
     pub fuel: u64,
     /// Wall-clock time of the call, in microseconds.
     pub micros: u64,
+    /// Bytes of linear memory of the call's instance, at its largest.
+    pub memory: u64,
+    /// Budgets of which the call used most, or all: name, used, allowed.
+    pub spent: Vec<(String, u64, u64)>,
     /// What came of an attempt, once known. Ignored when written.
     pub result: Option<FlowResult>,
 }

@@ -1,7 +1,7 @@
 //! Scores a finished chat. Returns three figures to the brand; delivers nothing.
 
 use plugin_sdk::events::{ChatEnded, Turn};
-use plugin_sdk::{Event, Failure, NoSettings, Outcome, Share};
+use plugin_sdk::{Event, Failure, NoSettings, Outcome, Share, budget};
 use serde::Serialize;
 
 /// The plugin.
@@ -25,7 +25,13 @@ pub struct Quality {
     /// The consumer's questions that got no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unanswered: Option<u32>,
+    /// There was more of the chat than could be looked at: the other figures are those of its beginning.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
+
+/// Fuel that is left for the answer: some hundred times what that takes.
+const RESERVE: u64 = 5_000_000;
 
 /// Points for answering every question.
 const ANSWERS: u32 = 60;
@@ -52,7 +58,12 @@ fn judge(turns: &[Turn]) -> Option<Quality> {
     let (mut questions, mut open) = (0, 0);
     let mut texts = false;
     let mut agent_last = None;
+    let mut partial = false;
     for turn in turns {
+        if budget::left().fuel < RESERVE {
+            partial = true;
+            break;
+        }
         let Some(speaker) = turn.speaker.as_deref() else { continue };
         let text = turn.text.as_deref();
         texts |= text.is_some();
@@ -74,14 +85,14 @@ fn judge(turns: &[Turn]) -> Option<Quality> {
     }
     let agent_last = agent_last?;
     if !texts {
-        return Some(Quality { agent_turns: Some(agent_turns), ..Quality::default() });
+        return Some(Quality { agent_turns: Some(agent_turns), partial, ..Quality::default() });
     }
     let part =
         |points: u32, of: u32, whole: u32| (points * of.min(whole)).checked_div(whole).unwrap_or(points);
     let score = part(ANSWERS, questions - open, questions)
         + part(PRESENCE, agent_turns, consumer_turns)
         + if agent_last { LAST_WORD } else { LAST_WORD / 2 };
-    Some(Quality { score: Some(score), agent_turns: Some(agent_turns), unanswered: Some(open) })
+    Some(Quality { score: Some(score), agent_turns: Some(agent_turns), unanswered: Some(open), partial })
 }
 
 /// Is there a sentence in it that is not a question?
@@ -135,6 +146,15 @@ mod tests {
         let outcome = TranscriptQuality::on_event(event).unwrap();
         assert_eq!(outcome.returns(), r#"{"quality":{"agent_turns":1}}"#);
         assert!(outcome.deliveries().is_empty());
+    }
+
+    #[test]
+    fn with_little_fuel_left_the_figures_are_those_of_the_beginning() {
+        let left = budget::left();
+        budget::sample(budget::Left { fuel: RESERVE - 1, ..left });
+        assert_eq!(judge(&turns(&[("agent", "Hello.")])), None, "nothing was looked at");
+        budget::sample(left);
+        assert!(!judge(&turns(&[("agent", "Hello.")])).unwrap().partial);
     }
 
     #[test]

@@ -61,13 +61,17 @@ pub(super) const BRANDS: [Brand; 3] = [
     Brand {
         name: "northside-motors",
         display_name: "Northside Motors",
-        on: &["adf-lead", SLOT_PLUGIN, MEMBERS_PLUGIN],
+        on: &["adf-lead", SLOT_PLUGIN, MEMBERS_PLUGIN, "reply-length"],
     },
-    Brand { name: "city-dental", display_name: "City Dental", on: &["transcript-quality", SLOT_PLUGIN] },
+    Brand {
+        name: "city-dental",
+        display_name: "City Dental",
+        on: &["transcript-quality", SLOT_PLUGIN, "visit-note"],
+    },
     Brand { name: "first-bank", display_name: "First Bank", on: &["identity-sync", "page-metrics"] },
 ];
 
-pub(super) const PARTNERS: [Partner; 6] = [
+pub(super) const PARTNERS: [Partner; 8] = [
     Partner {
         name: "acme-crm",
         display_name: "Acme CRM",
@@ -124,6 +128,24 @@ pub(super) const PARTNERS: [Partner; 6] = [
         plugin: "identity-sync",
         scope: Scope::All,
         contract: Some(Terms { purpose: "essential.service.operations.support", onward_transfer: true }),
+    },
+    Partner {
+        name: "front-desk",
+        display_name: "Front Desk",
+        region: "US",
+        domain: "front-desk.example",
+        plugin: "visit-note",
+        scope: Scope::All,
+        contract: None,
+    },
+    Partner {
+        name: "measure",
+        display_name: "Measure",
+        region: "EU",
+        domain: "measure.example",
+        plugin: "reply-length",
+        scope: Scope::All,
+        contract: Some(Terms { purpose: "essential.service.operations.improve", onward_transfer: false }),
     },
 ];
 

@@ -325,6 +325,8 @@ mod tests {
             payload: None,
             fuel: 0,
             micros: 0,
+            memory: 0,
+            spent: vec![],
             result: None,
         }
     }

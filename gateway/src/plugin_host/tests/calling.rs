@@ -61,8 +61,8 @@ async fn a_hostile_call_ends_and_the_next_one_succeeds() {
         ("trap", "unreachable", "", Budget::default()),
         ("trap", "(i32.div_u (i32.const 1) (i32.const 0))", "", Budget::default()),
         ("trap", "(i32.load (i32.const -4))", "", Budget::default()),
-        ("out-of-fuel", forever, "", Budget { deadline: Duration::from_secs(20), fuel: 1_000_000 }),
-        ("deadline", forever, "", Budget { deadline: Duration::from_millis(30), fuel: u64::MAX }),
+        ("out-of-fuel", forever, "", Budget::fixed(Duration::from_secs(20), 1_000_000)),
+        ("deadline", forever, "", Budget::fixed(Duration::from_millis(30), u64::MAX)),
         (
             "memory-limit",
             "(loop $more (br_if $more (i32.ne (i32.const -1) (memory.grow (i32.const 16))))) (unreachable)",
@@ -73,7 +73,7 @@ async fn a_hostile_call_ends_and_the_next_one_succeeds() {
             "stack-overflow",
             "(call $deep)",
             "(func $deep (result i32) (i32.add (call $deep) (i32.const 1)))",
-            { Budget { deadline: Duration::from_secs(20), fuel: u64::MAX } },
+            { Budget::fixed(Duration::from_secs(20), u64::MAX) },
         ),
         ("output-too-large", huge, "", Budget::default()),
         (
@@ -141,7 +141,7 @@ async fn a_hundred_megabytes_are_cut_off() {
 #[tokio::test]
 async fn running_out_of_fuel_costs_the_same_each_time() {
     let sandbox = Sandbox::new();
-    let budget = Budget { deadline: Duration::from_secs(20), fuel: 1_000_000 };
+    let budget = Budget::fixed(Duration::from_secs(20), 1_000_000);
     let forever = share("(loop $again (br $again)) (unreachable)");
     let first = sandbox.call_within(&forever, budget).await.fuel_used;
     assert_eq!(first, sandbox.call_within(&forever, budget).await.fuel_used);
@@ -151,7 +151,7 @@ async fn running_out_of_fuel_costs_the_same_each_time() {
 async fn a_deadline_is_kept_within_a_few_ticks() {
     let sandbox = Sandbox::new();
     let release = sandbox.load(&share("(loop $again (br $again)) (unreachable)")).await;
-    let budget = Budget { deadline: Duration::from_millis(50), fuel: u64::MAX };
+    let budget = Budget::fixed(Duration::from_millis(50), u64::MAX);
     let started = Instant::now();
     sandbox.host.share_released(&release, input(), budget, None).await.result.unwrap_err();
     assert!(started.elapsed() >= Duration::from_millis(50));
@@ -166,7 +166,7 @@ async fn a_busy_guest_does_not_keep_others_from_running() {
     let release = sandbox.load(&share("(loop $again (br $again)) (unreachable)")).await;
     let host = sandbox.host.clone();
     let busy = tokio::spawn(async move {
-        let budget = Budget { deadline: Duration::from_millis(300), fuel: u64::MAX };
+        let budget = Budget::fixed(Duration::from_millis(300), u64::MAX);
         host.share_released(&release, input(), budget, None).await
     });
     tokio::task::yield_now().await;
@@ -180,7 +180,7 @@ async fn waiting_for_a_slot_counts_as_time() {
     let sandbox = Sandbox::with(|config| config.max_concurrent_calls = 1);
     let echo = sandbox.load(&guests::echo()).await;
     let release = sandbox.load(&share("(loop $again (br $again)) (unreachable)")).await;
-    let busy = Budget { deadline: Duration::from_millis(400), fuel: u64::MAX };
+    let busy = Budget::fixed(Duration::from_millis(400), u64::MAX);
     let short = Budget::within(Duration::from_millis(20));
     let first = sandbox.host.share_released(&release, input(), busy, None);
     let second = async {
@@ -218,16 +218,18 @@ async fn many_calls_at_once_share_the_slots_and_do_not_meet() {
 #[tokio::test]
 async fn an_endless_deadline_is_cut() {
     let sandbox = Sandbox::with(|config| config.limits.longest_call = Duration::from_millis(20));
-    let budget = Budget { deadline: Duration::MAX, fuel: u64::MAX };
+    let budget = Budget::fixed(Duration::MAX, u64::MAX);
     let call = sandbox.call_within(&share("(loop $again (br $again)) (unreachable)"), budget).await;
-    assert!(matches!(call.result, Err(CallError::Deadline { allowed }) if allowed < Duration::from_secs(1)));
+    assert!(
+        matches!(call.result, Err(CallError::Deadline { allowed, .. }) if allowed < Duration::from_secs(1))
+    );
 }
 
 #[tokio::test]
 async fn a_call_that_is_dropped_gives_its_slot_back() {
     let sandbox = Sandbox::with(|config| config.max_concurrent_calls = 1);
     let release = sandbox.load(&share("(loop $again (br $again)) (unreachable)")).await;
-    let budget = Budget { deadline: Duration::from_secs(20), fuel: u64::MAX };
+    let budget = Budget::fixed(Duration::from_secs(20), u64::MAX);
     let call = sandbox.host.share_released(&release, input(), budget, None);
     tokio::time::timeout(Duration::from_millis(20), call).await.unwrap_err();
     sandbox.still_works().await;
@@ -238,7 +240,7 @@ async fn the_clock_wakes_after_it_has_slept() {
     let sandbox = Sandbox::with(|config| config.limits.tick_linger = Duration::ZERO);
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(30)).await;
-        let budget = Budget { deadline: Duration::from_millis(20), fuel: u64::MAX };
+        let budget = Budget::fixed(Duration::from_millis(20), u64::MAX);
         let call = sandbox.call_within(&share("(loop $again (br $again)) (unreachable)"), budget).await;
         assert_eq!(call.result.unwrap_err().code(), "deadline");
     }
@@ -269,6 +271,45 @@ async fn a_flood_of_log_lines_is_cut_and_counted() {
     assert_eq!(call.logs.len(), limits.log_lines);
     assert_eq!(call.logs_dropped as usize, 10_000 - limits.log_lines);
     assert!(call.logs.iter().all(|line| line.message.len() <= limits.log_line_bytes));
+}
+
+/// Both versions are served by one host; what came with 0.2 is there for components of 0.2.
+#[tokio::test]
+async fn what_is_left_is_told_and_costs_the_same_each_time() {
+    let guest = guests::share_0_2(
+        "(call $left (i32.const 64))
+         (call $log (i32.const 1) (i32.const 1024) (i32.const 2))
+         (call $left (i32.const 128))
+         (if (i64.ge_u (i64.load (i32.const 128)) (i64.load (i32.const 64))) (then (unreachable)))
+         (if (i64.ne (i64.load (i32.const 72)) (i64.const 67043328)) (then (unreachable)))
+         (if (i32.ne (i32.load (i32.const 80)) (i32.const 204800)) (then (unreachable)))
+         (if (i32.ne (i32.load (i32.const 144)) (i32.const 202752)) (then (unreachable)))
+         (if (i32.ne (i32.load (i32.const 84)) (i32.const 262144)) (then (unreachable)))
+         (if (i32.ne (i32.load (i32.const 88)) (i32.const 16)) (then (unreachable)))
+         (call $answer (i32.const 1024) (i32.const 2))",
+    );
+    let sandbox = Sandbox::new();
+    let (first, second) = (sandbox.call(&guest).await, sandbox.call(&guest).await);
+    assert_eq!(first.result.unwrap().returns, "{}");
+    assert_eq!(first.fuel_used, second.fuel_used);
+    sandbox.still_works().await;
+}
+
+#[tokio::test]
+async fn a_failure_may_say_when_to_try_again_and_the_host_caps_it() {
+    for (asked, waits) in [(0, 1), (90, 90), (1_000_000, 3_600)] {
+        let guest = guests::share_0_2(&format!(
+            "(drop (call $fail (i32.const 2)))
+             (i32.store (i32.const 24) (i32.const {asked}))
+             (i32.store (i32.const 28) (i32.const 1040))
+             (i32.store (i32.const 32) (i32.const 8)) (i32.const 16)"
+        ));
+        let error = Sandbox::new().call(&guest).await.result.unwrap_err();
+        assert!(
+            matches!(&error, CallError::Later { seconds, text } if *seconds == waits && text == "it broke"),
+            "{error}"
+        );
+    }
 }
 
 /// Errors and log lines end up in the gateway's own logs; what a plugin wrote must not.

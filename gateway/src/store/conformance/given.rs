@@ -84,6 +84,8 @@ pub(crate) fn flow(consumer: &ConsumerRecord, event: &Uid, at_ms: i64) -> FlowRe
         payload: Some(digest(102)),
         fuel: 12_345,
         micros: 28,
+        memory: 65_536,
+        spent: vec![("fuel".to_owned(), 90, 100)],
         result: None,
     }
 }

@@ -196,14 +196,15 @@ async fn put_release(
         return Ok(Err(StoreError::Exists(format!("plugin {} of partner {owner}", meta.plugin))));
     }
     sqlx::query(
-        "INSERT INTO releases (digest, plugin, version, partner, manifest, size, published_ms, signed_by, \
-         signature, interfaces) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO releases (digest, plugin, version, partner, manifest, provenance, size, published_ms, \
+         signed_by, signature, interfaces) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(meta.digest.as_slice())
     .bind(&meta.plugin)
     .bind(&meta.version)
     .bind(&meta.partner)
     .bind(&meta.manifest)
+    .bind(&meta.provenance)
     .bind(meta.size.cast_signed())
     .bind(meta.published_ms)
     .bind(&meta.signed_by)

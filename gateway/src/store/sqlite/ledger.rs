@@ -23,7 +23,7 @@ use super::operation::Shaped;
 static ADD_FLOWS: LazyLock<Bulk> = LazyLock::new(|| {
     let columns = [
         "id", "at_ms", "shape", "brand", "consumer", "event", "facts", "delivery", "attempt", "payload",
-        "fuel", "micros",
+        "fuel", "micros", "memory", "spent",
     ];
     Bulk::insert("flows", &columns, "")
 });
@@ -117,7 +117,11 @@ pub(super) async fn add(
         arguments.add(flow.attempt)?;
         arguments.add(flow.payload.as_ref().map(<[u8; 32]>::as_slice))?;
         arguments.add(flow.fuel.cast_signed())?;
-        arguments.add(flow.micros.cast_signed())
+        arguments.add(flow.micros.cast_signed())?;
+        arguments.add(flow.memory.cast_signed())?;
+        // Numbers and names: it cannot fail to be written as JSON.
+        arguments
+            .add((!flow.spent.is_empty()).then(|| serde_json::to_string(&flow.spent).unwrap_or_default()))
     })
 }
 

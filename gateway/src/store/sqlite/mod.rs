@@ -37,8 +37,8 @@ use super::{
     Acceptance, ApiKeyRecord, Approval, AttemptResult, CallRecord, Change, ChangedChoices, ConsumerRecord,
     DecisionRecord, Deferral, DeliveryRecord, Digest, DisclosureRecord, Document, DocumentKind, EventRecord,
     Exposure, FlowQuery, FlowRecord, FlowResult, FlowShape, Kept, KnownEvent, LedgerPage, LinkedChoices,
-    MessageRecord, NewEvent, NewMessage, ReleaseMeta, ReleaseRecord, ReturnRecord, Store, StoreError, Uid,
-    WorkRecord,
+    MessageRecord, NewEvent, NewLog, NewMessage, ReleaseMeta, ReleaseRecord, ReturnRecord, Store, StoreError,
+    Uid, WorkRecord,
 };
 
 /// Operations that may wait for the writer; beyond it their callers wait to be let in.
@@ -359,6 +359,10 @@ impl Store for SqliteStore {
 
     async fn returns(&self, brand: &str, after: i64, limit: u32) -> Result<Vec<ReturnRecord>, StoreError> {
         reads::returns(&self.readers, brand, after, limit).await
+    }
+
+    async fn call_log(&self, flow: &Uid) -> Result<Option<NewLog>, StoreError> {
+        reads::call_log(&self.readers, flow).await
     }
 
     async fn last_returns(

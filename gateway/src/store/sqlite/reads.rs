@@ -6,7 +6,8 @@ use sqlx::{QueryBuilder, SqlitePool};
 
 use super::super::{
     ApiKeyRecord, ChangedChoices, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document,
-    EventRecord, Kept, KnownEvent, MessageRecord, ReleaseMeta, ReturnRecord, StoreError, Uid, WorkRecord,
+    EventRecord, Kept, KnownEvent, MessageRecord, NewLog, ReleaseMeta, ReturnRecord, StoreError, Uid,
+    WorkRecord,
 };
 use super::errors::unavailable;
 use super::rows;
@@ -341,6 +342,11 @@ pub(super) async fn consumer_returns(
          WHERE c.id = ? ORDER BY r.position DESC LIMIT ?"
     );
     all(readers, question.bind(consumer).bind(limit), rows::returned).await
+}
+
+pub(super) async fn call_log(readers: &SqlitePool, flow: &Uid) -> Result<Option<NewLog>, StoreError> {
+    let question = ask!("SELECT ", rows::LOG, " FROM call_logs WHERE flow = ?");
+    one(readers, question.bind(flow.to_vec()), rows::log).await
 }
 
 pub(super) async fn last_returns(

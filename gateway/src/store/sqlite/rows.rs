@@ -6,8 +6,8 @@ use sqlx::{Decode, Row, Type};
 
 use super::super::{
     ApiKeyRecord, ChangedChoices, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document,
-    EventRecord, FlowGroup, FlowRecord, FlowResult, FlowShape, KnownEvent, MessageRecord, ReleaseMeta,
-    ReturnRecord, Stage, StoreError, Uid, WorkRecord,
+    EventRecord, FlowGroup, FlowRecord, FlowResult, FlowShape, KnownEvent, MessageRecord, NewLog,
+    ReleaseMeta, ReturnRecord, Stage, StoreError, Uid, WorkRecord,
 };
 use super::{control, deliveries};
 
@@ -79,8 +79,8 @@ pub(super) fn document(row: &SqliteRow) -> Result<Document, StoreError> {
     })
 }
 
-pub(super) const RELEASE: &str =
-    "digest, plugin, version, partner, manifest, size, published_ms, signed_by, signature, interfaces";
+pub(super) const RELEASE: &str = "digest, plugin, version, partner, manifest, provenance, size, published_ms, \
+                                  signed_by, signature, interfaces";
 
 pub(super) fn release(row: &SqliteRow) -> Result<ReleaseMeta, StoreError> {
     let mut columns = Columns::new(row, "release");
@@ -90,6 +90,7 @@ pub(super) fn release(row: &SqliteRow) -> Result<ReleaseMeta, StoreError> {
         version: columns.take()?,
         partner: columns.take()?,
         manifest: columns.take()?,
+        provenance: columns.take()?,
         size: columns.unsigned()?,
         published_ms: columns.take()?,
         signed_by: columns.take()?,
@@ -221,8 +222,15 @@ pub(super) fn returned(row: &SqliteRow) -> Result<ReturnRecord, StoreError> {
     })
 }
 
+pub(super) const LOG: &str = "flow, consumer, text";
+
+pub(super) fn log(row: &SqliteRow) -> Result<NewLog, StoreError> {
+    let mut columns = Columns::new(row, "log");
+    Ok(NewLog { flow: columns.bytes()?, consumer: columns.take()?, text: columns.take()? })
+}
+
 pub(super) const FLOW: &str = "f.id, f.at_ms, f.brand, f.consumer, f.event, f.facts, f.delivery, f.attempt, \
-                               f.payload, f.fuel, f.micros, s.stage, s.flow, s.recipient, s.plugin, s.partner, \
+                               f.payload, f.fuel, f.micros, f.memory, f.spent, s.stage, s.flow, s.recipient, s.plugin, s.partner, \
                                s.release, s.policy, s.purpose, s.event_type, s.endpoint, s.outcome, s.verdicts, \
                                r.at_ms, r.outcome, r.status, r.code";
 
@@ -240,6 +248,11 @@ pub(super) fn flow(row: &SqliteRow) -> Result<FlowRecord, StoreError> {
         payload: columns.optional_bytes()?,
         fuel: columns.unsigned()?,
         micros: columns.unsigned()?,
+        memory: columns.unsigned()?,
+        spent: match columns.take::<Option<&str>>()? {
+            None => Vec::new(),
+            Some(text) => serde_json::from_str(text).map_err(|_| columns.damaged())?,
+        },
         stage: columns.parsed(stage)?,
         flow: columns.parsed(Flow::parse)?,
         recipient: columns.parsed(Recipient::parse)?,
