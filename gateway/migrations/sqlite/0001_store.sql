@@ -44,6 +44,8 @@ CREATE TABLE releases (
     -- The partner's public key, and what it signed the release with.
     signed_by TEXT NOT NULL,
     signature TEXT NOT NULL,
+    -- Parts of the interface that its component imports: a JSON array.
+    interfaces TEXT NOT NULL,
     UNIQUE (plugin, version)
 ) STRICT;
 

@@ -215,6 +215,19 @@ impl Client {
         self.answer(self.http.get(url).bearer_auth(self.key.expose_secret())).await
     }
 
+    pub(super) async fn delete(&self, path: &str) -> Result<Value, ClientError> {
+        self.answer(self.request(Method::DELETE, path)).await
+    }
+
+    /// POST with a JSON document.
+    pub(super) async fn post_document<T: Serialize>(
+        &self,
+        path: &str,
+        body: &T,
+    ) -> Result<Value, ClientError> {
+        self.answer(self.request(Method::POST, path).json(body)).await
+    }
+
     pub(super) async fn post(
         &self,
         path: &str,

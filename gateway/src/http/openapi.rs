@@ -168,9 +168,22 @@ mod tests {
             ("PUT", "/v1/brands/{brand}/connections/{plugin}", &[Brand], Scope::Brand),
             ("DELETE", "/v1/brands/{brand}/connections/{plugin}", &[Brand], Scope::Brand),
             ("GET", "/v1/brands/{brand}/connections/{plugin}/preview", &[Brand], Scope::Brand),
+            ("PUT", "/v1/brands/{brand}/connections/{plugin}/rollout", &[Brand], Scope::Brand),
+            ("DELETE", "/v1/brands/{brand}/connections/{plugin}/rollout", &[Brand], Scope::Brand),
+            ("POST", "/v1/brands/{brand}/connections/{plugin}/rollback", &[Brand], Scope::Brand),
             ("GET", "/v1/brands/{brand}/connections", &[Brand, Partner], Scope::Brand),
             ("GET", "/v1/plugins", &[Brand, Partner], Scope::None),
             ("GET", "/v1/plugins/{plugin}/releases", &[Brand, Partner], Scope::None),
+            (
+                "GET",
+                "/v1/plugins/{plugin}/releases/{release}/declaration",
+                &[Brand, Partner, Operator],
+                Scope::None,
+            ),
+            ("GET", "/v1/plugins/{plugin}/releases/{release}/diff", &[Brand, Partner, Operator], Scope::None),
+            ("POST", "/v1/plugins/{plugin}/releases/{release}/withdraw", &[Partner], Scope::Partner),
+            ("PUT", "/v1/plugins/{plugin}/releases/{release}/block", &[Operator], Scope::None),
+            ("DELETE", "/v1/plugins/{plugin}/releases/{release}/block", &[Operator], Scope::None),
             ("GET", "/v1/brands/{brand}/consumers/{consumer}/choices", &[Brand, Source], Scope::Brand),
             ("PUT", "/v1/brands/{brand}/consumers/{consumer}/choices", &[Brand, Source], Scope::Brand),
             ("POST", "/v1/brands/{brand}/consumers/{consumer}/links", &[Brand, Source], Scope::Brand),
@@ -276,6 +289,11 @@ mod tests {
                 let example = &body["example"];
                 let error = match route.path.as_str() {
                     "/v1/plugins" => None,
+                    path if path.ends_with("/rollout") => reads::<crate::pipeline::RolloutInput>(example),
+                    path if path.ends_with("/rollback") => reads::<crate::pipeline::RollbackInput>(example),
+                    path if path.ends_with("/withdraw") || path.ends_with("/block") => {
+                        reads::<crate::pipeline::ReasonInput>(example)
+                    }
                     "/v1/brands/{brand}" => reads::<BrandInput>(example),
                     "/v1/partners/{partner}" => reads::<PartnerInput>(example),
                     "/v1/partners/{partner}/contracts/{contract}" => reads::<ContractInput>(example),

@@ -3,6 +3,7 @@
 mod check;
 mod combine;
 mod component;
+mod diff;
 mod endpoints;
 mod interface;
 mod json_text;
@@ -24,6 +25,7 @@ pub use combine::Ingredient;
 pub use component::{
     EmbedError, FEATURES, Inspected, MAX_COMPONENT_BYTES, MAX_MANIFEST_BYTES, SECTION, embed, inspect, review,
 };
+pub use diff::{Change, Declaration, Difference, Reach, difference, imported_interfaces};
 pub use endpoints::is_reserved_header;
 pub use interface::Api;
 pub use load::{MAX_PROBLEMS, Reading, load_dir, parse_toml, read_dir};

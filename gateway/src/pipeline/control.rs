@@ -8,14 +8,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gateway_policy::{Category, Purpose};
 
-use super::documents::{ConnectionDocument, InboundSecret, Secrets};
+use super::documents::{Agreed, ConnectionDocument, InboundSecret, Secrets};
 use super::error::{Problem, Refusal};
 use super::gateway::Gateway;
 use super::grant::{GrantEntry, granted};
 use super::model::{
     BrandInput, BrandView, ConnectionInput, ConnectionView, ContractInput, PartnerInput, PartnerView,
 };
-use super::registry::{LiveConnection, LiveRelease, Registry, parse_rfc3339_ms, rfc3339, secrets_place};
+use super::registry::{LiveRelease, Registry, parse_rfc3339_ms, secrets_place};
 use crate::boundary::{Connection, Release, Trigger, combine_key, grant_key, refused_meetings};
 use crate::manifest::{self, ReleaseKey};
 use crate::outbound::PublicKey;
@@ -45,7 +45,7 @@ fn problems(what: impl Into<String>, problems: Vec<Problem>) -> Result<(), Refus
 }
 
 impl Gateway {
-    async fn put(
+    pub(super) async fn put(
         &self,
         kind: DocumentKind,
         scope: &str,
@@ -187,24 +187,32 @@ impl Gateway {
         if !registry.partners.contains_key(&live.meta.partner) {
             return Err(Refusal::NotFound { what: format!("partner {}", live.meta.partner) });
         }
-        let before = registry.connection(brand, plugin);
-        let before_secrets = before.map(|live| &live.secrets);
-        let (secrets, is_new) = merged_secrets(before_secrets, &input, self.clock.now_ms())?;
-        problems(format!("connection {plugin}"), check_connection(&live.release, &input, &secrets))?;
-        self.check_slots(&registry, brand, plugin, live)?;
-        self.check_meetings(&registry, brand, plugin, live, &input)?;
-        // Compiled now, not at the first call: a release that cannot be loaded is not switched on.
-        if self.load_release(&live.meta.digest).await.is_none() {
-            return Err(Refusal::Unavailable);
-        }
-        let document = ConnectionDocument {
-            release: format_digest(&live.meta.digest),
+        let before = registry.written(brand, plugin);
+        let release = format_digest(&live.meta.digest);
+        let is_same = before.is_some_and(|before| before.document.release == release);
+        registry.may_switch_to(&live.meta, is_same)?;
+        let before_secrets = before.map(|before| self.open_secrets(brand, plugin, before)).transpose()?;
+        let (secrets, is_new) = merged_secrets(before_secrets.as_ref(), &input, self.clock.now_ms())?;
+        self.check_switch(&registry, brand, plugin, live, &input, &secrets).await?;
+        let now_ms = self.clock.now_ms();
+        let agreed = Agreed {
+            release,
             grant: input.grant,
             settings: input.settings,
             promotional: input.promotional,
             privacy_policy: live.release.manifest.plugin.privacy_policy.clone(),
-            switched_on_ms: self.clock.now_ms(),
-            endpoints_off: Default::default(),
+            at_ms: now_ms,
+        };
+        let document = match before {
+            Some(before) => before.document.switched_to(agreed, now_ms),
+            None => ConnectionDocument::new(agreed),
+        };
+        // Written by the brand: the endpoints that answered 410 get another try.
+        let document = ConnectionDocument {
+            follow: input.follow,
+            endpoints_off: BTreeSet::new(),
+            returned: None,
+            ..document
         };
         let text = serde_json::to_vec(&secrets).map_err(|_| Refusal::Internal)?;
         let sealed = self.master.seal(&secrets_place(brand, plugin), &text).map_err(|_| Refusal::Internal)?;
@@ -215,6 +223,26 @@ impl Gateway {
         view.inbound_secret = newest.filter(|_| takes_messages && (is_new || input.rotate_inbound_secret));
         view.signing_secret = is_new.then_some(secrets.signing);
         Ok(view)
+    }
+
+    /// Everything that a connection must keep before it runs with a release.
+    pub(super) async fn check_switch(
+        &self,
+        registry: &Registry,
+        brand: &str,
+        plugin: &str,
+        live: &LiveRelease,
+        input: &ConnectionInput,
+        secrets: &Secrets,
+    ) -> Result<(), Refusal> {
+        problems(format!("connection {plugin}"), check_connection(&live.release, input, secrets))?;
+        self.check_slots(registry, brand, plugin, live)?;
+        self.check_meetings(registry, brand, plugin, live, input)?;
+        // Compiled now, not at the first call: a release that cannot be loaded is not switched on.
+        if self.load_release(&live.meta.digest).await.is_none() {
+            return Err(Refusal::Unavailable);
+        }
+        Ok(())
     }
 
     /// Clause integrations.combine: what could meet only against the policy, over all that the partner gets from
@@ -244,7 +272,10 @@ impl Gateway {
             .into_iter()
             .flatten()
             .filter(|(name, _)| *name != plugin)
-            .map(|(_, other)| &other.connection)
+            .flat_map(|(_, other)| {
+                let candidate = other.candidate.as_ref().map(|candidate| &candidate.live.connection);
+                std::iter::once(&other.connection).chain(candidate)
+            })
             .collect();
         problems(format!("connection {plugin}"), check_returned(registry, &connection))?;
         let now_ms = self.clock.now_ms();
@@ -290,58 +321,6 @@ impl Gateway {
             }
         }
         Ok(())
-    }
-
-    /// A connection as it stands.
-    ///
-    /// # Errors
-    /// [`Refusal::NotFound`].
-    pub fn connection(&self, brand: &str, plugin: &str) -> Result<ConnectionView, Refusal> {
-        let registry = self.registry.load();
-        let live = registry
-            .connection(brand, plugin)
-            .ok_or_else(|| Refusal::NotFound { what: format!("connection of {plugin} at brand {brand}") })?;
-        Ok(self.connection_view(live))
-    }
-
-    /// What is on at a brand.
-    ///
-    /// # Errors
-    /// [`Refusal::NotFound`] for an unknown brand.
-    pub fn connections(&self, brand: &str) -> Result<Vec<ConnectionView>, Refusal> {
-        self.platform_brand(brand)?;
-        let registry = self.registry.load();
-        Ok(registry
-            .connections
-            .get(brand)
-            .into_iter()
-            .flatten()
-            .map(|(_, live)| self.connection_view(live))
-            .collect())
-    }
-
-    fn connection_view(&self, live: &LiveConnection) -> ConnectionView {
-        let LiveConnection { connection, document, secrets, .. } = live;
-        let breaker = live.breaker.stands(self.clock.now_ms());
-        ConnectionView {
-            brand: connection.brand.to_string(),
-            plugin: connection.plugin.to_string(),
-            partner: connection.partner.name.clone(),
-            version: connection.release.manifest.plugin.version.to_string(),
-            release: document.release.clone(),
-            grant: document.grant.clone(),
-            settings: document.settings.clone(),
-            secrets: secrets.named.keys().cloned().collect(),
-            promotional: document.promotional.clone(),
-            privacy_policy: document.privacy_policy.clone(),
-            switched_on: rfc3339(document.switched_on_ms),
-            endpoints_off: document.endpoints_off.clone(),
-            breaker: breaker.state.to_owned(),
-            breaker_since: breaker.since_ms.map(rfc3339),
-            breaker_until: breaker.until_ms.map(rfc3339),
-            signing_secret: None,
-            inbound_secret: None,
-        }
     }
 
     /// Turns a plugin off; in effect on the next decision, work already queued included. What the plugin remembers and

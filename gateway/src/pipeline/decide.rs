@@ -67,8 +67,9 @@ impl Gateway {
         let mut events = event::parse(body, false, brand, platform, &self.catalogue, now_ms)?;
         let Some(event) = events.pop() else { return Err(Refusal::Internal) };
         let live = self.registry.load().slot(brand, slot).cloned();
-        let hook = live.as_ref().and_then(|live| live.connection.decide_hook(slot));
         let (consumer, mut record) = self.new_event(brand, &event, now_ms).await?;
+        let live = live.map(|live| Arc::clone(live.serving(&self.master, &consumer.pseudonym)));
+        let hook = live.as_ref().and_then(|live| live.connection.decide_hook(slot));
         self.note_sms(&consumer, &event).await?;
         let (Some(live), Some(hook)) = (live, hook) else {
             self.store_undecided(&consumer, record, event, now_ms).await?;
@@ -242,7 +243,7 @@ impl Gateway {
                 return Ok((outcome, view));
             }
         };
-        live.breaker.succeeded();
+        live.succeeded();
         let conditions = checked.returned.as_ref().map(|returned| returned.get().conditions.clone());
         let view = match &checked.returned {
             None => DecisionView::none("withheld"),

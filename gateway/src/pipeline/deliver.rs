@@ -104,8 +104,12 @@ impl Gateway {
     async fn deliver(self: &Arc<Self>, due: &DueDelivery) -> Result<(), Refusal> {
         let now_ms = self.clock.now_ms();
         let registry = self.registry.load_full();
-        let live = registry.connection(&due.brand, &due.plugin);
         let planned = &due.planned;
+        // What a blocked release planned is not sent.
+        let live = registry
+            .connection(&due.brand, &due.plugin)
+            .filter(|_| !registry.is_blocked(&planned.release))
+            .map(|live| live.of_release(&planned.release));
         let partner_name = &planned.partner;
         let partner: Arc<Partner> = match registry.partners.get(partner_name) {
             Some(partner) => Arc::clone(&partner.record),

@@ -166,12 +166,14 @@ impl Gateway {
         let Some((registry, mut turn)) = self.memory_turn(&due).await? else { return Ok(()) };
         let Some(live) = registry.connection(&due.consumer.brand, &due.plugin) else {
             // On, and not to be used now: what waits for it is not lost.
-            if registry.is_unusable(&due.consumer.brand, &due.plugin) {
-                let flow = self.row_without_connection(&due, "not-run:unusable");
+            if let Some(code) = registry.unusable(&due.consumer.brand, &due.plugin) {
+                let flow = self.row_without_connection(&due, code);
                 return self.defer(&due, self.clock.now_ms() + UNUSABLE_WAIT_MS, 0, flow).await;
             }
             return self.switched_off(&due).await;
         };
+        // What a release on trial could not do is done by the one that stands.
+        let live = if due.attempt == 0 { live.serving(&self.master, &due.consumer.pseudonym) } else { live };
         let Some(hook) = live.connection.share_hook(&due.event.event.kind) else {
             return self.switched_off(&due).await;
         };
@@ -247,6 +249,13 @@ impl Gateway {
                     flow.outcome.clone_from(code);
                     return self.defer(&due, now_ms, 1, flow).await;
                 }
+                if let (Some(trial), Err(Failed { code, broken: true, .. })) = (&live.trial, &checked)
+                    && due.attempt + 1 < MAX_TRIES
+                {
+                    trial.note(true);
+                    flow.outcome.clone_from(code);
+                    return self.defer(&due, now_ms, 1, flow).await;
+                }
                 self.judge_share(live, &due, &row, flow, crossing, turn.as_mut(), call, checked)?
             }
         };
@@ -294,7 +303,7 @@ impl Gateway {
                 Ok(outcome)
             }
             Ok(checked) => {
-                live.breaker.succeeded();
+                live.succeeded();
                 let mut outcome = self.outcome(row, flow, checked, &due.consumer, due.event.accepted_ms)?;
                 outcome.record.work = Some(due.id);
                 outcome.record.log = log;
@@ -467,8 +476,13 @@ impl Gateway {
     /// Counts a failure toward the connection's breaker, visibly.
     pub(super) fn note_failure(&self, live: &LiveConnection, now_ms: i64, code: &str, broken: bool) {
         if code == "failed:rejected" {
-            live.breaker.succeeded();
-        } else if broken && live.breaker.failed(now_ms) {
+            live.succeeded();
+            return;
+        }
+        if let Some(trial) = live.trial.as_ref().filter(|_| broken) {
+            trial.note(true);
+        }
+        if broken && live.breaker.failed(now_ms) {
             metrics::counter!("gateway_breaker_opened_total").increment(1);
             tracing::warn!(
                 brand = &*live.connection.brand,

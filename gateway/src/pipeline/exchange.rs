@@ -105,7 +105,10 @@ impl ExchangeSession {
         let planned = &exchange.delivery;
         let now_ms = gateway.clock.now_ms();
         let registry = gateway.registry.load_full();
-        let live = registry.connection(&self.consumer.brand, &planned.plugin);
+        let live = registry
+            .connection(&self.consumer.brand, &planned.plugin)
+            .filter(|_| !registry.is_blocked(&planned.release))
+            .map(|live| live.of_release(&planned.release));
         let partner = registry.partners.get(&planned.partner).ok_or(Refusal::Internal)?;
         let moment = gateway.book.moment(self.event.accepted_ms, now_ms);
         let choices = self.consumer.choices();

@@ -172,6 +172,7 @@ impl Gateway {
             if self.see_choices(&mut choices_seen).await.is_err() {
                 tracing::warn!("what consumers chose elsewhere cannot be read; it is asked for again");
             }
+            self.end_failed_rollouts().await;
             polls = polls.wrapping_add(1);
             // Retries and deferred work become due by the clock alone.
             self.work.fall_behind();
@@ -217,7 +218,11 @@ impl Gateway {
             .iter()
             .filter(|document| document.kind == DocumentKind::Connection)
             .filter_map(|document| serde_json::from_str::<ConnectionDocument>(&document.body).ok())
-            .filter_map(|document| parse_digest(&document.release))
+            .flat_map(|document| {
+                let candidate = document.rollout.map(|rollout| rollout.agreed.release);
+                [Some(document.release), candidate].into_iter().flatten()
+            })
+            .filter_map(|release| parse_digest(&release))
             .collect();
         let mut releases = HashMap::new();
         for meta in self.store.releases().await? {

@@ -139,7 +139,7 @@ impl Gateway {
     ) -> Result<Option<(Arc<Registry>, Option<Turn>)>, Refusal> {
         let registry = self.registry.load_full();
         let live = registry.connection(&due.consumer.brand, &due.plugin);
-        let Some(id) = live.filter(|live| live.loaded.imports_memory()).map(|live| live.id) else {
+        let Some(id) = live.filter(|live| live.remembers()).map(|live| live.id) else {
             return Ok(Some((registry, None)));
         };
         let turn = due.consumer.memory_turn(&*self.store, &id);

@@ -128,8 +128,10 @@ impl Gateway {
         let hook = live.and_then(|live| live.connection.receive_hook());
         let (Some(live), Some(hook)) = (live, hook) else {
             // On, and not to be used now: what waits for it is not lost.
-            if live.is_none() && registry.is_unusable(&due.brand, &due.plugin) {
-                let flow = self.message_row_without_connection(due, "not-run:unusable");
+            if live.is_none()
+                && let Some(code) = registry.unusable(&due.brand, &due.plugin)
+            {
+                let flow = self.message_row_without_connection(due, code);
                 let due_ms = self.clock.now_ms() + UNUSABLE_WAIT_MS;
                 return self.defer_message(due, due.attempt, due_ms, flow).await;
             }

@@ -4,6 +4,7 @@
 mod accept;
 mod aggregates;
 mod breaker;
+mod connections;
 mod consumers;
 mod control;
 mod counts;
@@ -35,7 +36,11 @@ mod queue;
 mod reading;
 mod registry;
 mod rehearsal;
+mod releases;
 mod sms;
+mod switch_model;
+mod switching;
+mod trial;
 mod views;
 mod worker;
 
@@ -56,3 +61,4 @@ pub use reading::{Unreadable, read_document};
 pub use rehearsal::{
     Case, CaseProblem, Rehearsal, RehearsalError, RehearsedCall, RehearsedPlugin, differences, read_case,
 };
+pub use switch_model::*;

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::flows::FlowField;
 use super::grant::GrantEntry;
+use super::switch_model::{Follow, Offered, PastRelease, RolloutView};
 
 /// A brand, as the operator writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -104,6 +105,9 @@ pub struct ConnectionInput {
     /// Makes a new secret for the partner's messages; the one before is taken for another day.
     #[serde(default)]
     pub rotate_inbound_secret: bool,
+    /// Whether new releases are taken over by themselves.
+    #[serde(default)]
+    pub follow: Follow,
 }
 
 fn empty_object() -> Value {
@@ -111,7 +115,7 @@ fn empty_object() -> Value {
 }
 
 /// A plugin switched on.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct ConnectionView {
     pub brand: String,
     pub plugin: String,
@@ -140,6 +144,18 @@ pub struct ConnectionView {
     /// Until when nothing runs, where it is open, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breaker_until: Option<String>,
+    /// `on`; `withdrawn`: on, with a release that nothing switches to any more; `blocked`: nothing of it runs, by the
+    /// operator; `unusable`: nothing of it runs, for it cannot be put together.
+    pub state: String,
+    pub follow: Follow,
+    /// The newest release, where it is newer than this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offered: Option<Offered>,
+    /// A release that some consumers get, or the last one that was taken from them because it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutView>,
+    /// Releases that it can return to, the last one first.
+    pub history: Vec<PastRelease>,
     /// Standard Webhooks secret for the partner to verify requests with. Shown once, when it is made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing_secret: Option<String>,
@@ -171,6 +187,13 @@ pub struct ReleaseView {
     pub signed_by: String,
     /// Its signature, as it was sent with the component.
     pub signature: String,
+    /// `published`, `withdrawn` (nothing switches to it any more) or `blocked` (it runs nowhere).
+    pub status: String,
+    /// Why it is withdrawn or blocked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Parts of the interface that it imports.
+    pub interfaces: BTreeSet<String>,
     /// `share EVENT-TYPE`, `decide SLOT` and `receive`, each with its declared fields.
     pub hooks: BTreeMap<String, Vec<DeclaredField>>,
     /// `combine INTO`, each with what it is of.

@@ -6,10 +6,11 @@ use gateway_policy::Access;
 use sha2::{Digest as _, Sha256};
 
 use super::control::find_release;
+use super::documents::ReleaseStatus;
 use super::error::{Problem, Refusal};
 use super::gateway::Gateway;
 use super::model::{DeclaredField, ReleaseView};
-use super::registry::{LiveRelease, rfc3339};
+use super::registry::{LiveRelease, Registry, rfc3339};
 use crate::boundary::{Hook, Release, combine_key, grant_key};
 use crate::manifest::{self, ReleaseKey};
 use crate::plugin_host::HostError;
@@ -42,11 +43,12 @@ impl Gateway {
             .ok_or_else(|| unsigned(partner, "its signature is not in the form `v1a,BASE64`"))?;
         // Reading a hostile component takes a while; it must not hold up calls.
         let catalogue = self.catalogue.clone();
-        let (component, signed_by, reviewed) = tokio::task::spawn_blocking(move || {
+        let (component, signed_by, reviewed, interfaces) = tokio::task::spawn_blocking(move || {
             let digest = Sha256::digest(&component).into();
             let signed_by = keys.into_iter().find(|key| key.made(&made, &digest));
             let reviewed = signed_by.is_some().then(|| manifest::review(&component, &catalogue));
-            (component, signed_by, reviewed)
+            let interfaces = manifest::imported_interfaces(&component);
+            (component, signed_by, reviewed, interfaces)
         })
         .await
         .map_err(|_| Refusal::Internal)?;
@@ -87,7 +89,7 @@ impl Gateway {
         }
         if let Some(same) = registry.releases.get(&inspected.digest) {
             // The same bytes again: nothing to do, and no error.
-            return Ok(view(&same.meta, &same.release));
+            return Ok(view(&same.meta, &same.release, registry.statuses.get(&same.meta.digest)));
         }
         let version = plugin.version.to_string();
         if registry.releases_of(&plugin.name).iter().any(|live| live.meta.version == version) {
@@ -109,11 +111,13 @@ impl Gateway {
             published_ms: self.clock.now_ms(),
             signed_by: signed_by.text(),
             signature: signature.to_owned(),
+            interfaces: serde_json::to_string(&interfaces).map_err(|_| Refusal::Internal)?,
         };
-        let published = view(&meta, &release);
+        let published = view(&meta, &release, None);
         let change = self.change(actor, format!("publish {} {version}", plugin.name));
         self.store.put_release(ReleaseRecord { meta, component }, change).await?;
         self.reload().await?;
+        self.take_over(&published.plugin, &published.release).await;
         Ok(published)
     }
 
@@ -139,7 +143,7 @@ impl Gateway {
         registry
             .plugin_names()
             .into_iter()
-            .filter_map(|name| registry.releases_of(name).first().map(|live| view(&live.meta, &live.release)))
+            .filter_map(|name| registry.releases_of(name).first().map(|live| shown(&registry, live)))
             .collect()
     }
 
@@ -150,11 +154,7 @@ impl Gateway {
     pub fn releases(&self, plugin: &str) -> Result<Vec<ReleaseView>, Refusal> {
         let registry = self.registry.load();
         find_release(&registry, plugin, None)?;
-        Ok(registry
-            .releases_of(plugin)
-            .into_iter()
-            .map(|live: &std::sync::Arc<LiveRelease>| view(&live.meta, &live.release))
-            .collect())
+        Ok(registry.releases_of(plugin).into_iter().map(|live| shown(&registry, live)).collect())
     }
 }
 
@@ -192,7 +192,16 @@ fn invalid(found: Vec<manifest::Problem>) -> Refusal {
     Refusal::Invalid { what: "the component".into(), problems }
 }
 
-pub(super) fn view(meta: &ReleaseMeta, release: &Release) -> ReleaseView {
+fn shown(registry: &Registry, live: &LiveRelease) -> ReleaseView {
+    view(&live.meta, &live.release, registry.statuses.get(&live.meta.digest))
+}
+
+pub(super) fn view(meta: &ReleaseMeta, release: &Release, status: Option<&ReleaseStatus>) -> ReleaseView {
+    let (status, reason) = match status.map(|status| (&status.blocked, &status.withdrawn)) {
+        Some((Some(reason), _)) => ("blocked", Some(reason.clone())),
+        Some((None, Some(reason))) => ("withdrawn", Some(reason.clone())),
+        _ => ("published", None),
+    };
     let plugin = &release.manifest.plugin;
     ReleaseView {
         plugin: meta.plugin.clone(),
@@ -207,6 +216,9 @@ pub(super) fn view(meta: &ReleaseMeta, release: &Release) -> ReleaseView {
         published: rfc3339(meta.published_ms),
         signed_by: meta.signed_by.clone(),
         signature: meta.signature.clone(),
+        status: status.to_owned(),
+        reason,
+        interfaces: serde_json::from_str(&meta.interfaces).unwrap_or_default(),
         combinations: release
             .combinations
             .iter()

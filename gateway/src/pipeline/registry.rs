@@ -10,15 +10,19 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::breaker::Breaker;
-use super::documents::{ConnectionDocument, Secrets};
+use super::documents::{ConnectionDocument, ReleaseStatus, Secrets};
 use super::model::{BrandInput, Caller, ContractInput, PartnerInput, Role};
+use super::trial::Trial;
 use crate::boundary::placing::is_registered;
 use crate::boundary::{Connection, PolicyBook, Release, Trigger};
 use crate::manifest::{Auth, Endpoint, ReleaseKey};
 use crate::outbound::{Credentials, PublicKey, ResolvedAuth, SigningKey, TokenSource};
 use crate::plugin_host::LoadedRelease;
-use crate::store::crypto::MasterKey;
+use crate::store::crypto::{MasterKey, parse_digest};
 use crate::store::{ApiKeyRecord, Digest, Document, DocumentKind, ReleaseMeta, Uid};
+
+/// Why a connection cannot be used whose release the operator blocked.
+const BLOCKED: &str = "its release is blocked";
 
 /// A published release, ready to be called once it is loaded.
 pub struct LiveRelease {
@@ -38,10 +42,28 @@ pub struct LiveConnection {
     pub secrets: Secrets,
     pub signing: SigningKey,
     pub breaker: Arc<Breaker>,
+    /// The release that some consumers get instead.
+    pub candidate: Option<Candidate>,
+    /// Of a candidate itself.
+    pub trial: Option<Arc<Trial>>,
     /// Where tokens come from, by endpoint; each keeps its token.
     tokens: HashMap<String, Arc<TokenSource>>,
     body: String,
     sealed: Option<Vec<u8>>,
+}
+
+/// A release on trial at a connection.
+pub struct Candidate {
+    pub live: Arc<LiveConnection>,
+    /// Of a hundred consumers.
+    pub percent: u8,
+}
+
+/// A connection as it is written, whether or not it can be used.
+pub struct Written {
+    pub id: Uid,
+    pub document: ConnectionDocument,
+    pub sealed: Option<Vec<u8>>,
 }
 
 /// A partner's contracts as the operator wrote them, and its record.
@@ -67,8 +89,12 @@ pub struct Registry {
     keys: HashMap<Digest, Caller>,
     /// [`Document::connection`] of what is on, by brand and then by plugin, whether or not it can be used.
     pub connection_ids: BTreeMap<String, BTreeMap<String, Uid>>,
-    /// (brand, plugin) of connections that are on and cannot be put together now.
-    unusable: BTreeSet<(String, String)>,
+    /// What is written of each connection that is on, by brand and then by plugin.
+    pub written: BTreeMap<String, BTreeMap<String, Written>>,
+    /// Of releases that are withdrawn or blocked.
+    pub statuses: HashMap<Digest, ReleaseStatus>,
+    /// (brand, plugin) of connections that are on and cannot be put together now, with the ledger's code.
+    unusable: BTreeMap<(String, String), &'static str>,
 }
 
 /// What a snapshot is made from.
@@ -101,6 +127,12 @@ impl Registry {
                     }
                     Err(_) => damaged(document),
                 },
+                DocumentKind::ReleaseStatus => {
+                    match (parse_digest(&document.name), serde_json::from_str(&document.body)) {
+                        (Some(digest), Ok(status)) => drop(next.statuses.insert(digest, status)),
+                        _ => damaged(document),
+                    }
+                }
                 DocumentKind::Partner | DocumentKind::Connection => {}
             }
         }
@@ -128,20 +160,27 @@ impl Registry {
                 let (brand, plugin) = (document.scope.clone(), document.name.clone());
                 if let Some(id) = document.connection {
                     next.connection_ids.entry(brand.clone()).or_default().insert(plugin.clone(), id);
+                    if let Ok(written) = serde_json::from_str(&document.body) {
+                        let written = Written { id, document: written, sealed: document.secret.clone() };
+                        next.written.entry(brand.clone()).or_default().insert(plugin.clone(), written);
+                    }
                 }
                 match next.connect(document, previous, master, book) {
                     Ok(live) => drop(next.connections.entry(brand).or_default().insert(plugin, live)),
                     Err(problem) => {
                         tracing::error!(%brand, %plugin, problem, "a connection cannot be used: nothing of it runs, its work waits");
-                        next.unusable.insert((brand, plugin));
+                        let code = if problem == BLOCKED { "not-run:blocked" } else { "not-run:unusable" };
+                        next.unusable.insert((brand, plugin), code);
                     }
                 }
             }
         }
         for (brand, of_brand) in &next.connections {
             let all: Vec<&Connection> = of_brand.values().map(|live| &live.connection).collect();
-            let unusable = |plugin: &str| next.unusable.contains(&(brand.clone(), plugin.to_owned()));
+            let unusable = |plugin: &str| next.unusable.contains_key(&(brand.clone(), plugin.to_owned()));
             all.iter().for_each(|connection| connection.note_derivable(&all, unusable));
+            let candidates = of_brand.values().filter_map(|live| live.candidate.as_ref());
+            candidates.for_each(|candidate| candidate.live.connection.note_derivable(&all, unusable));
         }
         for key in source.keys {
             if let Some(role) = Role::parse(&key.role) {
@@ -161,21 +200,68 @@ impl Registry {
     ) -> Result<Arc<LiveConnection>, &'static str> {
         let parsed: ConnectionDocument =
             serde_json::from_str(&document.body).map_err(|_| "its document is damaged")?;
-        let digest =
-            crate::store::crypto::parse_digest(&parsed.release).ok_or("its release is not a digest")?;
+        let known = previous.connections.get(&document.scope).and_then(|of| of.get(&document.name));
+        let mut candidate = None;
+        if let (Some(rollout), Some(of_candidate)) = (&parsed.rollout, parsed.candidate()) {
+            let known = known.and_then(|known| known.candidate.as_ref()).map(|candidate| &candidate.live);
+            let trial = known
+                .filter(|known| known.document.release == of_candidate.release)
+                .filter(|known| known.document.switched_on_ms == of_candidate.switched_on_ms)
+                .and_then(|known| known.trial.clone())
+                .unwrap_or_default();
+            let body = serde_json::to_string(&of_candidate).map_err(|_| "its rollout is damaged")?;
+            let of_candidate = Document { body, ..document.clone() };
+            match self.assemble(of_candidate, known, None, Some(trial), master, book) {
+                Ok(live) => candidate = Some(Candidate { live, percent: rollout.percent }),
+                Err(problem) => {
+                    tracing::error!(
+                        brand = document.scope,
+                        plugin = document.name,
+                        problem,
+                        "the release of a rollout cannot be used: every consumer gets the one that stands"
+                    );
+                }
+            }
+        }
+        self.assemble(document, known, candidate, None, master, book)
+    }
+
+    /// Puts a connection together, or keeps the one that is known where nothing changed.
+    fn assemble(
+        &self,
+        document: Document,
+        known: Option<&Arc<LiveConnection>>,
+        candidate: Option<Candidate>,
+        trial: Option<Arc<Trial>>,
+        master: &MasterKey,
+        book: &PolicyBook,
+    ) -> Result<Arc<LiveConnection>, &'static str> {
+        let parsed: ConnectionDocument =
+            serde_json::from_str(&document.body).map_err(|_| "its document is damaged")?;
+        let digest = parse_digest(&parsed.release).ok_or("its release is not a digest")?;
+        if self.is_blocked(&digest) {
+            return Err(BLOCKED);
+        }
         let live = self.releases.get(&digest).ok_or("its release is not published")?;
         let loaded = live.loaded.clone().ok_or("its release is not loaded")?;
         let partner = self.partners.get(&live.meta.partner).ok_or("its partner is not registered")?;
         let id = document.connection.ok_or("its document is damaged")?;
-        let known = previous.connections.get(&document.scope).and_then(|of| of.get(&document.name));
+        let same_candidate = |known: &LiveConnection| match (&known.candidate, &candidate) {
+            (None, None) => true,
+            (Some(known), Some(new)) => Arc::ptr_eq(&known.live, &new.live),
+            _ => false,
+        };
         if let Some(known) = known
             && known.id == id
             && known.body == document.body
             && known.sealed == document.secret
             && Arc::ptr_eq(&known.connection.partner, &partner.record)
+            && same_candidate(known)
         {
             return Ok(Arc::clone(known));
         }
+        // What another release broke says nothing about this one.
+        let known = known.filter(|known| known.document.release == parsed.release);
         let sealed = document.secret.as_deref().ok_or("its secrets are missing")?;
         let secrets = master
             .open(&secrets_place(&document.scope, &document.name), sealed)
@@ -209,6 +295,8 @@ impl Registry {
             secrets,
             signing,
             breaker: known.map_or_else(Arc::default, |known| Arc::clone(&known.breaker)),
+            candidate,
+            trial,
             document: parsed,
             body: document.body,
             sealed: document.secret,
@@ -220,14 +308,24 @@ impl Registry {
         self.keys.get(secret_digest)
     }
 
-    /// Whether the brand has it on and it cannot be put together now.
-    pub fn is_unusable(&self, brand: &str, plugin: &str) -> bool {
-        self.unusable.contains(&(brand.to_owned(), plugin.to_owned()))
+    /// What is written of a connection, whether or not it can be used.
+    pub fn written(&self, brand: &str, plugin: &str) -> Option<&Written> {
+        self.written.get(brand)?.get(plugin)
+    }
+
+    /// Where the brand has it on and it cannot be put together now: the ledger's code for what waits.
+    pub fn unusable(&self, brand: &str, plugin: &str) -> Option<&'static str> {
+        self.unusable.get(&(brand.to_owned(), plugin.to_owned())).copied()
+    }
+
+    /// Whether the operator blocked the release.
+    pub fn is_blocked(&self, release: &Digest) -> bool {
+        self.statuses.get(release).is_some_and(|status| status.blocked.is_some())
     }
 
     /// Plugins that are on at a brand, cannot be put together now, and would have work with such an event.
     pub fn unusable_with_work(&self, brand: &str, event: &str) -> Vec<String> {
-        let of_brand = self.unusable.iter().filter(|(of, _)| of == brand);
+        let of_brand = self.unusable.keys().filter(|(of, _)| of == brand);
         of_brand
             .filter(|(_, plugin)| {
                 let hooks = self.releases_of(plugin).into_iter().flat_map(|live| &live.release.hooks);
@@ -321,6 +419,52 @@ pub fn rfc3339(ms: i64) -> String {
 }
 
 impl LiveConnection {
+    /// The release's connection that a consumer gets: the same one each time, as long as the rollout stands.
+    pub fn serving<'l>(self: &'l Arc<Self>, master: &MasterKey, consumer: &Uid) -> &'l Arc<Self> {
+        match &self.candidate {
+            Some(candidate)
+                if !candidate.live.is_over() && self.lot(master, consumer) < candidate.percent =>
+            {
+                &candidate.live
+            }
+            _ => self,
+        }
+    }
+
+    /// The one of the release that planned a request, where it is on; else the one that stands.
+    pub fn of_release<'l>(self: &'l Arc<Self>, release: &Digest) -> &'l Arc<Self> {
+        match &self.candidate {
+            Some(candidate) if candidate.live.connection.release.digest == *release => &candidate.live,
+            _ => self,
+        }
+    }
+
+    /// Whether it, or what is on trial beside it, remembers consumers.
+    pub fn remembers(&self) -> bool {
+        let candidate = self.candidate.as_ref();
+        self.loaded.imports_memory() || candidate.is_some_and(|candidate| candidate.live.remembers())
+    }
+
+    /// A call came back as it should.
+    pub fn succeeded(&self) {
+        self.breaker.succeeded();
+        if let Some(trial) = &self.trial {
+            trial.note(false);
+        }
+    }
+
+    /// Whether it was on trial and failed.
+    pub fn is_over(&self) -> bool {
+        self.trial.as_ref().is_some_and(|trial| trial.is_over())
+    }
+
+    /// A consumer's lot at this connection, 0 to 99: keyed, so that nobody can tell who gets what.
+    fn lot(&self, master: &MasterKey, consumer: &Uid) -> u8 {
+        let digest = master.index_digest("rollout", &[&self.id, consumer]);
+        let number = digest.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+        u8::try_from(number % 100).unwrap_or(0)
+    }
+
     /// Keys that verify the partner's messages at this moment.
     pub fn inbound_keys(&self, now_ms: i64) -> Vec<SigningKey> {
         let taken = self.secrets.inbound.iter().filter(|key| key.until_ms.is_none_or(|end| now_ms < end));

@@ -21,6 +21,8 @@ pub enum DocumentKind {
     Contract,
     /// scope: the brand; name: the plugin.
     Connection,
+    /// scope: the plugin; name: the digest of a release that is withdrawn or blocked.
+    ReleaseStatus,
 }
 
 /// A document of the control plane.
@@ -72,6 +74,8 @@ pub struct ReleaseMeta {
     pub signed_by: String,
     /// Its signature, in its text form.
     pub signature: String,
+    /// Parts of the interface that it imports: a JSON array.
+    pub interfaces: String,
 }
 
 /// An API key. The secret itself is nowhere.

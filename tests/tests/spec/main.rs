@@ -26,6 +26,7 @@ mod partner_sees;
 mod raced;
 mod received;
 mod releases;
+mod rollouts;
 mod routes;
 mod scenes;
 mod switches;

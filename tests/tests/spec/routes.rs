@@ -21,9 +21,17 @@ const ROUTES: &[(&str, &str, &[Role])] = &[
     ("PUT", "/v1/brands/{brand}/connections/{plugin}", &[Brand]),
     ("DELETE", "/v1/brands/{brand}/connections/{plugin}", &[Brand]),
     ("GET", "/v1/brands/{brand}/connections/{plugin}/preview", &[Brand]),
+    ("PUT", "/v1/brands/{brand}/connections/{plugin}/rollout", &[Brand]),
+    ("DELETE", "/v1/brands/{brand}/connections/{plugin}/rollout", &[Brand]),
+    ("POST", "/v1/brands/{brand}/connections/{plugin}/rollback", &[Brand]),
     ("GET", "/v1/brands/{brand}/connections", &[Brand, Partner]),
     ("GET", "/v1/plugins", &[Brand, Partner]),
     ("GET", "/v1/plugins/{plugin}/releases", &[Brand, Partner]),
+    ("GET", "/v1/plugins/{plugin}/releases/{release}/declaration", &[Brand, Partner, Operator]),
+    ("GET", "/v1/plugins/{plugin}/releases/{release}/diff", &[Brand, Partner, Operator]),
+    ("POST", "/v1/plugins/{plugin}/releases/{release}/withdraw", &[Partner]),
+    ("PUT", "/v1/plugins/{plugin}/releases/{release}/block", &[Operator]),
+    ("DELETE", "/v1/plugins/{plugin}/releases/{release}/block", &[Operator]),
     // A source that tightens must know what it would replace.
     ("GET", "/v1/brands/{brand}/consumers/{consumer}/choices", &[Brand, Source]),
     ("PUT", "/v1/brands/{brand}/consumers/{consumer}/choices", &[Brand, Source]),
@@ -60,6 +68,7 @@ fn filled(path: &str, brand: &str) -> String {
         .replace("{contract}", "terms")
         .replace("{slot}", "chat-button")
         .replace("{plugin}", "adf-lead")
+        .replace("{release}", "1.0.0")
         .replace("{consumer}", "someone")
         .replace("{code}", "conflict")
         .replace("{id}", "00000000000000000000000000000000")

@@ -263,6 +263,7 @@ fn connection(plugin: &str, brand: &Brand, release: &Value) -> Result<Connection
         secrets,
         promotional: BTreeSet::new(),
         rotate_inbound_secret: false,
+        follow: Default::default(),
     })
 }
 

@@ -1,24 +1,32 @@
 //! `gateway plugin`: builds, checks and publishes plugins. Building and checking are local; publishing
 //! goes through the API of a running gateway.
 
+mod block;
 mod build;
 pub mod builder;
 mod check;
+mod diff;
 mod doctor;
 mod keygen;
 mod logs;
 mod new;
 mod publish;
 mod rehearse;
+mod rollback;
+mod rollout;
 mod run;
 mod status;
 mod template;
 mod test;
 pub mod toolchain;
+mod withdraw;
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::CliError;
+use super::output::{self, FormatArgs, Table};
 use super::progress::Progress;
 use crate::manifest;
 pub use builder::{BuildError, BuildOptions, BuiltPlugin};
@@ -68,6 +76,36 @@ Example:
 Example:
   gateway plugin publish adf-lead.wasm --signing-key acme-crm.key")]
     Publish(publish::Publish),
+    /// Say what a release changes: what it gets, returns, combines, and where it sends
+    #[command(after_help = "\
+Each line is wider, narrower or equal; the whole is wider where any line is.
+
+Example:
+  gateway plugin diff adf-lead@1.0.0 adf-lead.wasm")]
+    Diff(diff::Diff),
+    /// Give a release to some of a brand's consumers first; the API key is the brand's
+    #[command(after_help = "\
+It is taken back by itself where more than a few of its calls fail.
+
+Example:
+  gateway plugin rollout northside-motors adf-lead 1.1.0 --percent 10")]
+    Rollout(rollout::RolloutArgs),
+    /// Return to a release that a connection had, at once; the API key is the brand's
+    #[command(after_help = "\
+Example:
+  gateway plugin rollback northside-motors adf-lead")]
+    Rollback(rollback::Rollback),
+    /// Take a release back, so that nothing switches to it any more; the API key is the partner's
+    #[command(after_help = "\
+Example:
+  gateway plugin withdraw adf-lead 1.1.0 --reason 'it loses leads with an apostrophe'")]
+    Withdraw(withdraw::Withdraw),
+    /// Stop a release at every brand, or let it run again; the API key is the operator's
+    #[command(after_help = "\
+Example:
+  gateway plugin block adf-lead 1.1.0 --reason 'it sends more than it declares'
+  gateway plugin block adf-lead 1.1.0 --lift")]
+    Block(block::Block),
     /// Run a plugin's cases through the boundary and the sandbox of production
     #[command(after_help = "\
 A case is a folder under `cases/` with event.json and expected.json, and where they are needed
@@ -112,6 +150,11 @@ impl Plugin {
             Self::Doctor(doctor) => doctor.run().await,
             Self::Keygen(keygen) => keygen.run(),
             Self::Publish(publish) => publish.run().await,
+            Self::Diff(diff) => diff.run().await,
+            Self::Rollout(rollout) => rollout.run().await,
+            Self::Rollback(rollback) => rollback.run().await,
+            Self::Withdraw(withdraw) => withdraw.run().await,
+            Self::Block(block) => block.run().await,
             Self::Test(test) => test.run().await,
             Self::Run(run) => run.run().await,
             Self::Logs(logs) => logs.run().await,
@@ -141,6 +184,36 @@ fn with_reference(error: &BuildError) -> String {
         Some(code) => format!("{text} [{code}]\n  {}#{code}", manifest::ERRORS_PAGE),
         None => text,
     }
+}
+
+fn word(answer: &Value, pointer: &str) -> String {
+    match answer.pointer(pointer) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => "-".to_owned(),
+    }
+}
+
+/// A connection as the API shows it.
+pub(super) fn connection_view(answer: &Value, format: FormatArgs) -> Result<(), CliError> {
+    if format.json() {
+        return output::json(answer);
+    }
+    let mut table = Table::new(&["brand", "plugin", "version", "state", "rollout", "percent"]);
+    let cells = ["/brand", "/plugin", "/version", "/state", "/rollout/version", "/rollout/percent"];
+    table.row(cells.map(|pointer| word(answer, pointer)));
+    output::line(&table.render())
+}
+
+/// A release as the API shows it.
+pub(super) fn release_view(answer: &Value, format: FormatArgs) -> Result<(), CliError> {
+    if format.json() {
+        return output::json(answer);
+    }
+    let mut table = Table::new(&["plugin", "version", "partner", "status", "reason"]);
+    let cells = ["/plugin", "/version", "/partner", "/status", "/reason"];
+    table.row(cells.map(|pointer| word(answer, pointer)));
+    output::line(&table.render())
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {

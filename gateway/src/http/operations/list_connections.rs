@@ -61,20 +61,7 @@ mod tests {
             brand: "b".into(),
             plugin: plugin.into(),
             partner: partner.into(),
-            version: "1.0.0".into(),
-            release: String::new(),
-            grant: Default::default(),
-            settings: serde_json::json!({}),
-            secrets: Vec::new(),
-            promotional: Default::default(),
-            privacy_policy: String::new(),
-            switched_on: String::new(),
-            endpoints_off: Default::default(),
-            breaker: "closed".into(),
-            breaker_since: None,
-            breaker_until: None,
-            signing_secret: None,
-            inbound_secret: None,
+            ..ConnectionView::default()
         }
     }
 

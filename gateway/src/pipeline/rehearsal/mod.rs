@@ -270,6 +270,7 @@ impl Rehearsal {
             secrets: secrets.clone(),
             promotional: case.promotional.clone(),
             rotate_inbound_secret: false,
+            follow: Default::default(),
         };
         let kept = Secrets { named: secrets, signing: String::new(), inbound: Vec::new() };
         let problems = check_connection(release, &input, &kept);

@@ -111,6 +111,7 @@ async fn a_release_is_stored_once_and_never_with_other_bytes(store: &dyn Store) 
             published_ms: NOW,
             signed_by: "rlpk_".into(),
             signature: "v1a,".into(),
+            interfaces: "[]".into(),
         },
         component: vec![seed as u8; 100_000],
     };

@@ -14,13 +14,14 @@ pub(super) fn kind_word(kind: DocumentKind) -> &'static str {
         DocumentKind::Partner => "partner",
         DocumentKind::Contract => "contract",
         DocumentKind::Connection => "connection",
+        DocumentKind::ReleaseStatus => "release-status",
     }
 }
 
 /// The kind that a word stands for.
 pub(super) fn kind_of(word: &str) -> Option<DocumentKind> {
-    use DocumentKind::{Brand, Connection, Contract, Partner};
-    [Brand, Partner, Contract, Connection].into_iter().find(|kind| kind_word(*kind) == word)
+    use DocumentKind::{Brand, Connection, Contract, Partner, ReleaseStatus};
+    [Brand, Partner, Contract, Connection, ReleaseStatus].into_iter().find(|kind| kind_word(*kind) == word)
 }
 
 /// Records a change; `control` where it is of documents, releases or keys.
@@ -196,7 +197,7 @@ async fn put_release(
     }
     sqlx::query(
         "INSERT INTO releases (digest, plugin, version, partner, manifest, provenance, size, published_ms, \
-         signed_by, signature) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         signed_by, signature, interfaces) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(meta.digest.as_slice())
     .bind(&meta.plugin)
@@ -208,6 +209,7 @@ async fn put_release(
     .bind(meta.published_ms)
     .bind(&meta.signed_by)
     .bind(&meta.signature)
+    .bind(&meta.interfaces)
     .execute(&mut *connection)
     .await?;
     sqlx::query("INSERT INTO components (digest, bytes) VALUES (?, ?)")

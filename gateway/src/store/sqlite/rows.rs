@@ -80,7 +80,7 @@ pub(super) fn document(row: &SqliteRow) -> Result<Document, StoreError> {
 }
 
 pub(super) const RELEASE: &str = "digest, plugin, version, partner, manifest, provenance, size, published_ms, \
-                                  signed_by, signature";
+                                  signed_by, signature, interfaces";
 
 pub(super) fn release(row: &SqliteRow) -> Result<ReleaseMeta, StoreError> {
     let mut columns = Columns::new(row, "release");
@@ -95,6 +95,7 @@ pub(super) fn release(row: &SqliteRow) -> Result<ReleaseMeta, StoreError> {
         published_ms: columns.take()?,
         signed_by: columns.take()?,
         signature: columns.take()?,
+        interfaces: columns.take()?,
     })
 }
 

@@ -1,0 +1,360 @@
+//! Changing a connection's release: rollout, rollback, and taking over what gets no more. Each is one document written
+//! at once, so a call runs with the one release or with the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::connections::written;
+use super::control::find_release;
+use super::documents::{Agreed, ConnectionDocument, Returned, Rollout};
+use super::error::Refusal;
+use super::gateway::Gateway;
+use super::grant::GrantEntry;
+use super::model::{ConnectionInput, ConnectionView};
+use super::registry::{LiveRelease, Registry, Written};
+use super::releases::declaration;
+use super::switch_model::{Follow, RollbackInput, RolloutInput};
+use super::trial::Trial;
+use crate::boundary::{Release, Trigger, combine_key, grant_key};
+use crate::manifest::{Reach, difference};
+use crate::store::crypto::{format_digest, parse_digest};
+use crate::store::{Change, Document, DocumentKind};
+
+type GrantMap = BTreeMap<String, BTreeSet<GrantEntry>>;
+
+impl Gateway {
+    /// Gives a release to some of a brand's consumers; to all of them at 100.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`]; [`Refusal::Conflict`] for a release that is withdrawn, blocked, or wider without a grant
+    /// of its own; [`Refusal::Invalid`] for a percentage out of range and whatever keeps the release from being on.
+    pub async fn put_rollout(
+        &self,
+        brand: &str,
+        plugin: &str,
+        input: RolloutInput,
+        actor: &str,
+    ) -> Result<ConnectionView, Refusal> {
+        if !(1..=100).contains(&input.percent) {
+            return Err(Refusal::invalid("the rollout", "/percent", "must be from 1 to 100"));
+        }
+        let _alone = self.changing.lock().await;
+        let registry = self.registry.load_full();
+        let before = written(&registry, brand, plugin)?;
+        let standing = find_release(&registry, plugin, Some(&before.document.release))?;
+        let new = find_release(&registry, plugin, Some(&input.release))?;
+        let release = format_digest(&new.meta.digest);
+        if before.document.release == release {
+            return Err(Refusal::Conflict {
+                message: format!("release {} is what every consumer gets already", new.meta.version),
+            });
+        }
+        let under_way = before.document.rollout.as_ref().filter(|rollout| rollout.agreed.release == release);
+        registry.may_switch_to(&new.meta, false)?;
+        let kept = under_way.map(|rollout| rollout.agreed.clone());
+        let grant = match (input.grant, &kept) {
+            (Some(grant), _) => grant,
+            (None, Some(kept)) => kept.grant.clone(),
+            (None, None) => {
+                narrower(standing, new)?;
+                carried(&before.document.grant, &new.release)
+            }
+        };
+        let settings = input.settings.or_else(|| kept.as_ref().map(|kept| kept.settings.clone()));
+        let now_ms = self.clock.now_ms();
+        let agreed = Agreed {
+            release,
+            grant,
+            settings: settings.unwrap_or_else(|| before.document.settings.clone()),
+            promotional: promotional(&before.document.promotional, &new.release),
+            privacy_policy: new.release.manifest.plugin.privacy_policy.clone(),
+            at_ms: kept.map_or(now_ms, |kept| kept.at_ms),
+        };
+        self.check_agreed(&registry, brand, plugin, before, new, &agreed).await?;
+        let (document, what) = if input.percent == 100 {
+            (before.document.switched_to(agreed, now_ms), "complete the rollout of")
+        } else {
+            let rollout = Some(Rollout { percent: input.percent, agreed });
+            (ConnectionDocument { rollout, returned: None, ..before.document.clone() }, "roll out")
+        };
+        let what = format!("{what} {} at {brand}/{plugin}: {} %", new.meta.version, input.percent);
+        self.write_switched(brand, plugin, before, &document, actor, what).await?;
+        self.connection(brand, plugin)
+    }
+
+    /// Ends a rollout: every consumer gets the release that stands.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] where there is none.
+    pub async fn end_rollout(
+        &self,
+        brand: &str,
+        plugin: &str,
+        actor: &str,
+    ) -> Result<ConnectionView, Refusal> {
+        let _alone = self.changing.lock().await;
+        let registry = self.registry.load_full();
+        let before = written(&registry, brand, plugin)?;
+        if before.document.rollout.is_none() {
+            return Err(Refusal::NotFound { what: format!("rollout of {plugin} at brand {brand}") });
+        }
+        let document = ConnectionDocument { rollout: None, ..before.document.clone() };
+        let what = format!("end the rollout at {brand}/{plugin}");
+        self.write_switched(brand, plugin, before, &document, actor, what).await?;
+        self.connection(brand, plugin)
+    }
+
+    /// Returns to a release that the connection had. What it had been granted is granted again, but for what the
+    /// brand has taken away since from a field that both releases declare.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`]; [`Refusal::Conflict`] where it never had the release, or the release is withdrawn or
+    /// blocked.
+    pub async fn roll_back(
+        &self,
+        brand: &str,
+        plugin: &str,
+        input: RollbackInput,
+        actor: &str,
+    ) -> Result<ConnectionView, Refusal> {
+        let _alone = self.changing.lock().await;
+        let registry = self.registry.load_full();
+        let before = written(&registry, brand, plugin)?;
+        let history = &before.document.history;
+        let past = match &input.release {
+            None => history.last(),
+            Some(named) => {
+                let release = format_digest(&find_release(&registry, plugin, Some(named))?.meta.digest);
+                history.iter().find(|past| past.release == release)
+            }
+        };
+        let past = past.ok_or_else(|| Refusal::Conflict {
+            message: format!(
+                "the connection of {plugin} at brand {brand} did not have that release before; its `history` lists what it can return to, and writing the connection takes any other"
+            ),
+        })?;
+        let old = find_release(&registry, plugin, Some(&past.release))?;
+        registry.may_switch_to(&old.meta, false)?;
+        let current =
+            parse_digest(&before.document.release).and_then(|digest| registry.releases.get(&digest));
+        let current = current.map(|live| &*live.release);
+        let now_ms = self.clock.now_ms();
+        let agreed = Agreed {
+            grant: restored(&past.grant, &before.document.grant, current, &old.release),
+            promotional: promotional(
+                &past.promotional.union(&before.document.promotional).cloned().collect(),
+                &old.release,
+            ),
+            at_ms: now_ms,
+            ..past.clone()
+        };
+        self.check_agreed(&registry, brand, plugin, before, old, &agreed).await?;
+        // Whoever returns does not want to be taken along again at the next publication.
+        let document =
+            ConnectionDocument { follow: Follow::None, ..before.document.switched_to(agreed, now_ms) };
+        let what = format!("roll back {brand}/{plugin} to {}", old.meta.version);
+        self.write_switched(brand, plugin, before, &document, actor, what).await?;
+        self.connection(brand, plugin)
+    }
+
+    /// After a publication: connections that follow take the release over where it gets no more. The caller holds
+    /// [`Gateway::changing`].
+    pub(super) async fn take_over(&self, plugin: &str, release: &str) {
+        let brands: Vec<String> = self.registry.load().written.keys().cloned().collect();
+        for brand in brands {
+            let registry = self.registry.load_full();
+            let Some(before) = registry.written(&brand, plugin) else { continue };
+            if before.document.follow != Follow::Narrower || before.document.rollout.is_some() {
+                continue;
+            }
+            if let Err(refusal) = self.take_over_at(&registry, &brand, plugin, before, release).await {
+                tracing::info!(brand, plugin, %refusal, "a new release waits for the brand");
+            }
+        }
+    }
+
+    async fn take_over_at(
+        &self,
+        registry: &Registry,
+        brand: &str,
+        plugin: &str,
+        before: &Written,
+        release: &str,
+    ) -> Result<(), Refusal> {
+        let standing = find_release(registry, plugin, Some(&before.document.release))?;
+        let new = find_release(registry, plugin, Some(release))?;
+        let version = |live: &LiveRelease| live.release.manifest.plugin.version.clone();
+        if version(new) <= version(standing) || registry.is_blocked(&standing.meta.digest) {
+            return Ok(());
+        }
+        narrower(standing, new)?;
+        let now_ms = self.clock.now_ms();
+        let agreed = Agreed {
+            release: format_digest(&new.meta.digest),
+            grant: carried(&before.document.grant, &new.release),
+            promotional: promotional(&before.document.promotional, &new.release),
+            at_ms: now_ms,
+            ..before.document.agreed(now_ms)
+        };
+        self.check_agreed(registry, brand, plugin, before, new, &agreed).await?;
+        let document = before.document.switched_to(agreed, now_ms);
+        let what = format!("{brand}/{plugin} follows to {}", new.meta.version);
+        self.write_switched(brand, plugin, before, &document, "gateway", what).await
+    }
+
+    /// Takes releases from their consumers whose trial failed.
+    pub(super) async fn end_failed_rollouts(&self) {
+        let registry = self.registry.load_full();
+        let all = registry.connections.values().flatten();
+        let failed = all.filter(|(_, live)| live.candidate.as_ref().is_some_and(|one| one.live.is_over()));
+        for (plugin, live) in failed {
+            let brand = &*live.connection.brand;
+            let _alone = self.changing.lock().await;
+            let now = self.registry.load_full();
+            let Some(before) = now.written(brand, plugin) else { continue };
+            let Some(rollout) = &before.document.rollout else { continue };
+            let over = live.candidate.as_ref().map(|one| &one.live.document);
+            let is_same = over.is_some_and(|over| {
+                over.release == rollout.agreed.release && over.switched_on_ms == rollout.agreed.at_ms
+            });
+            if !is_same {
+                continue;
+            }
+            let returned = Returned {
+                release: rollout.agreed.release.clone(),
+                at_ms: self.clock.now_ms(),
+                why: Trial::rule(),
+            };
+            tracing::warn!(brand, plugin, release = returned.release, "a rollout failed and is ended");
+            let what =
+                format!("the rollout of {} at {brand}/{plugin} failed: {}", returned.release, returned.why);
+            let document =
+                ConnectionDocument { rollout: None, returned: Some(returned), ..before.document.clone() };
+            if let Err(error) = self.write_switched(brand, plugin, before, &document, "gateway", what).await {
+                tracing::error!(%error, "a failed rollout could not be ended; nobody gets its release from this process");
+            }
+        }
+    }
+
+    async fn check_agreed(
+        &self,
+        registry: &Registry,
+        brand: &str,
+        plugin: &str,
+        before: &Written,
+        live: &LiveRelease,
+        agreed: &Agreed,
+    ) -> Result<(), Refusal> {
+        let secrets = self.open_secrets(brand, plugin, before)?;
+        let input = ConnectionInput {
+            release: agreed.release.clone(),
+            grant: agreed.grant.clone(),
+            settings: agreed.settings.clone(),
+            secrets: BTreeMap::new(),
+            promotional: agreed.promotional.clone(),
+            rotate_inbound_secret: false,
+            follow: Follow::None,
+        };
+        self.check_switch(registry, brand, plugin, live, &input, &secrets).await
+    }
+
+    async fn write_switched(
+        &self,
+        brand: &str,
+        plugin: &str,
+        before: &Written,
+        document: &ConnectionDocument,
+        actor: &str,
+        what: String,
+    ) -> Result<(), Refusal> {
+        let document = Document {
+            kind: DocumentKind::Connection,
+            scope: brand.to_owned(),
+            name: plugin.to_owned(),
+            body: serde_json::to_string(document).map_err(|_| Refusal::Internal)?,
+            secret: before.sealed.clone(),
+            connection: Some(before.id),
+        };
+        let change = Change { at_ms: self.clock.now_ms(), actor: actor.to_owned(), what };
+        self.store.put_document(document, change).await?;
+        Ok(self.reload().await?)
+    }
+}
+
+/// A release that gets more needs a grant of its own.
+fn narrower(old: &LiveRelease, new: &LiveRelease) -> Result<(), Refusal> {
+    let found = difference(&declaration(old), &declaration(new));
+    if found.reach != Reach::Wider {
+        return Ok(());
+    }
+    let wider = found.changes.iter().filter(|change| change.reach == Reach::Wider);
+    let told: Vec<_> = wider.map(|change| format!("{}: {}", change.at, change.what)).collect();
+    Err(Refusal::Conflict {
+        message: format!(
+            "release {} gets more than {} ({}); agree to it by giving its `grant`",
+            new.meta.version,
+            old.meta.version,
+            told.join("; ")
+        ),
+    })
+}
+
+/// What a release declares under a key of a grant; none: nothing of that key.
+fn declared<'r>(release: &'r Release, key: &str) -> Option<BTreeSet<&'r str>> {
+    if let Some(hook) = release.hooks.iter().find(|hook| grant_key(&hook.trigger) == key) {
+        return Some(hook.fields.iter().map(|field| &*field.name).collect());
+    }
+    let combination = release.combinations.iter().find(|combination| combine_key(combination) == key)?;
+    Some(combination.of.iter().map(|part| part.text.as_str()).collect())
+}
+
+fn is_combination(release: &Release, key: &str) -> bool {
+    release.combinations.iter().any(|combination| combine_key(combination) == key)
+}
+
+/// A grant, as far as the release declares what it is of; a combination whole or not at all.
+fn carried(grant: &GrantMap, release: &Release) -> GrantMap {
+    let mut next = GrantMap::new();
+    for (key, entries) in grant {
+        let Some(declared) = declared(release, key) else { continue };
+        let fits = |entry: &&GrantEntry| declared.contains(entry.field());
+        if is_combination(release, key) && entries.iter().filter(fits).count() != declared.len() {
+            continue;
+        }
+        next.insert(key.clone(), entries.iter().filter(fits).cloned().collect());
+    }
+    next
+}
+
+/// What was granted to `old`, without what was taken from a field since that `current` declares too; where the field
+/// goes in a form now, it goes in that one.
+fn restored(past: &GrantMap, now: &GrantMap, current: Option<&Release>, old: &Release) -> GrantMap {
+    let mut next = GrantMap::new();
+    for (key, entries) in past {
+        let known = current.and_then(|current| declared(current, key));
+        let standing = |field: &str| now.get(key)?.iter().find(|entry| entry.field() == field);
+        let kept = entries.iter().filter_map(|entry| {
+            let was_askable = known.as_ref().is_some_and(|known| known.contains(entry.field()));
+            match standing(entry.field()) {
+                Some(now) if now.form().is_some() => Some(now.clone()),
+                Some(_) => Some(entry.clone()),
+                None if was_askable => None,
+                None => Some(entry.clone()),
+            }
+        });
+        next.insert(key.clone(), kept.collect());
+    }
+    carried(&next, old)
+}
+
+/// Slots that stay promotional.
+fn promotional(of: &BTreeSet<String>, release: &Release) -> BTreeSet<String> {
+    let slots: BTreeSet<&str> = release
+        .hooks
+        .iter()
+        .filter_map(|hook| match &hook.trigger {
+            Trigger::Slot { slot, .. } => Some(&**slot),
+            Trigger::Event(_) | Trigger::Message => None,
+        })
+        .collect();
+    of.iter().filter(|slot| slots.contains(slot.as_str())).cloned().collect()
+}
