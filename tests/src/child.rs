@@ -11,7 +11,7 @@ use gateway::pipeline::Role;
 use serde_json::Value;
 
 use crate::builds::gateway_binary;
-use crate::client::{Client, Keyed};
+use crate::client::{Client, Keyed, scoped};
 use crate::gateway::DOMAINS;
 use crate::paths::scratch;
 
@@ -90,7 +90,7 @@ pub struct ChildKeys<'a> {
 
 impl Keyed for ChildKeys<'_> {
     async fn client(&self, role: Role, scope: Option<&str>) -> Client {
-        self.gateway.client(&self.config.key(role, scope))
+        scoped(self.gateway.client(&self.config.key(role, scope)), role, scope)
     }
 }
 

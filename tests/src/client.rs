@@ -2,9 +2,11 @@
 
 use std::sync::OnceLock;
 
+use gateway::manifest::{RELEASE_SIGNATURE, ReleaseSigningKey};
 use gateway::pipeline::Role;
 use reqwest::Method;
 use serde_json::Value;
+use sha2::Digest as _;
 
 /// One event (CloudEvents JSON event format).
 pub const EVENT: &str = "application/cloudevents+json";
@@ -52,6 +54,13 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     key: Option<String>,
+    /// The partner whose key signs what is published.
+    partner: Option<String>,
+}
+
+/// The key that a partner of the tests signs its releases with; the partners of [`crate::world`] have it in their record.
+pub fn signing_key(partner: &str) -> ReleaseSigningKey {
+    ReleaseSigningKey::from_seed(&sha2::Sha256::digest(partner)).expect("a seed of 32 bytes")
 }
 
 impl Client {
@@ -67,12 +76,17 @@ impl Client {
             .tls_certs_only([])
             .build()
             .expect("a client for loopback");
-        Self { http, base: base.to_owned(), key: key.map(str::to_owned) }
+        Self { http, base: base.to_owned(), key: key.map(str::to_owned), partner: None }
     }
 
     /// The same with another key; connections are shared.
     pub fn with_key(&self, key: Option<&str>) -> Self {
-        Self { key: key.map(str::to_owned), ..self.clone() }
+        Self { key: key.map(str::to_owned), partner: None, ..self.clone() }
+    }
+
+    /// The same, which signs as this partner.
+    pub fn signing_as(self, partner: &str) -> Self {
+        Self { partner: Some(partner.to_owned()), ..self }
     }
 
     /// The secret of its key.
@@ -88,9 +102,21 @@ impl Client {
         content_type: Option<&str>,
         body: Vec<u8>,
     ) -> Option<Answer> {
+        let headers: Vec<_> =
+            content_type.map(|kind| ("content-type", kind.to_owned())).into_iter().collect();
+        self.exchange(method, path, &headers, body).await
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, String)],
+        body: Vec<u8>,
+    ) -> Option<Answer> {
         let mut request = self.http.request(method, format!("{}{path}", self.base)).body(body);
-        if let Some(content_type) = content_type {
-            request = request.header("content-type", content_type);
+        for (name, value) in headers {
+            request = request.header(*name, value);
         }
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
@@ -143,9 +169,21 @@ impl Client {
         self.send(Method::POST, path, Some(content_type), body).await
     }
 
-    /// Publishes a component.
+    /// Publishes a component, signed as the client's partner signs.
     pub async fn publish(&self, component: &[u8]) -> Answer {
-        self.post_body("/v1/plugins", "application/wasm", component.to_vec()).await
+        let signature = self.partner.as_deref().map(|partner| signing_key(partner).sign(component));
+        self.publish_signed(component, signature).await
+    }
+
+    /// Publishes a component with a signature as it is given, or without one.
+    pub async fn publish_signed(&self, component: &[u8], signature: Option<String>) -> Answer {
+        let headers = [
+            Some(("content-type", "application/wasm".to_owned())),
+            signature.map(|signature| (RELEASE_SIGNATURE, signature)),
+        ];
+        let headers: Vec<_> = headers.into_iter().flatten().collect();
+        let answer = self.exchange(Method::POST, "/v1/plugins", &headers, component.to_vec()).await;
+        answer.expect("the gateway answers")
     }
 
     /// One event to the brand that it names.
@@ -179,6 +217,14 @@ impl Client {
                 None => return rows,
             }
         }
+    }
+}
+
+/// A partner's client signs as that partner.
+pub fn scoped(client: Client, role: Role, scope: Option<&str>) -> Client {
+    match scope.filter(|_| role == Role::Partner) {
+        Some(partner) => client.signing_as(partner),
+        None => client,
     }
 }
 

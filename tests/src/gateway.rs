@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::builds::gateway_binary;
-use crate::client::{Client, Keyed};
+use crate::client::{Client, Keyed, scoped};
 use crate::partner::Partner;
 use crate::paths::scratch;
 
@@ -138,14 +138,14 @@ impl TestGateway {
         let mut keys = self.keys.lock().await;
         let name = (role, scope.map(str::to_owned));
         if let Some(key) = keys.get(&name) {
-            return self.client.with_key(Some(key));
+            return scoped(self.client.with_key(Some(key)), role, scope);
         }
         let (brand, partner) = if role == Role::Partner { (None, scope) } else { (scope, None) };
         let made = self.gateway.create_key(role, brand, partner, "tests").await;
         let (_, key) = made.expect("a key can be made");
         let client = self.client.with_key(Some(&key));
         keys.insert(name, key);
-        client
+        scoped(client, role, scope)
     }
 
     /// A client without a key.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 pub use builds::{Components, built_at, components, gateway_binary};
 pub use child::{ChildConfig, ChildGateway};
-pub use client::{Answer, Client, Keyed};
+pub use client::{Answer, Client, Keyed, signing_key};
 pub use gateway::{Options, TestGateway};
 pub use partner::{Behaviour, Partner, Received};
 

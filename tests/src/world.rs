@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::builds::{Component, components};
-use crate::client::Keyed;
+use crate::client::{Keyed, signing_key};
 
 /// Brands of the demo's world.
 pub const NORTHSIDE: &str = "northside-motors";
@@ -21,7 +21,9 @@ pub async fn brand(gateway: &impl Keyed, name: &str, platform: bool) {
 
 /// Writes a partner with one domain.
 pub async fn partner(gateway: &impl Keyed, name: &str, region: &str, domain: &str) {
-    let document = json!({ "display_name": name, "region": region, "domains": [domain] });
+    let document = json!({
+        "display_name": name, "region": region, "domains": [domain], "release_keys": [signing_key(name).public()],
+    });
     gateway.operator().await.put(&format!("/v1/partners/{name}"), &document).await.ok();
 }
 

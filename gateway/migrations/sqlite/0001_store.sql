@@ -38,8 +38,12 @@ CREATE TABLE releases (
     version TEXT NOT NULL,
     partner TEXT NOT NULL,
     manifest TEXT NOT NULL,
+    provenance TEXT,
     size INTEGER NOT NULL,
     published_ms INTEGER NOT NULL,
+    -- The partner's public key, and what it signed the release with.
+    signed_by TEXT NOT NULL,
+    signature TEXT NOT NULL,
     UNIQUE (plugin, version)
 ) STRICT;
 

@@ -1,5 +1,6 @@
 //! The closed vocabularies: data categories and data uses, by fideslang key.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::sync::LazyLock;
 
@@ -13,7 +14,7 @@ pub struct UnknownKey {
     pub vocabulary: &'static str,
     /// What was given.
     pub key: String,
-    /// The known key with the longest common beginning.
+    /// The known key with the longest common beginning, and of those the one that is nearest in length.
     pub nearest: &'static str,
 }
 
@@ -31,7 +32,11 @@ fn find(known: &[&'static str], vocabulary: &'static str, key: &str) -> Result<&
         return Ok(found);
     }
     let common = |other: &str| other.bytes().zip(key.bytes()).take_while(|(a, b)| a == b).count();
-    let nearest = known.iter().copied().max_by_key(|other| common(other)).unwrap_or("");
+    let nearest = known
+        .iter()
+        .copied()
+        .max_by_key(|other| (common(other), Reverse(other.len().abs_diff(key.len()))))
+        .unwrap_or("");
     Err(UnknownKey { vocabulary, key: key.to_owned(), nearest })
 }
 
@@ -132,5 +137,6 @@ mod tests {
     fn an_unknown_key_names_the_nearest() {
         let error = Category::parse("user.contact.emial").unwrap_err();
         assert_eq!(error.nearest, "user.contact.email");
+        assert_eq!(Category::parse("user.contcat").unwrap_err().nearest, "user.contact");
     }
 }

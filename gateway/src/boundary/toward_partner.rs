@@ -43,6 +43,16 @@ pub enum Stays {
     Placing(#[from] PlacingError),
 }
 
+impl Stays {
+    /// The ledger's code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Withheld => "withheld",
+            Self::Placing(error) => error.code(),
+        }
+    }
+}
+
 /// Decides about `planned` as things stand now; `exposed` is what the partner received until now.
 ///
 /// `connection` is none where the brand has switched the plugin off: then clause use.brand-directed

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use gateway_policy::Purpose;
 use serde_json::{Map, Value};
 
+pub(crate) use path::escape;
 pub use path::{FieldPath, FieldPathError, Projection, Segment, project};
 pub use presence::Presence;
 pub use problem::{Problem, ProblemKind};
@@ -338,15 +339,18 @@ fn is_type_name(name: &str) -> bool {
 /// The candidate closest to a mistyped word, where one is close enough to be meant: at most a third
 /// of its characters would change (insertions, deletions, substitutions, transpositions).
 pub(crate) fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+    /// A name that is cut off is recognised by that much of it.
+    const SHORTEST_BEGINNING: usize = 4;
     /// The distance is quadratic in the lengths; no name of ours is longer.
     const LONGEST: usize = 128;
     if word.len() > LONGEST {
         return None;
     }
     let limit = (word.chars().count() / 3).max(1);
+    let cut_off = |candidate: &str| word.len() >= SHORTEST_BEGINNING && candidate.starts_with(word);
     candidates
         .map(|candidate| (strsim::osa_distance(word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= limit)
+        .filter(|(distance, candidate)| *distance <= limit || cut_off(candidate))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::{Host, Url};
 
+use crate::manifest::{RELEASE_SIGNATURE, ReleaseSigningKey};
+
 /// Where the API listens by default.
 pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 /// Publishing compiles a component, which takes up to half a minute and more on a busy machine.
@@ -20,7 +22,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// One event, or several in order.
 pub(super) const CLOUDEVENT: &str = "application/cloudevents+json";
 pub(super) const CLOUDEVENTS_BATCH: &str = "application/cloudevents-batch+json";
-pub(super) const WASM: &str = "application/wasm";
+const WASM: &str = "application/wasm";
+
+/// The `type` of a problem that another API key would mend.
+const UNAUTHENTICATED: &str = "/problems/unauthenticated";
 
 /// The options of every command that talks to a running gateway.
 #[derive(Debug, clap::Args)]
@@ -100,6 +105,8 @@ pub(super) struct Refused {
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct ProblemDocument {
     #[serde(default)]
+    r#type: String,
+    #[serde(default)]
     title: String,
     #[serde(default)]
     detail: String,
@@ -132,7 +139,7 @@ impl std::error::Error for Refused {}
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.problem.explain(self.status))?;
-        if self.status == StatusCode::UNAUTHORIZED {
+        if self.problem.r#type == UNAUTHENTICATED {
             f.write_str("; give it with --key or GATEWAY_KEY")?;
         }
         Ok(())
@@ -215,6 +222,17 @@ impl Client {
         body: Vec<u8>,
     ) -> Result<Value, ClientError> {
         self.answer(self.request(Method::POST, path).header(CONTENT_TYPE, media_type).body(body)).await
+    }
+
+    /// A component with its signature.
+    pub(super) async fn publish(
+        &self,
+        component: Vec<u8>,
+        signing_key: &ReleaseSigningKey,
+    ) -> Result<Value, ClientError> {
+        let signature = signing_key.sign(&component);
+        let request = self.request(Method::POST, "/v1/plugins").header(CONTENT_TYPE, WASM);
+        self.answer(request.header(RELEASE_SIGNATURE, signature).body(component)).await
     }
 
     /// A partner's message, signed in its headers.

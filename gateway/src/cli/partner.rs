@@ -34,6 +34,9 @@ pub(super) struct Put {
     /// An Ed25519 key that the partner signs messages with, `whpk_…`; repeat for more
     #[arg(long = "webhook-key")]
     webhook_keys: Vec<String>,
+    /// An Ed25519 key that the partner signs its releases with, `rlpk_…`; repeat for more
+    #[arg(long = "release-key")]
+    release_keys: Vec<String>,
     #[command(flatten)]
     client: ClientArgs,
     #[command(flatten)]
@@ -49,6 +52,7 @@ impl Partner {
             domains: put.domains,
             consideration: put.consideration,
             webhook_keys: put.webhook_keys,
+            release_keys: put.release_keys,
         };
         let client = put.client.connect()?;
         let answer = client.put(&format!("/v1/partners/{}", segment(&put.name)), &input).await?;

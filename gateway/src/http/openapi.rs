@@ -194,6 +194,7 @@ mod tests {
             ("GET", "/healthz", &[], Scope::None),
             ("GET", "/readyz", &[], Scope::None),
             ("GET", "/metrics", &[], Scope::None),
+            ("GET", "/problems/{code}", &[], Scope::None),
             ("GET", "/openapi.json", &[], Scope::None),
         ];
         let served = routes::routes();

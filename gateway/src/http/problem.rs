@@ -31,7 +31,7 @@ pub enum Code {
     InvalidQuery,
     /// No API key, or not a valid one.
     Unauthenticated,
-    /// A partner's message without a valid signature.
+    /// A partner's message or release without a valid signature.
     Unsigned,
     /// The key's role or scope does not allow it.
     Forbidden,
@@ -118,7 +118,7 @@ impl Code {
             Self::Malformed => "The request does not parse",
             Self::InvalidQuery => "A query parameter is not valid",
             Self::Unauthenticated => "An API key is needed",
-            Self::Unsigned => "The message is not verifiably the partner's",
+            Self::Unsigned => "It is not verifiably the partner's",
             Self::Forbidden => "The API key does not allow this",
             Self::NotFound => "There is no such thing",
             Self::MethodNotAllowed => "The method is not allowed here",
@@ -232,7 +232,7 @@ impl From<Refusal> for ProblemDetails {
             }
             Refusal::Conflict { .. } => Code::Conflict,
             Refusal::Forbidden { .. } => Code::Forbidden,
-            Refusal::Unsigned => Code::Unsigned,
+            Refusal::Unsigned | Refusal::UnsignedRelease { .. } => Code::Unsigned,
             Refusal::TooLarge { .. } => Code::TooLarge,
             Refusal::Unavailable => Code::Unavailable,
             Refusal::Internal => return Self::internal(),

@@ -118,6 +118,7 @@ pub(super) fn all() -> Vec<Operation> {
         operations::healthz::operation(),
         operations::readyz::operation(),
         operations::metrics::operation(),
+        operations::problem_page::operation(),
         operations::openapi_document::operation(),
     ]
 }

@@ -12,8 +12,8 @@ use super::{
     Access, CONSUMER_FIELD, Manifest, PluginSection, RECEIVED, RETURNED, ReceivedField, SchemaSource,
     combine, endpoints, returned,
 };
-use crate::catalogue::schema::{Schema, SchemaKind};
-use crate::catalogue::{Catalogue, FieldPath};
+use crate::catalogue::schema::{MAX_SCHEMA_LEAVES, Schema, SchemaKind};
+use crate::catalogue::{Catalogue, FieldPath, nearest};
 
 /// Characters of a name: it becomes a path segment, a metric's label and a file's name.
 const MAX_NAME_CHARS: usize = 63;
@@ -23,6 +23,9 @@ const MAX_TEXT_CHARS: usize = 300;
 const DEADLINE_MS: std::ops::RangeInclusive<u32> = 1..=2_000;
 /// Entries of a list in the manifest, whichever; each costs work at publication and in the console.
 const MAX_ENTRIES: usize = 64;
+
+/// Fields of one hook: as many as an event type may have.
+const MAX_FIELDS: usize = MAX_SCHEMA_LEAVES;
 
 /// Everything that is wrong with a manifest, in its own order; empty where it may be published.
 pub fn check(manifest: &Manifest, catalogue: &Catalogue) -> Vec<Problem> {
@@ -48,8 +51,14 @@ pub fn check(manifest: &Manifest, catalogue: &Catalogue) -> Vec<Problem> {
         if !events.insert(&hook.event) {
             problems.push(duplicate("duplicate-hook", &format!("{at}.event"), "event type"));
         }
-        let fields =
-            Fields { at: &at, plugin, catalogue, event: &hook.event, received: &received, decide: false };
+        let fields = Fields {
+            at: &at,
+            plugin,
+            catalogue,
+            event: &hook.event,
+            received: received.as_deref(),
+            decide: false,
+        };
         fields.check(&hook.receives, &mut problems);
         check_schema(hook.returns.as_ref(), &format!("{at}.returns"), SchemaKind::Returns, &mut problems);
         if manifest.endpoint.is_empty() {
@@ -71,8 +80,14 @@ pub fn check(manifest: &Manifest, catalogue: &Catalogue) -> Vec<Problem> {
                 "choose one within these bounds",
             ));
         }
-        let fields =
-            Fields { at: &at, plugin, catalogue, event: &hook.event, received: &received, decide: true };
+        let fields = Fields {
+            at: &at,
+            plugin,
+            catalogue,
+            event: &hook.event,
+            received: received.as_deref(),
+            decide: true,
+        };
         fields.check(&hook.receives, &mut problems);
         check_schema(Some(&hook.returns), &format!("{at}.returns"), SchemaKind::Returns, &mut problems);
     }
@@ -85,7 +100,8 @@ pub fn check(manifest: &Manifest, catalogue: &Catalogue) -> Vec<Problem> {
         &mut problems,
     );
     check_secrets(manifest, schema.as_ref(), &mut problems);
-    endpoints::check(manifest, schema.as_ref(), &mut problems);
+    let faulty = schema.is_none() && settings.is_some_and(|settings| settings.schema.is_some());
+    endpoints::check(manifest, (!faulty).then_some(schema.as_ref()), &mut problems);
     problems
 }
 
@@ -128,6 +144,15 @@ fn check_plugin(plugin: &PluginSection, problems: &mut Vec<Problem>) {
 
 fn check_counts(manifest: &Manifest, problems: &mut Vec<Problem>) {
     let settings = manifest.settings.as_ref();
+    let share = manifest.share.iter().map(|hook| ("share", &hook.receives)).enumerate();
+    let decide = manifest.decide.iter().map(|hook| ("decide", &hook.receives)).enumerate();
+    for (index, (hook, receives)) in share.chain(decide) {
+        if receives.len() > MAX_FIELDS {
+            let message = format!("a hook receives at most {MAX_FIELDS} fields");
+            let at = format!("{hook}[{index}].receives");
+            problems.push(Problem::new("too-many", at, message, "leave out what the plugin can do without"));
+        }
+    }
     for (at, count) in [
         ("share", manifest.share.len()),
         ("decide", manifest.decide.len()),
@@ -156,8 +181,8 @@ struct Fields<'c> {
     plugin: &'c str,
     catalogue: &'c Catalogue,
     event: &'c str,
-    /// What a message may bring.
-    received: &'c [String],
+    /// What a message may bring, if that is known.
+    received: Option<&'c [String]>,
     decide: bool,
 }
 
@@ -194,13 +219,13 @@ impl Fields<'_> {
             }
             let received = declared.field.strip_prefix(RECEIVED).filter(|path| path.starts_with('/'));
             if let Some(path) = received {
-                if !self.received.iter().any(|known| known == path) {
-                    problems.push(Problem::new(
-                        "unknown-field",
-                        field,
-                        format!("the `receive` hook returns no field `{path}`"),
-                        "name a leaf of its schema, with `/partner` before it",
-                    ));
+                if let Some(known) = self.received.filter(|known| !known.iter().any(|known| known == path)) {
+                    let remedy = nearest(path, known.iter().map(String::as_str)).map_or_else(
+                        || format!("name a leaf of the schema of `[[receive]]`, with `{RECEIVED}` before it"),
+                        |known| format!("did you mean `{RECEIVED}{known}`?"),
+                    );
+                    let message = format!("the `receive` hook returns no field `{path}`");
+                    problems.push(Problem::new("unknown-field", field, message, remedy));
                 }
             } else if let Some(path) =
                 declared.field.strip_prefix(RETURNED).filter(|path| path.starts_with('/'))
@@ -253,12 +278,23 @@ fn check_sealed_has_a_way(receives: &[ReceivedField], at: &str, problems: &mut V
 
 fn check_secrets(manifest: &Manifest, settings: Option<&Schema>, problems: &mut Vec<Problem>) {
     let mut seen = BTreeSet::new();
-    let secrets = manifest.settings.iter().flat_map(|settings| &settings.secrets);
-    for (index, secret) in secrets.enumerate() {
+    let secrets: Vec<&String> = manifest.settings.iter().flat_map(|settings| &settings.secrets).collect();
+    let used: Vec<&str> = manifest.endpoint.iter().flat_map(|endpoint| endpoint.auth.secrets()).collect();
+    // A name that is no secret's may be meant for any of them.
+    let mistaken = used.iter().any(|used| !secrets.iter().any(|secret| secret == used));
+    for (index, secret) in secrets.into_iter().enumerate() {
         let at = format!("settings.secrets[{index}]");
         check_name(secret, &at, problems);
         if !seen.insert(secret) {
             problems.push(duplicate("duplicate-secret", &at, "secret"));
+        }
+        if !mistaken && !used.contains(&secret.as_str()) {
+            problems.push(Problem::new(
+                "unused-secret",
+                at.clone(),
+                "no endpoint authenticates with this secret, so the brand would be asked for it in vain",
+                "name it in the `auth` of an endpoint, or remove it",
+            ));
         }
         if settings.is_some_and(|schema| schema.properties_at("").contains(&secret.as_str())) {
             problems.push(Problem::new(
@@ -297,12 +333,15 @@ pub(super) fn duplicate(code: &'static str, at: &str, what: &str) -> Problem {
     Problem::new(code, at, format!("this {what} stands there already"), "declare it once")
 }
 
-/// `[a-z][a-z0-9-]{0,62}`.
-pub(super) fn check_name(name: &str, at: &str, problems: &mut Vec<Problem>) {
-    let good = name.len() <= MAX_NAME_CHARS
+/// Whether a text is a name: `[a-z][a-z0-9-]{0,62}`.
+pub fn is_name(name: &str) -> bool {
+    name.len() <= MAX_NAME_CHARS
         && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if !good {
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+pub(super) fn check_name(name: &str, at: &str, problems: &mut Vec<Problem>) {
+    if !is_name(name) {
         problems.push(Problem::new(
             "bad-name",
             at,
@@ -312,14 +351,16 @@ pub(super) fn check_name(name: &str, at: &str, problems: &mut Vec<Problem>) {
     }
 }
 
+/// Control and direction characters, and those of no width.
+pub(super) fn is_disguise(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
 /// One line that a person can read. Control and direction characters could disguise what it says.
 pub(super) fn check_text(text: &str, at: &str, problems: &mut Vec<Problem>) {
-    let disguise = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
     let good =
-        !text.trim().is_empty() && text.chars().count() <= MAX_TEXT_CHARS && !text.chars().any(disguise);
+        !text.trim().is_empty() && text.chars().count() <= MAX_TEXT_CHARS && !text.chars().any(is_disguise);
     if !good {
         problems.push(Problem::new(
             "bad-text",

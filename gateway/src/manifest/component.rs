@@ -8,6 +8,7 @@ use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
 use super::interface::{self, Api, Edge};
 use super::problem::Problem;
+use super::provenance::{self, PROVENANCE_SECTION, Provenance};
 use super::{Manifest, SchemaSource, check};
 use crate::catalogue::Catalogue;
 
@@ -61,6 +62,8 @@ pub enum EmbedError {
 pub struct Inspected {
     /// The one embedded manifest.
     pub manifest: Manifest,
+    /// What its build says that it was built from, if anything.
+    pub provenance: Option<Provenance>,
     /// SHA-256 of all bytes, by which the release is named.
     pub digest: [u8; 32],
     /// Octets.
@@ -86,18 +89,23 @@ pub fn embed(component: &[u8], manifest: &Manifest) -> Result<Vec<u8>, EmbedErro
         return Err(EmbedError::SchemaNotInlined);
     }
     let text = canonical(manifest).ok_or(EmbedError::TooLarge)?;
-    let mut content = leb128(SECTION.len());
-    content.extend_from_slice(SECTION.as_bytes());
-    content.extend_from_slice(&text);
-    let mut bytes = component.to_vec();
-    // Section 0 is a custom section: its size, its name with a length, its content.
-    bytes.push(0);
-    bytes.extend(leb128(content.len()));
-    bytes.extend(content);
+    let bytes = append_section(component, SECTION, &text);
     if text.len() > MAX_MANIFEST_BYTES || bytes.len() > MAX_COMPONENT_BYTES {
         return Err(EmbedError::TooLarge);
     }
     Ok(bytes)
+}
+
+/// The component with one more custom section: 0, its size, its name with a length, its content.
+pub(super) fn append_section(component: &[u8], name: &str, text: &[u8]) -> Vec<u8> {
+    let mut content = leb128(name.len());
+    content.extend_from_slice(name.as_bytes());
+    content.extend_from_slice(text);
+    let mut bytes = component.to_vec();
+    bytes.push(0);
+    bytes.extend(leb128(content.len()));
+    bytes.extend(content);
+    bytes
 }
 
 /// JSON without spaces, keys sorted: one manifest has one text.
@@ -108,7 +116,7 @@ fn canonical(manifest: &Manifest) -> Option<Vec<u8>> {
 }
 
 /// Unsigned LEB128.
-fn leb128(mut number: usize) -> Vec<u8> {
+pub(super) fn leb128(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
         let low = u8::try_from(number & 0x7f).unwrap_or(0);
@@ -126,8 +134,8 @@ fn leb128(mut number: usize) -> Vec<u8> {
 /// # Errors
 /// Everything that is wrong with it. What the manifest means is for [`check()`]; [`review`] does both.
 pub fn inspect(component: &[u8]) -> Result<Inspected, Vec<Problem>> {
-    let (manifest, problems) = examine(component);
-    accept(component, manifest, problems)
+    let (read, problems) = examine(component);
+    accept(component, read, problems)
 }
 
 /// [`inspect`] and [`check()`] in one pass: everything that keeps a component from being published.
@@ -135,26 +143,35 @@ pub fn inspect(component: &[u8]) -> Result<Inspected, Vec<Problem>> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn review(component: &[u8], catalogue: &Catalogue) -> Result<Inspected, Vec<Problem>> {
-    let (manifest, mut problems) = examine(component);
-    if let Some(manifest) = &manifest {
-        problems.extend(check(manifest, catalogue));
+    let (read, mut problems) = examine(component);
+    if let Some(read) = &read {
+        problems.extend(check(&read.manifest, catalogue));
     }
-    accept(component, manifest, problems)
+    accept(component, read, problems)
+}
+
+/// What the sections of a component say.
+struct Read {
+    manifest: Manifest,
+    provenance: Option<Provenance>,
 }
 
 fn accept(
     component: &[u8],
-    manifest: Option<Manifest>,
+    read: Option<Read>,
     mut problems: Vec<Problem>,
 ) -> Result<Inspected, Vec<Problem>> {
-    match manifest {
-        Some(manifest) if problems.is_empty() => {
-            Ok(Inspected { manifest, digest: Sha256::digest(component).into(), size: component.len() })
-        }
+    match read {
+        Some(Read { manifest, provenance }) if problems.is_empty() => Ok(Inspected {
+            manifest,
+            provenance,
+            digest: Sha256::digest(component).into(),
+            size: component.len(),
+        }),
         None if problems.is_empty() => Err(vec![no_manifest()]),
         _ => {
             problems.dedup();
-            Err(problems)
+            Err(super::load::capped(problems))
         }
     }
 }
@@ -168,7 +185,7 @@ fn no_manifest() -> Problem {
     )
 }
 
-fn examine(component: &[u8]) -> (Option<Manifest>, Vec<Problem>) {
+fn examine(component: &[u8]) -> (Option<Read>, Vec<Problem>) {
     let refused =
         |code, message: String, remedy: &str| (None, vec![Problem::new(code, "component", message, remedy)]);
     if component.len() > MAX_COMPONENT_BYTES {
@@ -195,7 +212,7 @@ fn examine(component: &[u8]) -> (Option<Manifest>, Vec<Problem>) {
     })
 }
 
-fn read(component: &[u8]) -> (Option<Manifest>, Vec<Problem>) {
+fn read(component: &[u8]) -> (Option<Read>, Vec<Problem>) {
     let mut problems = Vec::new();
     let outline = Outline::read(component);
     if outline.largest_types > MAX_TYPE_SECTION_BYTES {
@@ -243,7 +260,11 @@ fn read(component: &[u8]) -> (Option<Manifest>, Vec<Problem>) {
         problems.extend(check_exchange(manifest, &outline.imports));
         check_aggregates(manifest, &outline.imports, &mut problems);
     }
-    (manifest, problems)
+    let provenance = provenance::read_provenance(&outline).unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
+    (manifest.map(|manifest| Read { manifest, provenance }), problems)
 }
 
 fn check_import(name: &str) -> Option<Problem> {
@@ -442,20 +463,24 @@ fn schemas(manifest: &Manifest) -> impl Iterator<Item = (&'static str, &SchemaSo
 
 /// What is seen of a component without understanding it.
 #[derive(Default)]
-struct Outline<'b> {
+pub(super) struct Outline<'b> {
     imports: Vec<String>,
     exports: Vec<String>,
     /// Contents of manifest sections of the outer component.
     manifests: Vec<&'b [u8]>,
     /// Manifest sections inside nested modules and components.
     nested: usize,
+    /// Contents of provenance sections of the outer component.
+    pub(super) provenances: Vec<&'b [u8]>,
+    /// Provenance sections inside nested modules and components.
+    pub(super) nested_provenances: usize,
     /// Octets of the largest section of component types, nested ones included.
     largest_types: usize,
-    malformed: bool,
+    pub(super) malformed: bool,
 }
 
 impl<'b> Outline<'b> {
-    fn read(component: &'b [u8]) -> Self {
+    pub(super) fn read(component: &'b [u8]) -> Self {
         let mut outline = Self::default();
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(component) {
@@ -471,6 +496,13 @@ impl<'b> Outline<'b> {
                         outline.manifests.push(section.data());
                     } else {
                         outline.nested = outline.nested.saturating_add(1);
+                    }
+                }
+                Payload::CustomSection(section) if section.name() == PROVENANCE_SECTION => {
+                    if depth == 1 {
+                        outline.provenances.push(section.data());
+                    } else {
+                        outline.nested_provenances = outline.nested_provenances.saturating_add(1);
                     }
                 }
                 Payload::ComponentTypeSection(section) => {
@@ -501,4 +533,4 @@ impl<'b> Outline<'b> {
 
 #[cfg(test)]
 #[path = "component_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -32,7 +32,7 @@ fn component(world: &str) -> Vec<u8> {
     component_of(Api::V0_1.wit(), world, "")
 }
 
-fn built(world: &str) -> Vec<u8> {
+pub(in crate::manifest) fn built(world: &str) -> Vec<u8> {
     embed(&component(world), &inlined(GOOD)).expect("embeds")
 }
 
@@ -44,23 +44,28 @@ fn section(id: u8, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn manifest_section(text: &[u8]) -> Vec<u8> {
-    let mut content = leb128(SECTION.len());
-    content.extend_from_slice(SECTION.as_bytes());
+/// A custom section.
+pub(in crate::manifest) fn section_named(name: &str, text: &[u8]) -> Vec<u8> {
+    let mut content = leb128(name.len());
+    content.extend_from_slice(name.as_bytes());
     content.extend_from_slice(text);
     section(0, &content)
 }
 
-const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
+fn manifest_section(text: &[u8]) -> Vec<u8> {
+    section_named(SECTION, text)
+}
+
+pub(in crate::manifest) const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
 const MODULE_HEADER: &[u8] = b"\0asm\x01\0\0\0";
 
 /// A component around one core module of these sections.
-fn around_module(sections: &[u8]) -> Vec<u8> {
+pub(in crate::manifest) fn around_module(sections: &[u8]) -> Vec<u8> {
     let module = [MODULE_HEADER, sections].concat();
     [COMPONENT_HEADER, &section(1, &module)].concat()
 }
 
-fn found(bytes: &[u8]) -> Vec<(&'static str, String)> {
+pub(in crate::manifest) fn found(bytes: &[u8]) -> Vec<(&'static str, String)> {
     match inspect(bytes) {
         Ok(_) => Vec::new(),
         Err(problems) => problems.into_iter().map(|problem| (problem.code, problem.at)).collect(),

@@ -47,7 +47,8 @@ pub fn is_reserved_header(name: &str) -> bool {
         || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-pub(super) fn check(manifest: &Manifest, settings: Option<&Schema>, problems: &mut Vec<Problem>) {
+/// Checks the endpoints; `settings` is the schema, if there is one, and none where it has faults of its own.
+pub(super) fn check(manifest: &Manifest, settings: Option<Option<&Schema>>, problems: &mut Vec<Problem>) {
     let secrets: Vec<&str> =
         manifest.settings.iter().flat_map(|settings| &settings.secrets).map(String::as_str).collect();
     let required = required_settings(manifest);
@@ -96,7 +97,7 @@ pub(super) fn check(manifest: &Manifest, settings: Option<&Schema>, problems: &m
 fn check_url(
     endpoint: &Endpoint,
     at: &str,
-    settings: Option<&Schema>,
+    settings: Option<Option<&Schema>>,
     required: &[&str],
     problems: &mut Vec<Problem>,
 ) {
@@ -112,6 +113,7 @@ fn check_url(
             return;
         }
     };
+    let Some(settings) = settings else { return };
     for slot in template.host_slots() {
         let declared = settings.is_some_and(|schema| {
             schema.properties_at("").contains(&slot)

@@ -32,7 +32,7 @@ impl Api {
     }
 
     /// As a component's imports and exports name it.
-    fn version(self) -> &'static str {
+    pub fn version(self) -> &'static str {
         match self {
             Self::V0_1 => "0.1.0",
             Self::V0_2 => "0.2.0",

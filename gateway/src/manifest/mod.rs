@@ -5,24 +5,34 @@ mod combine;
 mod component;
 mod endpoints;
 mod interface;
+mod json_text;
 mod load;
+mod place;
 mod problem;
+mod provenance;
+mod release_key;
 mod returned;
 mod schemas;
 mod shape;
+mod text;
 pub mod url_template;
 
 use serde::{Deserialize, Serialize};
 
-pub use check::check;
+pub use check::{check, is_name};
 pub use combine::Ingredient;
 pub use component::{
     EmbedError, FEATURES, Inspected, MAX_COMPONENT_BYTES, MAX_MANIFEST_BYTES, SECTION, embed, inspect, review,
 };
 pub use endpoints::is_reserved_header;
 pub use interface::Api;
-pub use load::{load_dir, parse_toml};
-pub use problem::{ManifestErrors, Problem};
+pub use load::{MAX_PROBLEMS, Reading, load_dir, parse_toml, read_dir};
+pub use place::Place;
+pub use problem::{ERRORS_PAGE, ManifestErrors, Problem, drawn};
+pub use provenance::{
+    Language, MAX_PROVENANCE_BYTES, PROVENANCE_SECTION, Provenance, embed_provenance, provenance_of,
+};
+pub use release_key::{RELEASE_SIGNATURE, ReleaseKey, ReleaseSigningKey, private_key_text, read_signature};
 pub use returned::{RETURNED, returned_by};
 pub use schemas::{ReturnSchema, SchemaViolation, validate_settings};
 
@@ -223,6 +233,16 @@ impl Auth {
     fn is_none(&self) -> bool {
         *self == Self::None
     }
+
+    /// The names of the secrets that it takes.
+    fn secrets(&self) -> Vec<&str> {
+        match self {
+            Self::None => Vec::new(),
+            Self::Bearer(secret) | Self::Hmac(secret) | Self::Header { value: secret, .. } => vec![secret],
+            Self::Basic { username, password } => vec![username, password],
+            Self::Oauth2ClientCredentials { client_id, client_secret, .. } => vec![client_id, client_secret],
+        }
+    }
 }
 
 /// `[settings]`.
@@ -235,5 +255,7 @@ pub struct Settings {
     pub secrets: Vec<String>,
 }
 
+#[cfg(test)]
+mod hostile_tests;
 #[cfg(test)]
 mod tests;

@@ -1,16 +1,9 @@
 //! The shape of `plugin.toml`: which keys there are and what they hold. It knows no meaning.
-//!
-//! serde stops at the first key that it does not know; a partner wants them all, each with its line
-//! and the key that was meant. So the text is held against this table before serde reads it.
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
-use super::problem::Problem;
-use crate::catalogue::nearest;
+use serde_json::{Map, Value};
 
 /// What a key holds.
-enum Shape {
+pub(super) enum Shape {
     Text,
     Version,
     Word(&'static [&'static str]),
@@ -22,10 +15,11 @@ enum Shape {
     OneOf(&'static [Key]),
 }
 
-struct Key {
-    name: &'static str,
-    required: bool,
-    shape: Shape,
+/// A key of a table.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) required: bool,
+    pub(super) shape: Shape,
 }
 
 const fn must(name: &'static str, shape: Shape) -> Key {
@@ -60,7 +54,8 @@ const AUTH: Shape = Shape::OneOf(&[
     ),
 ]);
 
-const MANIFEST: &[Key] = &[
+/// All of `plugin.toml`.
+pub(super) const MANIFEST: &[Key] = &[
     must(
         "plugin",
         Shape::Table(&[
@@ -113,139 +108,104 @@ const MANIFEST: &[Key] = &[
     may("settings", Shape::Table(&[may("schema", Shape::Text), may("secrets", TEXTS)])),
 ];
 
-/// Everything about the text that does not fit, with lines and columns.
-pub(super) fn compare(text: &str) -> Vec<Problem> {
-    let (document, errors) = DeTable::parse_recoverable(text);
-    let mut walker = Walker { text, problems: Vec::new() };
-    for error in errors {
-        let place = walker.place(error.span());
-        walker.problems.push(Problem::new(
-            "toml-syntax",
-            "plugin.toml",
-            format!("{place}: {}", error.message()),
-            "correct the TOML",
-        ));
-    }
-    // After a syntax error the rest is guesswork; what is missing then may only be misread.
-    if walker.problems.is_empty() {
-        let span = document.span();
-        walker.table(document.get_ref(), MANIFEST, "", span);
-    }
-    walker.problems
-}
-
-type Span = std::ops::Range<usize>;
-
-struct Walker<'t> {
-    text: &'t str,
-    problems: Vec<Problem>,
-}
-
-impl Walker<'_> {
-    fn place(&self, span: Option<Span>) -> String {
-        let before = span.and_then(|span| self.text.get(..span.start)).unwrap_or(self.text);
-        let line = before.matches('\n').count().saturating_add(1);
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count().saturating_add(1);
-        format!("line {line}, column {column}")
-    }
-
-    fn push(&mut self, code: &'static str, at: &str, span: Span, message: &str, remedy: String) {
-        let place = self.place(Some(span));
-        let at = if at.is_empty() { "plugin.toml" } else { at };
-        self.problems.push(Problem::new(code, at, format!("{place}: {message}"), remedy));
-    }
-
-    fn table(&mut self, table: &DeTable<'_>, keys: &'static [Key], at: &str, span: Span) {
-        for (name, value) in table.iter() {
-            let here = join(at, name.get_ref());
-            match keys.iter().find(|key| key.name == name.get_ref().as_ref()) {
-                Some(key) => self.value(value, &key.shape, &here),
-                None => {
-                    let known = nearest(name.get_ref(), keys.iter().map(|key| key.name));
-                    let remedy = known.map_or_else(
-                        || format!("remove it; the keys here are {}", names(keys)),
-                        |known| format!("did you mean `{known}`?"),
-                    );
-                    self.push("unknown-key", &here, name.span(), "there is no such key here", remedy);
-                }
-            }
-        }
-        for key in keys.iter().filter(|key| key.required && !table.contains_key(key.name)) {
-            let message = format!("`{}` is missing", key.name);
-            self.push(
-                "missing-key",
-                &join(at, key.name),
-                span.clone(),
-                &message,
-                format!("add `{}`", key.name),
-            );
+impl Shape {
+    /// What is written for it, in words.
+    pub(super) fn words(&self) -> &'static str {
+        match self {
+            Self::Text | Self::Version | Self::Word(_) => "a string",
+            Self::Flag => "true or false",
+            Self::Count => "a whole number",
+            Self::List(Self::Table(_)) => "an array of tables",
+            Self::List(_) => "an array",
+            Self::Table(_) | Self::OneOf(_) => "a table",
         }
     }
 
-    fn value(&mut self, value: &Spanned<DeValue<'_>>, shape: &'static Shape, at: &str) {
-        let span = value.span();
-        match (shape, value.get_ref()) {
-            (Shape::Text, DeValue::String(_)) | (Shape::Flag, DeValue::Boolean(_)) => {}
-            (Shape::Version, DeValue::String(text)) => {
-                if semver::Version::parse(text).is_err() {
-                    let remedy = "write it as MAJOR.MINOR.PATCH, for example 1.2.0".to_owned();
-                    self.push("bad-version", at, span, "this is not a semantic version", remedy);
-                }
+    /// Stands where nothing usable does, so that the rest of the manifest can be read and checked.
+    pub(super) fn stand_in(&self) -> Value {
+        match self {
+            Self::Text => Value::from(""),
+            Self::Version => Value::from("0.0.0"),
+            Self::Word(words) => words.first().copied().into(),
+            Self::Flag => Value::from(false),
+            Self::Count => Value::from(0),
+            Self::List(_) => Value::Array(Vec::new()),
+            Self::Table(keys) => {
+                let required = keys.iter().filter(|key| key.required);
+                Value::Object(required.map(|key| (key.name.to_owned(), key.shape.stand_in())).collect())
             }
-            (Shape::Word(words), DeValue::String(text)) => {
-                if !words.contains(&text.as_ref()) {
-                    let remedy = nearest(text, words.iter().copied()).map_or_else(
-                        || format!("write one of {}", words.join(", ")),
-                        |known| format!("did you mean `{known}`?"),
-                    );
-                    self.push("unknown-word", at, span, "there is no such choice here", remedy);
-                }
-            }
-            (Shape::Count, DeValue::Integer(number)) => {
-                if u32::from_str_radix(number.as_str(), number.radix()).is_err() {
-                    let remedy = format!("write a whole number from 0 to {}", u32::MAX);
-                    self.push("wrong-type", at, span, "the number is out of range", remedy);
-                }
-            }
-            (Shape::List(shape), DeValue::Array(items)) => {
-                for (index, item) in items.iter().enumerate() {
-                    self.value(item, shape, &format!("{at}[{index}]"));
-                }
-            }
-            (Shape::Table(keys), DeValue::Table(table)) => self.table(table, keys, at, span),
-            (Shape::OneOf(keys), DeValue::Table(table)) => {
-                for (name, value) in table.iter() {
-                    if let Some(key) = keys.iter().find(|key| key.name == name.get_ref().as_ref()) {
-                        self.value(value, &key.shape, &join(at, key.name));
-                    }
-                }
-                let known = |name: &str| keys.iter().any(|key| key.name == name);
-                if table.len() != 1 || !table.keys().all(|name| known(name.get_ref())) {
-                    let remedy = format!("write exactly one of {}", names(keys));
-                    self.push("unknown-key", at, span, "this holds exactly one known key", remedy);
-                }
-            }
-            (shape, found) => {
-                let expected = match shape {
-                    Shape::Text | Shape::Version | Shape::Word(_) => "a string",
-                    Shape::Flag => "true or false",
-                    Shape::Count => "a whole number",
-                    Shape::List(Shape::Table(_)) => "an array of tables",
-                    Shape::List(_) => "an array",
-                    Shape::Table(_) | Shape::OneOf(_) => "a table",
-                };
-                let message = format!("{} is not what stands here", found.type_str());
-                self.push("wrong-type", at, span, &message, format!("write {expected}"));
-            }
+            Self::OneOf(_) => Value::Object(Map::new()),
         }
     }
 }
 
-fn join(at: &str, name: &str) -> String {
-    if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") }
-}
-
-fn names(keys: &[Key]) -> String {
+/// Keys as a message lists them.
+pub(super) fn names(keys: &[Key]) -> String {
     let names: Vec<String> = keys.iter().map(|key| format!("`{}`", key.name)).collect();
     names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../plugin-sdk/docs/manifest.md");
+    const CODES: &str = include_str!("../../../plugin-sdk/docs/errors.md");
+
+    /// The section, key, type and whether it is required, as a row of the page begins.
+    fn rows(keys: &[Key], section: &str, choice: bool, found: &mut BTreeSet<String>) {
+        for key in keys {
+            let need = if choice {
+                "one of these"
+            } else if key.required {
+                "required"
+            } else {
+                ""
+            };
+            found.insert(format!("{section} | `{}` | {} | {need}", key.name, key.shape.words()));
+            let (below, choice) = match &key.shape {
+                Shape::Table(keys) | Shape::List(Shape::Table(keys)) => (*keys, false),
+                Shape::OneOf(keys) => (*keys, true),
+                _ => continue,
+            };
+            let heading = match (&key.shape, section) {
+                (Shape::List(_), "The file") => format!("`[[{}]]`", key.name),
+                (_, "The file") => format!("`[{}]`", key.name),
+                _ => format!("`{}`", key.name),
+            };
+            rows(below, &heading, choice, found);
+        }
+    }
+
+    #[test]
+    fn the_page_has_a_row_for_each_key_and_no_other() {
+        let mut known = BTreeSet::new();
+        rows(MANIFEST, "The file", false, &mut known);
+        let mut written = BTreeSet::new();
+        let mut section = "";
+        for line in PAGE.lines() {
+            if let Some(heading) = line.strip_prefix("## ") {
+                section = heading;
+            } else if line.starts_with("| `") {
+                let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+                let need = if ["required", "one of these"].contains(&cells[2]) { cells[2] } else { "" };
+                assert!(!cells[2].is_empty() && cells[3].len() > 5, "{section}: {line}");
+                written.insert(format!("{section} | {} | {} | {need}", cells[0], cells[1]));
+                for code in cells.get(4).into_iter().flat_map(|codes| codes.split('`').skip(1).step_by(2)) {
+                    assert!(CODES.contains(&format!("\n### {code}\n")), "{section}: no code {code}");
+                }
+            }
+        }
+        let (missing, other): (Vec<_>, Vec<_>) =
+            (known.difference(&written).collect(), written.difference(&known).collect());
+        assert!(missing.is_empty() && other.is_empty(), "missing: {missing:#?}; other: {other:#?}");
+    }
+
+    #[test]
+    fn the_pages_example_is_a_manifest() {
+        let example = PAGE.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        crate::manifest::parse_toml(example).unwrap();
+    }
 }

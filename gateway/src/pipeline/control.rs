@@ -16,8 +16,8 @@ use super::model::{
     BrandInput, BrandView, ConnectionInput, ConnectionView, ContractInput, PartnerInput, PartnerView,
 };
 use super::registry::{LiveConnection, LiveRelease, Registry, parse_rfc3339_ms, rfc3339, secrets_place};
-use crate::boundary::{Connection, Trigger, combine_key, grant_key, refused_meetings};
-use crate::manifest;
+use crate::boundary::{Connection, Release, Trigger, combine_key, grant_key, refused_meetings};
+use crate::manifest::{self, ReleaseKey};
 use crate::outbound::PublicKey;
 use crate::store::crypto::{format_digest, new_uid, parse_digest};
 use crate::store::{Document, DocumentKind};
@@ -117,6 +117,11 @@ impl Gateway {
                 wrong.push(Problem { pointer: format!("/webhook_keys/{index}"), detail });
             }
         }
+        for (index, key) in input.release_keys.iter().enumerate() {
+            if let Err(detail) = ReleaseKey::from_text(key) {
+                wrong.push(Problem { pointer: format!("/release_keys/{index}"), detail });
+            }
+        }
         problems(format!("partner {name}"), wrong)?;
         let _alone = self.changing.lock().await;
         self.put(DocumentKind::Partner, "", name, to_json(&input)?, None, actor).await?;
@@ -185,7 +190,7 @@ impl Gateway {
         let before = registry.connection(brand, plugin);
         let before_secrets = before.map(|live| &live.secrets);
         let (secrets, is_new) = merged_secrets(before_secrets, &input, self.clock.now_ms())?;
-        problems(format!("connection {plugin}"), check_connection(live, &input, &secrets))?;
+        problems(format!("connection {plugin}"), check_connection(&live.release, &input, &secrets))?;
         self.check_slots(&registry, brand, plugin, live)?;
         self.check_meetings(&registry, brand, plugin, live, &input)?;
         // Compiled now, not at the first call: a release that cannot be loaded is not switched on.
@@ -443,8 +448,11 @@ fn new_webhook_secret() -> Result<String, Refusal> {
 }
 
 /// Everything wrong with what a brand wrote.
-fn check_connection(live: &LiveRelease, input: &ConnectionInput, secrets: &Secrets) -> Vec<Problem> {
-    let release = &live.release;
+pub(super) fn check_connection(
+    release: &Release,
+    input: &ConnectionInput,
+    secrets: &Secrets,
+) -> Vec<Problem> {
     let mut wrong = Vec::new();
     let escape = |key: &str| key.replace('~', "~0").replace('/', "~1");
     for (key, fields) in &input.grant {

@@ -292,8 +292,8 @@ pub(super) fn ready<'l>(
         (Ok(request), Some(live)) => {
             live.credentials(endpoint).map(|credentials| (request, credentials, live))
         }
-        (Err(Stays::Placing(error)), _) => Err(error.code()),
-        (Err(Stays::Withheld), _) | (Ok(_), None) => Err("withheld"),
+        (Err(stays), _) => Err(stays.code()),
+        (Ok(_), None) => Err(Stays::Withheld.code()),
     }
 }
 

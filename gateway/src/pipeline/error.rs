@@ -37,6 +37,12 @@ pub enum Refusal {
         "the message is not signed by the partner of a connection that takes messages, or not just now; sign `id.timestamp.body` with the connection's inbound secret (`v1`) or the partner's key (`v1a`)"
     )]
     Unsigned,
+    /// A release that no key of its partner signed.
+    #[error("{message}")]
+    UnsignedRelease {
+        /// What is wrong with its signature, and the remedy.
+        message: String,
+    },
     /// Too big.
     #[error("{what} has more than {limit} bytes; the limit is {limit}")]
     TooLarge {

@@ -32,7 +32,9 @@ mod partner_status;
 mod preview;
 mod publish;
 mod queue;
+mod reading;
 mod registry;
+mod rehearsal;
 mod sms;
 mod views;
 mod worker;
@@ -50,3 +52,7 @@ pub use gateway::{Gateway, Parts, StartError, Tuning};
 pub use grant::{FormedField, GrantEntry};
 pub use keys::{new_key, store_new_key};
 pub use model::*;
+pub use reading::{Unreadable, read_document};
+pub use rehearsal::{
+    Case, CaseProblem, Rehearsal, RehearsalError, RehearsedCall, RehearsedPlugin, differences, read_case,
+};

@@ -46,6 +46,10 @@ pub struct PartnerInput {
     /// Ed25519 public keys that the partner signs messages with (Standard Webhooks `v1a`): `whpk_` and Base64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub webhook_keys: Vec<String>,
+    /// Ed25519 public keys that the partner signs its releases with: `rlpk_` and Base64. A key that is taken away signs
+    /// no further release; those that it signed stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub release_keys: Vec<String>,
 }
 
 /// A partner with its contracts.
@@ -158,8 +162,15 @@ pub struct ReleaseView {
     pub privacy_policy: String,
     /// Bytes.
     pub size: u64,
+    /// What it was built from, as its build says: `language`, the SHA-256 of `source` and `lock`, versions of `tools`.
+    #[schema(value_type = Option<Object>)]
+    pub provenance: Option<Value>,
     /// RFC 3339.
     pub published: String,
+    /// The partner's public key that signed it, `rlpk_` and Base64.
+    pub signed_by: String,
+    /// Its signature, as it was sent with the component.
+    pub signature: String,
     /// `share EVENT-TYPE`, `decide SLOT` and `receive`, each with its declared fields.
     pub hooks: BTreeMap<String, Vec<DeclaredField>>,
     /// `combine INTO`, each with what it is of.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use gateway_policy::Access;
+use sha2::{Digest as _, Sha256};
 
 use super::control::find_release;
 use super::error::{Problem, Refusal};
@@ -10,21 +11,24 @@ use super::gateway::Gateway;
 use super::model::{DeclaredField, ReleaseView};
 use super::registry::{LiveRelease, rfc3339};
 use crate::boundary::{Hook, Release, combine_key, grant_key};
-use crate::manifest;
+use crate::manifest::{self, ReleaseKey};
 use crate::plugin_host::HostError;
 use crate::store::crypto::format_digest;
 use crate::store::{ReleaseMeta, ReleaseRecord};
 
 impl Gateway {
-    /// Publishes a release of the key's partner.
+    /// Publishes a release of the key's partner; `signature` is the value of
+    /// [`manifest::RELEASE_SIGNATURE`].
     ///
     /// # Errors
-    /// [`Refusal::Invalid`] with everything that is wrong with the component; [`Refusal::Forbidden`] where the
+    /// [`Refusal::UnsignedRelease`], or [`Refusal::Forbidden`] for a partner without a key, before the component is
+    /// looked into; [`Refusal::Invalid`] with everything that is wrong with the component; [`Refusal::Forbidden`] where the
     /// manifest names another partner; [`Refusal::Conflict`] where the plugin is another partner's, or the
     /// version is taken by another component; [`Refusal::TooLarge`].
     pub async fn publish(
         &self,
         component: Vec<u8>,
+        signature: Option<&str>,
         partner: &str,
         actor: &str,
     ) -> Result<ReleaseView, Refusal> {
@@ -32,14 +36,26 @@ impl Gateway {
         if component.len() > limit {
             return Err(Refusal::TooLarge { what: "the component", limit });
         }
+        let keys = self.release_keys(partner)?;
+        let signature = signature.ok_or_else(|| unsigned(partner, "it has no signature"))?;
+        let made = manifest::read_signature(signature)
+            .ok_or_else(|| unsigned(partner, "its signature is not in the form `v1a,BASE64`"))?;
         // Reading a hostile component takes a while; it must not hold up calls.
         let catalogue = self.catalogue.clone();
-        let (component, reviewed) = tokio::task::spawn_blocking(move || {
-            let reviewed = manifest::review(&component, &catalogue);
-            (component, reviewed)
+        let (component, signed_by, reviewed) = tokio::task::spawn_blocking(move || {
+            let digest = Sha256::digest(&component).into();
+            let signed_by = keys.into_iter().find(|key| key.made(&made, &digest));
+            let reviewed = signed_by.is_some().then(|| manifest::review(&component, &catalogue));
+            (component, signed_by, reviewed)
         })
         .await
         .map_err(|_| Refusal::Internal)?;
+        let (Some(signed_by), Some(reviewed)) = (signed_by, reviewed) else {
+            return Err(unsigned(
+                partner,
+                "its bytes were changed after they were signed, or another key signed them",
+            ));
+        };
         let inspected = reviewed.map_err(invalid)?;
         let plugin = &inspected.manifest.plugin;
         if plugin.partner != partner {
@@ -49,9 +65,6 @@ impl Gateway {
                     plugin.partner
                 ),
             });
-        }
-        if !self.registry.load().partners.contains_key(partner) {
-            return Err(Refusal::NotFound { what: format!("partner {partner}") });
         }
         let release = Release::new(inspected.digest, inspected.manifest.clone(), &self.catalogue)
             .map_err(|error| Refusal::invalid("the manifest", "", error.to_string()))?;
@@ -91,14 +104,33 @@ impl Gateway {
             version: version.clone(),
             partner: partner.to_owned(),
             manifest: serde_json::to_string(&inspected.manifest).map_err(|_| Refusal::Internal)?,
+            provenance: inspected.provenance.as_ref().map(manifest::Provenance::canonical),
             size: component.len() as u64,
             published_ms: self.clock.now_ms(),
+            signed_by: signed_by.text(),
+            signature: signature.to_owned(),
         };
         let published = view(&meta, &release);
         let change = self.change(actor, format!("publish {} {version}", plugin.name));
         self.store.put_release(ReleaseRecord { meta, component }, change).await?;
         self.reload().await?;
         Ok(published)
+    }
+
+    /// Keys that the partner may sign releases with now.
+    fn release_keys(&self, partner: &str) -> Result<Vec<ReleaseKey>, Refusal> {
+        let registry = self.registry.load();
+        let Some(live) = registry.partners.get(partner) else {
+            return Err(Refusal::NotFound { what: format!("partner {partner}") });
+        };
+        if live.release_keys.is_empty() {
+            return Err(Refusal::Forbidden {
+                message: format!(
+                    "partner {partner} has no key for releases; make one with `gateway plugin keygen`, and have the operator write the public one under `release_keys` of the partner's record"
+                ),
+            });
+        }
+        Ok(live.release_keys.clone())
     }
 
     /// The newest release of every plugin.
@@ -123,6 +155,14 @@ impl Gateway {
             .into_iter()
             .map(|live: &std::sync::Arc<LiveRelease>| view(&live.meta, &live.release))
             .collect())
+    }
+}
+
+fn unsigned(partner: &str, why: &str) -> Refusal {
+    Refusal::UnsignedRelease {
+        message: format!(
+            "the release is not signed by a key of partner {partner}: {why}; sign it with `gateway plugin publish --signing-key`, whose public key is in the partner's record"
+        ),
     }
 }
 
@@ -163,7 +203,10 @@ pub(super) fn view(meta: &ReleaseMeta, release: &Release) -> ReleaseView {
         purpose: plugin.purpose.clone(),
         privacy_policy: plugin.privacy_policy.clone(),
         size: meta.size,
+        provenance: meta.provenance.as_deref().and_then(|text| serde_json::from_str(text).ok()),
         published: rfc3339(meta.published_ms),
+        signed_by: meta.signed_by.clone(),
+        signature: meta.signature.clone(),
         combinations: release
             .combinations
             .iter()

@@ -14,7 +14,7 @@ use super::documents::{ConnectionDocument, Secrets};
 use super::model::{BrandInput, Caller, ContractInput, PartnerInput, Role};
 use crate::boundary::placing::is_registered;
 use crate::boundary::{Connection, PolicyBook, Release, Trigger};
-use crate::manifest::{Auth, Endpoint};
+use crate::manifest::{Auth, Endpoint, ReleaseKey};
 use crate::outbound::{Credentials, PublicKey, ResolvedAuth, SigningKey, TokenSource};
 use crate::plugin_host::LoadedRelease;
 use crate::store::crypto::MasterKey;
@@ -50,6 +50,8 @@ pub struct LivePartner {
     pub record: Arc<Partner>,
     /// Keys that it signs messages with.
     pub webhook_keys: Vec<PublicKey>,
+    /// Keys that it signs releases with.
+    pub release_keys: Vec<ReleaseKey>,
 }
 
 /// One snapshot of what there is.
@@ -116,7 +118,10 @@ impl Registry {
             // What does not parse was refused when it was written; were it here all the same, it signs nothing.
             let webhook_keys =
                 input.webhook_keys.iter().filter_map(|key| PublicKey::from_text(key).ok()).collect();
-            next.partners.insert(document.name.clone(), LivePartner { contracts, record, webhook_keys });
+            let release_keys =
+                input.release_keys.iter().filter_map(|key| ReleaseKey::from_text(key).ok()).collect();
+            let live = LivePartner { contracts, record, webhook_keys, release_keys };
+            next.partners.insert(document.name.clone(), live);
         }
         for document in source.documents {
             if document.kind == DocumentKind::Connection {

@@ -31,7 +31,7 @@ pub(super) enum Receive {
 
 /// Whether a component exports this interface of the package in this version.
 fn exports(component: &Component, interface: &str, version: &str) -> bool {
-    component.get_export_index(None, &format!("integration:plugin/{interface}@{version}")).is_some()
+    component.get_export_index(None, format!("integration:plugin/{interface}@{version}")).is_some()
 }
 
 impl Share {

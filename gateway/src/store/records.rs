@@ -64,8 +64,14 @@ pub struct ReleaseMeta {
     pub partner: String,
     /// The embedded manifest, JSON.
     pub manifest: String,
+    /// The embedded provenance, JSON; none where the component has none.
+    pub provenance: Option<String>,
     pub size: u64,
     pub published_ms: i64,
+    /// The partner's public key that signed it, in its text form.
+    pub signed_by: String,
+    /// Its signature, in its text form.
+    pub signature: String,
 }
 
 /// An API key. The secret itself is nowhere.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use gateway::pipeline::Role;
 use gateway_tests::world::{adf_secrets, adf_settings, connection};
-use gateway_tests::{ChildConfig, ChildGateway, Client, components};
+use gateway_tests::{ChildConfig, ChildGateway, Client, components, signing_key};
 use serde_json::{Value, json};
 
 use wire::{Sink, Wire};
@@ -87,12 +87,15 @@ async fn set_up(config: &ChildConfig, operator: &Client) {
         ("engage", "US", "engage.example", "personalize", &built.chat_button, "chat-button"),
         ("clarity", "EU", "clarity.example", "essential", &built.transcript_quality, "transcript-quality"),
     ] {
-        let record = json!({ "display_name": partner, "region": region, "domains": [domain] });
+        let keys = [signing_key(partner).public()];
+        let record =
+            json!({ "display_name": partner, "region": region, "domains": [domain], "release_keys": keys });
         operator.put(&format!("/v1/partners/{partner}"), &record).await.ok();
         let terms = json!({ "purposes": [purpose], "categories": ["user"], "onward_transfer": true });
         operator.put(&format!("/v1/partners/{partner}/contracts/terms"), &terms).await.ok();
         let key = config.key(Role::Partner, Some(partner));
-        let release = operator.with_key(Some(&key)).publish(&component.bytes).await.ok();
+        let client = operator.with_key(Some(&key)).signing_as(partner);
+        let release = client.publish(&component.bytes).await.ok();
         // All three are loaded; the third at another brand, so that the first alone has work with these chats.
         let at = if plugin == "transcript-quality" { QUIET } else { BRAND };
         let brand = operator.with_key(Some(&config.key(Role::Brand, Some(at))));

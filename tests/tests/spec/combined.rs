@@ -5,6 +5,7 @@ mod calls;
 
 use gateway_tests::{Options, TestGateway, components, events, world};
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 use crate::hostile::remade::with_manifest;
 
@@ -192,6 +193,25 @@ async fn what_may_not_go_in_one_call_does_not_go_in_two() {
             }
         }
     }
+}
+
+/// What partners have of a consumer seen a moment ago is known without a look into the store: here it could not look.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_check_across_calls_reads_nothing_for_a_consumer_just_seen() {
+    let gateway = start(Options::default()).await;
+    let (who, what) = (Releases::publish(&gateway, WHO).await, Releases::publish(&gateway, WHAT).await);
+    who.switch_on(&gateway, Way::ReadByShare).await;
+    assert_eq!(who.view(&gateway, Way::ReadByShare, "seen").await[0], "allow");
+    switch_off(&gateway, &who.read).await;
+    what.switch_on(&gateway, Way::ReadByDecide).await;
+    let url = format!("sqlite:{}?mode=rw", gateway.database().display());
+    let mut store = sqlx::SqliteConnection::connect(&url).await.expect("the store opens");
+    sqlx::query("ALTER TABLE exposures RENAME TO hidden").execute(&mut store).await.expect("it is renamed");
+    let seen = what.view(&gateway, Way::ReadByDecide, "seen").await;
+    assert_eq!(seen[..2], ["withhold", "clause:cookies.third-party-analytics"]);
+    let stranger =
+        gateway.source(BRAND).await.decide("what-read", &events::page_viewed(BRAND, "stranger")).await;
+    assert_eq!(stranger.status, 503, "of whom the store must be asked");
 }
 
 #[tokio::test(flavor = "multi_thread")]

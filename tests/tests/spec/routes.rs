@@ -49,6 +49,7 @@ const ROUTES: &[(&str, &str, &[Role])] = &[
     ("GET", "/healthz", &[]),
     ("GET", "/readyz", &[]),
     ("GET", "/metrics", &[]),
+    ("GET", "/problems/{code}", &[]),
     ("GET", "/openapi.json", &[]),
 ];
 
@@ -60,6 +61,7 @@ fn filled(path: &str, brand: &str) -> String {
         .replace("{slot}", "chat-button")
         .replace("{plugin}", "adf-lead")
         .replace("{consumer}", "someone")
+        .replace("{code}", "conflict")
         .replace("{id}", "00000000000000000000000000000000")
 }
 
@@ -249,6 +251,23 @@ async fn the_openapi_document_describes_what_is_served() {
     let served: BTreeSet<_> =
         gateway::http::routes().into_iter().map(|route| (route.method.to_string(), route.path)).collect();
     assert_eq!(described, served);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_problems_type_leads_to_what_it_means() {
+    let gateway = TestGateway::start(Default::default()).await;
+    for code in gateway::http::Code::ALL {
+        let answer = gateway.anonymous().get(code.type_reference()).await;
+        assert_eq!(answer.status, 200, "{}: {}", code.type_reference(), answer.text);
+        assert_eq!(answer.header("content-type"), Some("text/markdown; charset=utf-8"));
+        let name = code.type_reference().trim_start_matches("/problems/");
+        assert!(answer.text.starts_with(&format!("### {name}\n")) && answer.text.contains("Remedy: "));
+    }
+    let answer = gateway.anonymous().get("/problems/unknown-field").await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    for code in ["none", "..%2Fconflict", "Remedy", "conflict%0A", "%00"] {
+        assert_problem(&gateway.anonymous().get(&format!("/problems/{code}")).await, 404, code);
+    }
 }
 
 /// What clients depend on, a line each: a change of it is a change that somebody has to want.

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::Keys;
 use crate::cli::CliError;
-use crate::cli::client::{Client, WASM, segment};
-use crate::cli::plugin::BuiltPlugin;
-use crate::cli::plugin::read_component;
+use crate::cli::client::{Client, segment};
+use crate::cli::plugin::{BuiltPlugin, new_key, read_component};
+use crate::manifest::ReleaseSigningKey;
 use crate::pipeline::{BrandInput, ConnectionInput, ContractInput, GrantEntry, PartnerInput};
 
 /// A brand of the demo.
@@ -61,13 +61,17 @@ pub(super) const BRANDS: [Brand; 3] = [
     Brand {
         name: "northside-motors",
         display_name: "Northside Motors",
-        on: &["adf-lead", SLOT_PLUGIN, MEMBERS_PLUGIN],
+        on: &["adf-lead", SLOT_PLUGIN, MEMBERS_PLUGIN, "reply-length"],
     },
-    Brand { name: "city-dental", display_name: "City Dental", on: &["transcript-quality", SLOT_PLUGIN] },
+    Brand {
+        name: "city-dental",
+        display_name: "City Dental",
+        on: &["transcript-quality", SLOT_PLUGIN, "visit-note"],
+    },
     Brand { name: "first-bank", display_name: "First Bank", on: &["identity-sync", "page-metrics"] },
 ];
 
-pub(super) const PARTNERS: [Partner; 6] = [
+pub(super) const PARTNERS: [Partner; 8] = [
     Partner {
         name: "acme-crm",
         display_name: "Acme CRM",
@@ -125,6 +129,24 @@ pub(super) const PARTNERS: [Partner; 6] = [
         scope: Scope::All,
         contract: Some(Terms { purpose: "essential.service.operations.support", onward_transfer: true }),
     },
+    Partner {
+        name: "front-desk",
+        display_name: "Front Desk",
+        region: "US",
+        domain: "front-desk.example",
+        plugin: "visit-note",
+        scope: Scope::All,
+        contract: None,
+    },
+    Partner {
+        name: "measure",
+        display_name: "Measure",
+        region: "EU",
+        domain: "measure.example",
+        plugin: "reply-length",
+        scope: Scope::All,
+        contract: Some(Terms { purpose: "essential.service.operations.improve", onward_transfer: false }),
+    },
 ];
 
 /// The plugin that hears from its partner, its slot, and the event type that the slot's decision takes.
@@ -161,9 +183,10 @@ pub(super) async fn world(operator: &Client, keys: &Keys, built: &[BuiltPlugin])
     for partner in &PARTNERS {
         let path = built.iter().find(|plugin| plugin.name == partner.plugin).map(|plugin| &plugin.path);
         let (Some(path), Some(key)) = (path, keys.partner(partner.name)) else { continue };
-        write_partner(operator, partner).await?;
+        let (_, signing_key) = new_key()?;
+        write_partner(operator, partner, &signing_key).await?;
         let component = read_component(path)?;
-        let release = operator.with_key(key.clone()).post("/v1/plugins", WASM, component).await?;
+        let release = operator.with_key(key.clone()).publish(component, &signing_key).await?;
         releases.insert(partner.plugin, release);
     }
     for brand in &BRANDS {
@@ -184,7 +207,11 @@ pub(super) async fn world(operator: &Client, keys: &Keys, built: &[BuiltPlugin])
     Ok(world)
 }
 
-async fn write_partner(operator: &Client, partner: &Partner) -> Result<(), CliError> {
+async fn write_partner(
+    operator: &Client,
+    partner: &Partner,
+    signing_key: &ReleaseSigningKey,
+) -> Result<(), CliError> {
     let path = format!("/v1/partners/{}", segment(partner.name));
     let input = PartnerInput {
         display_name: partner.display_name.to_owned(),
@@ -192,6 +219,7 @@ async fn write_partner(operator: &Client, partner: &Partner) -> Result<(), CliEr
         domains: vec![partner.domain.to_owned()],
         consideration: false,
         webhook_keys: vec![],
+        release_keys: vec![signing_key.public()],
     };
     operator.put(&path, &input).await?;
     if let Some(terms) = &partner.contract {

@@ -11,9 +11,9 @@ use crate::cli::progress::Progress;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Build {
-    /// The plugin's directory, with `plugin.toml` and `Cargo.toml`
+    /// The plugin's directory, with `plugin.toml` and `Cargo.toml`, `package.json` or `requirements.txt`
     dir: PathBuf,
-    /// The file to write; left out: `components/NAME.wasm` in cargo's target directory
+    /// The file to write; left out: `components/NAME.wasm` in cargo's target directory, or `build/NAME.wasm`
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -39,6 +39,7 @@ impl Build {
                 "file": built.path,
                 "release": built.digest,
                 "size": built.size,
+                "provenance": built.provenance,
             }));
         }
         let mut table = Table::new(&["plugin", "version", "bytes", "release", "file"]);

@@ -12,7 +12,7 @@ use crate::manifest;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Check {
-    /// A component, or a plugin's directory
+    /// A component, or a plugin's directory or `plugin.toml`
     path: PathBuf,
     /// A folder of event types beside the shipped ones
     #[arg(long)]
@@ -35,10 +35,9 @@ impl Check {
         } else if problems.is_empty() {
             output::line(&format!("{path}: nothing is wrong with it"))?;
         } else {
-            let listed: Vec<String> = problems.iter().map(|problem| format!("- {problem}")).collect();
             let count = problems.len();
             let things = if count == 1 { "problem" } else { "problems" };
-            output::line(&format!("{path}: {count} {things}\n{}", listed.join("\n")))?;
+            output::line(&format!("{path}: {count} {things}\n\n{}", manifest::drawn(&problems)))?;
         }
         if problems.is_empty() { Ok(()) } else { Err(CliError::Told) }
     }
@@ -47,10 +46,11 @@ impl Check {
 /// Everything wrong with a component's file, or with the manifest in a directory.
 fn problems(path: &Path, catalogue: &Catalogue) -> Result<Vec<manifest::Problem>, CliError> {
     if path.is_dir() {
-        return Ok(match manifest::load_dir(path) {
-            Ok(found) => manifest::check(&found, catalogue),
-            Err(errors) => errors.0,
-        });
+        return Ok(manifest::read_dir(path, catalogue).problems);
+    }
+    if path.extension().is_some_and(|extension| extension == "toml") {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        return Ok(manifest::read_dir(dir, catalogue).problems);
     }
     let component = read_component(path)?;
     Ok(manifest::review(&component, catalogue).err().unwrap_or_default())

@@ -4,9 +4,16 @@
 mod build;
 pub mod builder;
 mod check;
+mod doctor;
+mod keygen;
 mod logs;
+mod new;
 mod publish;
+mod rehearse;
+mod run;
 mod status;
+mod template;
+mod test;
 pub mod toolchain;
 
 use std::path::Path;
@@ -15,27 +22,66 @@ use super::CliError;
 use super::progress::Progress;
 use crate::manifest;
 pub use builder::{BuildError, BuildOptions, BuiltPlugin};
+pub(super) use keygen::new_key;
 
 /// Plugins: build, check, publish
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Plugin {
-    /// Build a Rust plugin to a component with its manifest inside
+    /// Write a plugin's project, with a case and types for its language
     #[command(after_help = "\
-It needs a compiler for WebAssembly, and says how to get one where there is none.
+It builds, checks and passes its test as it is. A directory that is not empty is left alone.
+
+Example:
+  gateway plugin new first-lead --lang javascript")]
+    New(new::New),
+    /// Build a plugin in Rust, JavaScript or Python to a component with its manifest inside
+    #[command(after_help = "\
+The language is told by the file that is there: Cargo.toml, package.json or requirements.txt. A Rust plugin needs a
+compiler for WebAssembly, the others Node or Python; where something is missing, it says how to get it.
 
 Example:
   gateway plugin build plugins/adf-lead --out adf-lead.wasm")]
     Build(build::Build),
     /// Say everything that keeps a component, or a plugin's source, from being published
     #[command(after_help = "\
-Example:
+Of a directory each mistake has its file, line and column.
+
+Examples:
+  gateway plugin check plugins/adf-lead
   gateway plugin check adf-lead.wasm")]
     Check(check::Check),
-    /// Publish a release of a plugin; the key is the partner's
+    /// Say what building plugins needs on this machine, and how to get what is missing
+    #[command(after_help = "\
+It installs nothing, and exits 1 where something is missing.
+
+Examples:
+  gateway plugin doctor
+  gateway plugin doctor plugins/visit-note --format json")]
+    Doctor(doctor::Doctor),
+    /// Make the key that a partner signs its releases with
     #[command(after_help = "\
 Example:
-  gateway plugin publish adf-lead.wasm")]
+  gateway plugin keygen acme-crm.key")]
+    Keygen(keygen::Keygen),
+    /// Publish a release of a plugin, signed; the API key is the partner's
+    #[command(after_help = "\
+Example:
+  gateway plugin publish adf-lead.wasm --signing-key acme-crm.key")]
     Publish(publish::Publish),
+    /// Run a plugin's cases through the boundary and the sandbox of production
+    #[command(after_help = "\
+A case is a folder under `cases/` with event.json and expected.json, and where they are needed
+connection.json, choices.json and replies.json. Nothing is sent and nothing is kept.
+
+Examples:
+  gateway plugin test plugins/adf-lead
+  gateway plugin test plugins/adf-lead --update")]
+    Test(test::Test),
+    /// Run one event through a plugin, and say what came of it
+    #[command(after_help = "\
+Example:
+  gateway plugin run plugins/adf-lead --event event.json --connection connection.json")]
+    Run(run::Run),
     /// Show what your plugins wrote, and calls that failed; the key is the partner's
     #[command(after_help = "\
 Example:
@@ -59,13 +105,23 @@ pub(super) struct ToolchainArgs {
 impl Plugin {
     pub(super) async fn run(self) -> Result<(), CliError> {
         match self {
+            Self::New(new) => new.run(),
             Self::Build(build) => build.run().await,
             Self::Check(check) => check.run(),
+            Self::Doctor(doctor) => doctor.run().await,
+            Self::Keygen(keygen) => keygen.run(),
             Self::Publish(publish) => publish.run().await,
+            Self::Test(test) => test.run().await,
+            Self::Run(run) => run.run().await,
             Self::Logs(logs) => logs.run().await,
             Self::Status(status) => status.run().await,
         }
     }
+}
+
+/// What keeps the plugin in `dir` from being built, where its language's programs are missing.
+pub(super) fn missing_tool(dir: &Path) -> Option<builder::ToolError> {
+    builder::missing_tool(builder::language_of(dir).ok()?)
 }
 
 /// Builds one plugin, telling each step to `progress`.
@@ -74,7 +130,16 @@ pub(super) async fn build(options: BuildOptions, progress: &Progress) -> Result<
     tokio::task::spawn_blocking(move || builder::build(&options, &mut |line| progress.say(line)))
         .await
         .map_err(CliError::start("the build"))?
-        .map_err(|error| CliError::FellShort(with_causes(&error)))
+        .map_err(|error| CliError::FellShort(with_reference(&error)))
+}
+
+/// With the reference of its code, if that is not among the problems that it lists.
+fn with_reference(error: &BuildError) -> String {
+    let text = with_causes(error);
+    match error.code() {
+        Some(code) => format!("{text} [{code}]\n  {}#{code}", manifest::ERRORS_PAGE),
+        None => text,
+    }
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::keygen::SigningArgs;
 use super::read_component;
 use crate::cli::CliError;
-use crate::cli::client::{ClientArgs, WASM};
+use crate::cli::client::ClientArgs;
 use crate::cli::output::{self, FormatArgs, Table};
 use crate::cli::progress::Progress;
 
@@ -14,6 +15,8 @@ use crate::cli::progress::Progress;
 pub(in crate::cli) struct Publish {
     /// The component
     file: PathBuf,
+    #[command(flatten)]
+    signing: SigningArgs,
     #[command(flatten)]
     client: ClientArgs,
     #[command(flatten)]
@@ -23,9 +26,10 @@ pub(in crate::cli) struct Publish {
 impl Publish {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let component = read_component(&self.file)?;
+        let signing_key = self.signing.read()?;
         let client = self.client.connect()?;
         let progress = Progress::spinner("publishing; the gateway checks and compiles it");
-        let answer = client.post("/v1/plugins", WASM, component).await;
+        let answer = client.publish(component, &signing_key).await;
         drop(progress);
         let answer = answer?;
         if self.format.json() {

@@ -126,12 +126,33 @@ impl Toolchain {
         Ok(found)
     }
 
+    /// What is there, without installing anything.
+    ///
+    /// # Errors
+    /// [`ToolchainError::Missing`], with the command that would help.
+    pub fn look(dir: &Path) -> Result<Self, ToolchainError> {
+        if target_is_installed(dir) {
+            return Ok(Self::Installed);
+        }
+        debian(dir).ok_or_else(|| ToolchainError::Missing { command: debian_command(dir) })
+    }
+
     /// In a few words, for the progress lines.
     pub fn describe(&self) -> &'static str {
         match self {
             Self::Installed => "the installed target",
             Self::Debian { .. } => "Debian's compiler",
         }
+    }
+
+    /// The compiler's version, such as `1.95.0`.
+    pub fn rustc_version(&self, dir: &Path) -> String {
+        let rustc = match self {
+            Self::Installed => "rustc",
+            Self::Debian { .. } => DEBIAN_RUSTC,
+        };
+        let said = stdout_of(clean(dir, rustc).arg("--version")).unwrap_or_default();
+        said.split_whitespace().nth(1).unwrap_or("unknown").to_owned()
     }
 
     /// `cargo build` for [`TARGET`] in `dir`, in an environment that owes nothing to a cargo that
@@ -310,7 +331,7 @@ pub fn clean(dir: &Path, program: impl AsRef<OsStr>) -> Command {
 }
 
 /// What a program wrote, trimmed; `None` where it is not there or failed.
-fn stdout_of(command: &mut Command) -> Option<String> {
+pub(super) fn stdout_of(command: &mut Command) -> Option<String> {
     let output = command.stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())

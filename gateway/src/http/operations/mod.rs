@@ -29,6 +29,7 @@ pub(super) mod list_returns;
 pub(super) mod metrics;
 pub(super) mod openapi_document;
 pub(super) mod preview_connection;
+pub(super) mod problem_page;
 pub(super) mod publish_release;
 pub(super) mod put_brand;
 pub(super) mod put_choices;

@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::http::header::LOCATION;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use utoipa_axum::routes;
@@ -12,21 +12,24 @@ use crate::http::body;
 use crate::http::extract::{Identity, Json};
 use crate::http::problem::{Code, ProblemDetails};
 use crate::http::routes::{Operation, Scope};
+use crate::manifest::RELEASE_SIGNATURE;
 use crate::pipeline::{ReleaseView, Role};
 
 /// Publish a release
 ///
 /// The body is the component with its embedded manifest, as `gateway plugin build` makes it. It is checked
 /// against its manifest, the catalogue and the interface, and compiled; all that is wrong is answered at
-/// once. The manifest's partner must be the key's. No brand gets it before that brand switches it on.
+/// once. The manifest's partner must be the key's, and one of that partner's release keys must have signed the component. No brand gets it before that brand switches it on.
 #[utoipa::path(
     post,
     path = "/v1/plugins",
     tag = "plugins",
+    params(("release-signature" = String, Header, description = "`v1a,BASE64`: an Ed25519 signature, by a key of the partner's record, over `integration-release`, a line feed, the component's SHA-256 as 64 lower-case hexadecimal digits, and a line feed")),
     request_body(content = Vec<u8>, content_type = "application/wasm", description = "A WebAssembly component"),
     responses(
         (status = 201, description = "Published", body = ReleaseView,
             headers(("Location" = String, description = "The plugin's releases"))),
+        (status = 401, description = "No key of the partner's record signed these bytes", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 409, description = "The version is there with other bytes, or the name is another partner's", body = ProblemDetails, content_type = "application/problem+json"),
     ),
 )]
@@ -43,14 +46,26 @@ async fn publish_release(
     }
     // The guard has seen to it that the key is a partner's; without one there is nothing to publish for.
     let Some(partner) = caller.partner.clone() else { return Err(ProblemDetails::internal()) };
+    let signature = signature(request.headers());
     let component = body::read(request, api.options().max_component).await?;
     let release = api
-        .complete(|gateway| async move { gateway.publish(component.into(), &partner, &caller.key).await })
+        .complete(|gateway| async move {
+            gateway.publish(component.into(), signature.as_deref(), &partner, &caller.key).await
+        })
         .await?;
     let plugin = utf8_percent_encode(&release.plugin, NON_ALPHANUMERIC);
     let location = format!("/v1/plugins/{plugin}/releases").replace("%2D", "-");
     let location = HeaderValue::try_from(location).map_err(|_| ProblemDetails::internal())?;
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(release)).into_response())
+}
+
+/// The one value of the header.
+fn signature(headers: &HeaderMap) -> Option<String> {
+    let mut values = headers.get_all(RELEASE_SIGNATURE).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok().map(str::to_owned),
+        _ => None,
+    }
 }
 
 pub(in crate::http) fn operation() -> Operation {

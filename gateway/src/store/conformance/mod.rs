@@ -106,8 +106,11 @@ async fn a_release_is_stored_once_and_never_with_other_bytes(store: &dyn Store) 
             version: version.into(),
             partner: "acme-crm".into(),
             manifest: "{}".into(),
+            provenance: (seed == 1).then(|| "{}".into()),
             size: 100_000,
             published_ms: NOW,
+            signed_by: "rlpk_".into(),
+            signature: "v1a,".into(),
         },
         component: vec![seed as u8; 100_000],
     };
@@ -118,7 +121,9 @@ async fn a_release_is_stored_once_and_never_with_other_bytes(store: &dyn Store) 
         Err(StoreError::Exists(_))
     ));
     store.put_release(release(3, "1.1.0"), change("publish")).await.unwrap();
-    let versions: Vec<_> = store.releases().await.unwrap().into_iter().map(|meta| meta.version).collect();
+    let releases = store.releases().await.unwrap();
+    assert_eq!(releases.iter().map(|meta| meta.provenance.is_some()).collect::<Vec<_>>(), [true, false]);
+    let versions: Vec<_> = releases.into_iter().map(|meta| meta.version).collect();
     assert_eq!(versions, ["1.0.0", "1.1.0"]);
     assert_eq!(store.release_bytes(&digest(3)).await.unwrap(), Some(vec![3; 100_000]));
     assert_eq!(store.release_bytes(&digest(2)).await.unwrap(), None);

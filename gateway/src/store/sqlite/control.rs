@@ -195,16 +195,19 @@ async fn put_release(
         return Ok(Err(StoreError::Exists(format!("plugin {} of partner {owner}", meta.plugin))));
     }
     sqlx::query(
-        "INSERT INTO releases (digest, plugin, version, partner, manifest, size, published_ms) \
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO releases (digest, plugin, version, partner, manifest, provenance, size, published_ms, \
+         signed_by, signature) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(meta.digest.as_slice())
     .bind(&meta.plugin)
     .bind(&meta.version)
     .bind(&meta.partner)
     .bind(&meta.manifest)
+    .bind(&meta.provenance)
     .bind(meta.size.cast_signed())
     .bind(meta.published_ms)
+    .bind(&meta.signed_by)
+    .bind(&meta.signature)
     .execute(&mut *connection)
     .await?;
     sqlx::query("INSERT INTO components (digest, bytes) VALUES (?, ?)")

@@ -79,7 +79,8 @@ pub(super) fn document(row: &SqliteRow) -> Result<Document, StoreError> {
     })
 }
 
-pub(super) const RELEASE: &str = "digest, plugin, version, partner, manifest, size, published_ms";
+pub(super) const RELEASE: &str = "digest, plugin, version, partner, manifest, provenance, size, published_ms, \
+                                  signed_by, signature";
 
 pub(super) fn release(row: &SqliteRow) -> Result<ReleaseMeta, StoreError> {
     let mut columns = Columns::new(row, "release");
@@ -89,8 +90,11 @@ pub(super) fn release(row: &SqliteRow) -> Result<ReleaseMeta, StoreError> {
         version: columns.take()?,
         partner: columns.take()?,
         manifest: columns.take()?,
+        provenance: columns.take()?,
         size: columns.unsigned()?,
         published_ms: columns.take()?,
+        signed_by: columns.take()?,
+        signature: columns.take()?,
     })
 }
 

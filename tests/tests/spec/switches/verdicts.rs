@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use gateway_tests::{Options, TestGateway, components, events, world};
+use gateway_tests::{Options, TestGateway, components, events, signing_key, world};
 use serde_json::{Value, json};
 
 use super::verdicts_of;
@@ -239,7 +239,10 @@ async fn start() -> TestGateway {
     for (to, region) in [(Third, "US"), (Provider, "US"), (Onward, "US"), (EuThird, "DE"), (Analyst, "US")] {
         world::partner(&gateway, to.partner(), region, &format!("{}.example", to.partner())).await;
     }
-    let buyer = json!({ "display_name": "Buyer", "region": "US", "domains": [], "consideration": true });
+    let buyer = json!({
+        "display_name": "Buyer", "region": "US", "domains": [], "consideration": true,
+        "release_keys": [signing_key(Buyer.partner()).public()],
+    });
     gateway.operator().await.put(&format!("/v1/partners/{}", Buyer.partner()), &buyer).await.ok();
     let all = json!({ "purposes": ["essential", "personalize", "analytics", "marketing"] });
     world::contract(&gateway, Provider.partner(), SUPPORT, all).await;

@@ -1,0 +1,80 @@
+//! What `test` and `run` share: a component to call, and the rehearsal to call it in.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{BuildOptions, ToolchainArgs, build, read_component};
+use crate::boundary::PolicyBook;
+use crate::catalogue::Catalogue;
+use crate::cli::CliError;
+use crate::cli::assemble::policies;
+use crate::cli::progress::Progress;
+use crate::clock::Clock;
+use crate::pipeline::{CaseProblem, Rehearsal, RehearsedPlugin};
+use crate::plugin_host::{HostConfig, PluginHost};
+
+/// What is called, and by which catalogue and policies.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct RehearseArgs {
+    /// The plugin's directory
+    #[arg(default_value = ".")]
+    pub(super) dir: PathBuf,
+    /// A component to call instead of building the directory
+    #[arg(long)]
+    component: Option<PathBuf>,
+    /// A folder of event types beside the shipped ones
+    #[arg(long)]
+    catalogue_dir: Option<PathBuf>,
+    /// A folder of policies beside the shipped one
+    #[arg(long)]
+    policies_dir: Option<PathBuf>,
+    #[command(flatten)]
+    toolchain: ToolchainArgs,
+}
+
+impl RehearseArgs {
+    /// Builds the plugin where no component is named, and makes it ready to be called.
+    pub(super) async fn prepare(&self) -> Result<(Rehearsal, RehearsedPlugin), CliError> {
+        let catalogue = match &self.catalogue_dir {
+            Some(dir) => Catalogue::load(dir),
+            None => Catalogue::embedded(),
+        }
+        .map_err(CliError::start("the catalogue"))?;
+        let book = PolicyBook::new(&policies(self.policies_dir.as_deref())?)
+            .map_err(CliError::start("the policy"))?;
+        let progress = Progress::spinner("building");
+        let file = match &self.component {
+            Some(file) => file.clone(),
+            None => {
+                let options = BuildOptions {
+                    dir: self.dir.clone(),
+                    out: None,
+                    install_toolchain: self.toolchain.install_toolchain,
+                };
+                build(options, &progress).await?.path
+            }
+        };
+        let component = read_component(&file)?;
+        progress.say("compiling it for this machine");
+        // Beside the component, so that the same one is compiled once.
+        let cache = file.parent().unwrap_or(Path::new(".")).join(".rehearsal-cache");
+        let mut host = HostConfig::new(cache);
+        host.max_concurrent_calls = 1;
+        let host = PluginHost::new(host).map_err(CliError::start("the sandbox"))?;
+        let rehearsal = Rehearsal::new(catalogue, book, host, Clock::system());
+        let plugin =
+            rehearsal.plugin(&component).await.map_err(|error| CliError::FellShort(error.to_string()))?;
+        Ok((rehearsal, plugin))
+    }
+}
+
+/// Everything wrong with a case, a line each.
+pub(super) fn listed(problems: &[CaseProblem]) -> String {
+    problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
+}
+
+/// A document as a value; it has no part that cannot be one.
+pub(super) fn value(document: &impl serde::Serialize) -> Result<Value, CliError> {
+    serde_json::to_value(document).map_err(|_| CliError::FellShort("the outcome is no JSON".into()))
+}

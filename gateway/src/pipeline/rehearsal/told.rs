@@ -1,0 +1,296 @@
+//! What came of a rehearsed call, as one document, and how one differs from what was expected.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gateway_policy::{Access, Decision, FieldVerdict, Label, LabelSet, Reason};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::boundary::{Part, PlannedDelivery};
+use crate::plugin_host::{CallError, LogLine};
+
+/// What came of a call.
+#[derive(Debug, Serialize)]
+pub struct RehearsedCall {
+    /// The hook, as a grant names it.
+    pub hook: String,
+    /// The ledger's code: `ran`, `not-run:…`, `failed:…`, `refused:…`.
+    pub outcome: String,
+    /// How the partner stands: `service-provider` or `third-party`; of a message `brand`.
+    pub recipient: String,
+    /// Each declared field that the event has.
+    pub fields: BTreeMap<Arc<str>, RehearsedField>,
+    /// What goes back to the brand; of a message what is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub returned: Option<RehearsedReturn>,
+    /// Requests that would be sent once the call is committed.
+    pub requests: Vec<RehearsedRequest>,
+    /// Requests that the call waited for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exchanges: Vec<RehearsedRequest>,
+    /// What the plugin remembers after the call, where it wrote anything; null where it forgot all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Value>,
+    /// Why there is no answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<RehearsedFailure>,
+    /// What the plugin logged.
+    pub log: Vec<RehearsedLine>,
+    /// Lines beyond the limit.
+    #[serde(rename = "log-dropped", skip_serializing_if = "is_zero")]
+    pub log_dropped: u32,
+    /// Fuel used.
+    pub fuel: u64,
+    /// Linear memory of the instance, in bytes.
+    #[serde(rename = "memory-bytes")]
+    pub memory_bytes: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+/// What was decided of a field.
+#[derive(Debug, Serialize)]
+pub struct RehearsedField {
+    /// `read`, `sealed`, `return` or `memory`.
+    pub access: Access,
+    /// `allow`, `transform` or `withhold`.
+    pub verdict: Decision,
+    /// Why.
+    pub reason: Reason,
+    /// Of what would leave.
+    pub labels: Arc<[Label]>,
+}
+
+/// What goes back to the brand.
+#[derive(Debug, Serialize)]
+pub struct RehearsedReturn {
+    /// The allowed fields.
+    pub value: Value,
+    /// Each returned field, also what stays.
+    pub fields: BTreeMap<Arc<str>, RehearsedField>,
+}
+
+/// A request, as its plugin asked for it: what is sealed is shown as that and never filled in.
+#[derive(Debug, Serialize)]
+pub struct RehearsedRequest {
+    /// As declared.
+    pub endpoint: String,
+    /// `sent`; or why it stays: `withheld`, or the ledger's code. Of an exchange also `answered`, `no-reply`.
+    pub outcome: String,
+    /// Path slots.
+    pub path: BTreeMap<String, String>,
+    /// Headers.
+    pub headers: BTreeMap<String, String>,
+    /// The body before its fields are encoded.
+    pub body: String,
+    /// Labels that leave with it.
+    pub labels: LabelSet,
+}
+
+/// Why a call has no answer.
+#[derive(Debug, Serialize)]
+pub struct RehearsedFailure {
+    /// What happened, the rule and the remedy.
+    pub message: String,
+    /// The plugin's own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub said: Option<String>,
+    /// The budget that was overrun: `fuel`, `milliseconds`, `memory-bytes`, `input-bytes`, `output`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<&'static str>,
+    /// How much of it was used, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
+    /// How much was allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<u64>,
+}
+
+/// A line of the plugin's log.
+#[derive(Debug, Serialize)]
+pub struct RehearsedLine {
+    /// `debug`, `info`, `warn` or `error`.
+    pub level: &'static str,
+    /// The plugin's text.
+    pub message: String,
+}
+
+impl From<LogLine> for RehearsedLine {
+    fn from(line: LogLine) -> Self {
+        Self { level: line.level.as_str(), message: line.message }
+    }
+}
+
+/// Verdicts by field.
+pub(super) fn fields(verdicts: &[FieldVerdict]) -> BTreeMap<Arc<str>, RehearsedField> {
+    let one = |of: &FieldVerdict| RehearsedField {
+        access: of.access,
+        verdict: of.verdict.decision,
+        reason: of.verdict.reason,
+        labels: Arc::clone(&of.labels),
+    };
+    verdicts.iter().map(|of| (Arc::clone(&of.field), one(of))).collect()
+}
+
+impl RehearsedRequest {
+    /// `sealed` says of a declared path whether the plugin may only place it.
+    pub(super) fn of(
+        planned: &PlannedDelivery,
+        outcome: impl Into<String>,
+        sealed: impl Fn(&str) -> bool,
+    ) -> Self {
+        let shown = |parts: &[Part]| parts.iter().map(|part| part_shown(planned, part, &sealed)).collect();
+        let named = |named: &[(String, Vec<Part>)]| {
+            named.iter().map(|(name, parts)| (name.clone(), shown(parts))).collect()
+        };
+        Self {
+            endpoint: planned.endpoint.name.clone(),
+            outcome: outcome.into(),
+            path: named(&planned.request.path),
+            headers: named(&planned.request.headers),
+            body: shown(&planned.request.body),
+            labels: planned.carried.iter().flat_map(|carried| carried.labels.iter().cloned()).collect(),
+        }
+    }
+}
+
+fn part_shown(planned: &PlannedDelivery, part: &Part, sealed: impl Fn(&str) -> bool) -> String {
+    let path = match part {
+        Part::Text(text) => return text.clone(),
+        Part::Field(path) => path,
+    };
+    let values = planned.values.get(path).map(Vec::as_slice).unwrap_or_default();
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match values {
+        // Withheld and never provided look the same.
+        [] => format!("«absent {path}»"),
+        _ if sealed(path) => format!("«sealed {path}»"),
+        values => values.iter().map(plain).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+impl RehearsedFailure {
+    pub(super) fn of_call(error: &CallError) -> Self {
+        let number = |number: usize| u64::try_from(number).ok();
+        let (budget, used, allowed) = match error {
+            CallError::OutOfFuel { used, allowed } => (Some("fuel"), Some(*used), Some(*allowed)),
+            CallError::Deadline { allowed, .. } | CallError::Busy { allowed } => {
+                (Some("milliseconds"), None, u64::try_from(allowed.as_millis()).ok())
+            }
+            CallError::MemoryLimit { allowed, .. } => (Some("memory-bytes"), None, number(*allowed)),
+            CallError::InputTooLarge { bytes, allowed } => {
+                (Some("input-bytes"), number(*bytes), number(*allowed))
+            }
+            CallError::OutputTooLarge { allowed, .. } => (Some("output"), None, number(*allowed)),
+            _ => (None, None, None),
+        };
+        let said = match error {
+            CallError::Rejected(text) | CallError::Unavailable(text) | CallError::Later { text, .. } => {
+                Some(text.clone())
+            }
+            _ => None,
+        };
+        Self { message: error.to_string(), said, budget, used, allowed }
+    }
+
+    pub(super) fn of(message: impl Into<String>) -> Self {
+        Self { message: message.into(), said: None, budget: None, used: None, allowed: None }
+    }
+}
+
+/// Costs and texts that are compared only where they are expected.
+const ONLY_WHERE_STATED: [&str; 4] = ["fuel", "memory-bytes", "log", "log-dropped"];
+
+/// Where `actual` is not as expected: a JSON Pointer and what is there instead, each as JSON. Costs may be stated as
+/// `{"at-most": N}`; they and the log are compared only where they are stated.
+pub fn differences(expected: &Value, actual: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let (Value::Object(wanted), Value::Object(got)) = (expected, actual) else {
+        compare("", Some(expected), Some(actual), &mut found);
+        return found;
+    };
+    let mut keys: Vec<&String> = wanted.keys().chain(got.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    for key in keys {
+        let pointer = format!("/{key}");
+        let (expected, actual) = (wanted.get(key), got.get(key));
+        let stated = expected.is_some();
+        if !stated && ONLY_WHERE_STATED.contains(&key.as_str()) {
+            continue;
+        }
+        let most = expected.and_then(|expected| expected.get("at-most")).and_then(Value::as_u64);
+        match (most, actual.and_then(Value::as_u64)) {
+            (Some(most), Some(used)) if used <= most => {}
+            (Some(most), Some(used)) => {
+                found.push(format!("{pointer}: at most {most} expected, {used} used"))
+            }
+            _ => compare(&pointer, expected, actual, &mut found),
+        }
+    }
+    found
+}
+
+fn compare(pointer: &str, expected: Option<&Value>, actual: Option<&Value>, found: &mut Vec<String>) {
+    match (expected, actual) {
+        (Some(Value::Object(expected)), Some(Value::Object(actual))) => {
+            let mut keys: Vec<&String> = expected.keys().chain(actual.keys()).collect();
+            keys.sort();
+            keys.dedup();
+            for key in keys {
+                let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+                compare(&pointer, expected.get(key), actual.get(key), found);
+            }
+        }
+        (Some(Value::Array(expected)), Some(Value::Array(actual))) => {
+            for at in 0..expected.len().max(actual.len()) {
+                compare(&format!("{pointer}/{at}"), expected.get(at), actual.get(at), found);
+            }
+        }
+        (Some(expected), Some(actual)) if expected == actual => {}
+        (None, None) => {}
+        (Some(expected), Some(actual)) => {
+            found.push(format!("{pointer}: {expected} expected, {actual} came"));
+        }
+        (Some(expected), None) => found.push(format!("{pointer}: {expected} expected, nothing came")),
+        (None, Some(actual)) => found.push(format!("{pointer}: nothing expected, {actual} came")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn costs_and_log_count_only_where_they_are_stated() {
+        let actual = json!({ "outcome": "ran", "fuel": 10, "log": [], "requests": [{ "body": "a" }] });
+        for (expected, differs) in [
+            (json!({ "outcome": "ran", "requests": [{ "body": "a" }] }), &[][..]),
+            (json!({ "outcome": "ran", "fuel": { "at-most": 10 }, "requests": [{ "body": "a" }] }), &[]),
+            (
+                json!({ "outcome": "ran", "fuel": { "at-most": 9 }, "requests": [{ "body": "a" }] }),
+                &["/fuel: at most 9 expected, 10 used"],
+            ),
+            (
+                json!({ "outcome": "ran", "requests": [{ "body": "b" }] }),
+                &[r#"/requests/0/body: "b" expected, "a" came"#],
+            ),
+            (
+                json!({ "outcome": "ran", "requests": [], "log": ["x"] }),
+                &[
+                    r#"/log/0: "x" expected, nothing came"#,
+                    r#"/requests/0: nothing expected, {"body":"a"} came"#,
+                ],
+            ),
+            (json!({ "requests": [{ "body": "a" }] }), &[r#"/outcome: nothing expected, "ran" came"#]),
+        ] {
+            assert_eq!(differences(&expected, &actual), differs, "{expected}");
+        }
+    }
+}
