@@ -228,9 +228,13 @@ impl PluginHost {
             hook.call(store, slot, &event).await
         };
         self.inner
-            .run((budget, bytes), Beside { memory, exchanger }, run, output::answer_sizes, |json| {
-                output::answer(limits, json)
-            })
+            .run(
+                (budget, bytes),
+                Beside { memory, exchanger },
+                run,
+                |limits, json: &String| output::answer_sizes(limits, json),
+                |json| output::answer(limits, json),
+            )
             .await
     }
 

@@ -279,3 +279,38 @@ pub(super) const COMPILER_MESSAGE_BYTES: usize = 2 * KIB;
 
 /// Compilations at once: they take seconds of every core, and publishing can wait.
 pub(super) const COMPILATIONS: usize = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_grows_with_the_input_up_to_a_ceiling_and_a_decisions_time_does_not() {
+        let (small, large) = (Budget::default().for_input(100), Budget::default().for_input(100 * KIB));
+        assert_eq!(small, Budget::default());
+        assert_eq!((large.deadline.as_millis(), large.fuel), (1_800, 900_000_000));
+        let largest = Budget::default().for_input(64 * MIB);
+        assert_eq!((largest.deadline.as_millis(), largest.fuel), (10_000, 5_000_000_000));
+        let decision = Budget::within(Duration::from_millis(50)).for_input(100 * KIB);
+        assert_eq!((decision.deadline.as_millis(), decision.fuel), (50, 425_000_000));
+    }
+
+    #[test]
+    fn the_page_says_what_stands_here() {
+        let page = include_str!("../../../plugin-sdk/docs/limits.md").replace(',', "");
+        let limits = Limits::default();
+        for (name, value) in [
+            ("`memory`", limits.memory),
+            ("`input`", limits.input_bytes),
+            ("`returns`", limits.returns_bytes),
+            ("`answer`", limits.crossing_bytes),
+            ("`deliveries`", limits.deliveries),
+            ("`request`", limits.request_bytes),
+            ("`exchanges`", limits.exchanges),
+            ("`log-lines`", limits.log_lines),
+        ] {
+            let row = format!("| {name} | {value}");
+            assert!(page.contains(&row), "limits.md has no row that begins with {row}");
+        }
+    }
+}

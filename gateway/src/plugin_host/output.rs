@@ -75,8 +75,7 @@ pub(super) fn outcome_sizes(limits: &Limits, outcome: &bindings::Outcome) -> Vec
 }
 
 /// How large a decision is, or what is returned.
-#[allow(clippy::ptr_arg)] // the shape of what a call answers: `Instance::run` takes it for any answer
-pub(super) fn answer_sizes(limits: &Limits, json: &String) -> Vec<Spent> {
+pub(super) fn answer_sizes(limits: &Limits, json: &str) -> Vec<Spent> {
     vec![Spent { budget: "returns", used: json.len() as u64, allowed: limits.returns_bytes as u64 }]
 }
 

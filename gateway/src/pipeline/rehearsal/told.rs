@@ -175,20 +175,26 @@ fn part_shown(planned: &PlannedDelivery, part: &Part, sealed: impl Fn(&str) -> b
 
 impl RehearsedFailure {
     pub(super) fn of_call(error: &CallError) -> Self {
-        let spent = error.overrun();
+        let number = |number: usize| u64::try_from(number).ok();
+        let (budget, used, allowed) = match error {
+            CallError::OutOfFuel { used, allowed } => (Some("fuel"), Some(*used), Some(*allowed)),
+            CallError::Deadline { allowed, .. } | CallError::Busy { allowed } => {
+                (Some("milliseconds"), None, u64::try_from(allowed.as_millis()).ok())
+            }
+            CallError::MemoryLimit { allowed, .. } => (Some("memory-bytes"), None, number(*allowed)),
+            CallError::InputTooLarge { bytes, allowed } => {
+                (Some("input-bytes"), number(*bytes), number(*allowed))
+            }
+            CallError::OutputTooLarge { allowed, .. } => (Some("output"), None, number(*allowed)),
+            _ => (None, None, None),
+        };
         let said = match error {
             CallError::Rejected(text) | CallError::Unavailable(text) | CallError::Later { text, .. } => {
                 Some(text.clone())
             }
             _ => None,
         };
-        Self {
-            message: error.to_string(),
-            said,
-            budget: spent.map(|spent| spent.budget),
-            used: spent.map(|spent| spent.used),
-            allowed: spent.map(|spent| spent.allowed),
-        }
+        Self { message: error.to_string(), said, budget, used, allowed }
     }
 
     pub(super) fn of(message: impl Into<String>) -> Self {
