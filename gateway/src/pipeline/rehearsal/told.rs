@@ -284,8 +284,8 @@ mod tests {
             (
                 json!({ "outcome": "ran", "requests": [], "log": ["x"] }),
                 &[
-                    r#"/log/0: "x" expected, nothing came"#,
                     r#"/requests/0: nothing expected, {"body":"a"} came"#,
+                    r#"/log/0: "x" expected, nothing came"#,
                 ],
             ),
             (json!({ "requests": [{ "body": "a" }] }), &[r#"/outcome: nothing expected, "ran" came"#]),
