@@ -137,6 +137,6 @@ mod tests {
     fn an_unknown_key_names_the_nearest() {
         let error = Category::parse("user.contact.emial").unwrap_err();
         assert_eq!(error.nearest, "user.contact.email");
-        assert_eq!(Category::parse("user.contcat").unwrap_err().nearest, "user.contact");
+        assert_eq!(Category::parse("user.contac").unwrap_err().nearest, "user.contact");
     }
 }

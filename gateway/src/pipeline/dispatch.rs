@@ -18,9 +18,9 @@ use super::onward::Fresh;
 use super::queue::Queue;
 use super::registry::LiveConnection;
 use super::worker::{Due, READ};
-use crate::boundary::{Checked, Crossing, EventView, Exposed, Onward, Received, Subject, Violation, let_ask};
+use crate::boundary::{Checked, Crossing, Subject, Violation, let_ask};
 use crate::plugin_host::{Budget, Call, CallError};
-use crate::store::crypto::{format_digest, format_uid};
+use crate::store::crypto::format_uid;
 use crate::store::{
     CallRecord, Deferral, Exposure, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, Uid, WorkRecord,
 };
@@ -521,33 +521,6 @@ impl Gateway {
         let text = consumer.key.seal(&place, text.to_string().as_bytes()).ok()?;
         Some(NewLog { flow: flow.id, consumer: consumer.id, text })
     }
-
-    /// The names under which a connection knows an event and its consumer: of no use to anyone else.
-    pub(super) fn identity(
-        &self,
-        live: &LiveConnection,
-        consumer: &Consumer,
-        event: &StoredEvent,
-    ) -> Identity {
-        let connection = &live.connection;
-        let short = |domain, parts: &[&[u8]]| {
-            let mut text = format_digest(&self.master.index_digest(domain, parts));
-            text.truncate(32);
-            text
-        };
-        Identity {
-            event: short(
-                "event-id",
-                &[connection.brand.as_bytes(), connection.plugin.as_bytes(), &event.key],
-            ),
-            consumer: self.handle_of(live, consumer),
-        }
-    }
-
-    /// The pseudonym by which a partner knows a consumer.
-    pub(super) fn handle_of(&self, live: &LiveConnection, consumer: &Consumer) -> String {
-        format_uid(&self.master.handle(&live.connection.partner.name, &consumer.pseudonym))
-    }
 }
 
 /// Writes into the row what a call cost, and counts the budget that it overran.
@@ -584,36 +557,6 @@ pub(super) fn return_place(flow: &crate::store::Uid) -> String {
 /// The place of a delivery: associated data of its encryption.
 pub(super) fn delivery_place(id: &crate::store::Uid) -> String {
     format!("delivery/{}", format_uid(id))
-}
-
-/// See [`Gateway::identity`]; empty for a preview, which shows nobody anything.
-#[derive(Default)]
-pub(super) struct Identity {
-    event: String,
-    consumer: String,
-}
-
-impl Identity {
-    pub(super) fn view<'a>(
-        &'a self,
-        stored: &'a StoredEvent,
-        received: Option<&'a Received>,
-        onward: &'a [Onward<'a>],
-        exposed: &'a Exposed,
-    ) -> EventView<'a> {
-        EventView {
-            id: &self.event,
-            kind: &stored.event.kind,
-            time: &stored.event.time,
-            consumer: &self.consumer,
-            accepted_ms: stored.accepted_ms,
-            data: &stored.data,
-            received,
-            onward,
-            exposed,
-            memory: None,
-        }
-    }
 }
 
 impl CallOutcome {

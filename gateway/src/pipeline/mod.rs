@@ -20,6 +20,7 @@ mod exposure;
 mod flows;
 mod gateway;
 mod grant;
+mod identity;
 mod inbound;
 mod keys;
 mod ledger;
@@ -29,6 +30,7 @@ mod messages;
 mod model;
 mod onward;
 mod partner_calls;
+mod partner_model;
 mod partner_status;
 mod preview;
 mod publish;
@@ -56,7 +58,10 @@ pub use error::{Problem, Refusal};
 pub use gateway::{Gateway, Parts, StartError, Tuning};
 pub use grant::{FormedField, GrantEntry};
 pub use keys::{new_key, store_new_key};
+// What the API says of releases, as the manifest's room puts it.
+pub use crate::manifest::{Declaration, Difference, RELEASE_SIGNATURE};
 pub use model::*;
+pub use partner_model::*;
 pub use reading::{Unreadable, read_document};
 pub use rehearsal::{
     Case, CaseProblem, Rehearsal, RehearsalError, RehearsedCall, RehearsedPlugin, differences, read_case,

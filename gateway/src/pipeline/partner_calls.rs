@@ -9,8 +9,9 @@ use serde::Deserialize;
 use super::error::Refusal;
 use super::flows::{page_size, spent};
 use super::gateway::Gateway;
-use super::model::{
-    Caller, Page, PartnerCallView, PartnerDeliveryView, PartnerFilter, PartnerLogView, PartnerOutcome,
+use super::model::{Caller, Page};
+use super::partner_model::{
+    PartnerCallView, PartnerDeliveryView, PartnerFilter, PartnerLogView, PartnerOutcome,
 };
 use super::registry::rfc3339;
 use crate::boundary::{Subject, may_see_text};

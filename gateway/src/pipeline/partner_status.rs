@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::error::Refusal;
 use super::gateway::Gateway;
-use super::model::{Caller, PartnerOutcome, PartnerStatusView};
+use super::model::Caller;
 use super::partner_calls::seen;
+use super::partner_model::{PartnerOutcome, PartnerStatusView};
 use super::registry::rfc3339;
 use crate::store::{FlowQuery, Stage, Uid};
 

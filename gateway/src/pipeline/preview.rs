@@ -8,12 +8,14 @@ use gateway_policy::{Access, Aggregation, Category, Flow, Label, LabelSet, Origi
 
 use super::accept::StoredEvent;
 use super::control::find_release;
-use super::dispatch::Identity;
 use super::error::Refusal;
 use super::gateway::Gateway;
-use super::model::{Preview, PreviewCounts, PreviewEndpoint, PreviewField, PreviewHook, PreviewMemory};
+use super::identity::Identity;
 use super::publish::declared_field;
 use super::registry::LiveRelease;
+use super::switch_model::{
+    Preview, PreviewCounts, PreviewEndpoint, PreviewField, PreviewHook, PreviewMemory,
+};
 use crate::boundary::{
     Connection, Exposed, Grant, Hook, HookField, Subject, Transform, combine_key, grant_key,
     labels_of_returned, returned_category, toward_plugin,

@@ -37,7 +37,11 @@ async fn gateway_of(partner: &str, domain: &str) -> TestGateway {
 
 async fn returned(gateway: &TestGateway) -> Value {
     let returns = gateway.brand(BRAND).await.get(&format!("/v1/brands/{BRAND}/returns")).await.ok();
-    returns["items"].as_array().and_then(|items| items.last()).expect("a returned field")["value"].clone()
+    let newest = returns["items"].as_array().and_then(|items| items.last()).cloned();
+    match newest {
+        Some(newest) => newest["value"].clone(),
+        None => panic!("nothing was returned: {:?}", gateway.auditor().await.flows("stage=call").await),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use crate::http::api::Api;
 use crate::http::extract::{Identity, Json, Parameters, Segments};
 use crate::http::problem::ProblemDetails;
 use crate::http::routes::{Operation, Scope};
-use crate::manifest::Difference;
+use crate::pipeline::Difference;
 use crate::pipeline::Role;
 
 /// What it is compared with.

@@ -7,7 +7,7 @@ use crate::http::api::Api;
 use crate::http::extract::{Identity, Json, Segments};
 use crate::http::problem::ProblemDetails;
 use crate::http::routes::{Operation, Scope};
-use crate::manifest::Declaration;
+use crate::pipeline::Declaration;
 use crate::pipeline::Role;
 
 /// Show what a release declares

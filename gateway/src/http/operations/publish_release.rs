@@ -12,7 +12,7 @@ use crate::http::body;
 use crate::http::extract::{Identity, Json};
 use crate::http::problem::{Code, ProblemDetails};
 use crate::http::routes::{Operation, Scope};
-use crate::manifest::RELEASE_SIGNATURE;
+use crate::pipeline::RELEASE_SIGNATURE;
 use crate::pipeline::{ReleaseView, Role};
 
 /// Publish a release

@@ -22,18 +22,14 @@ pub struct RehearsedCall {
     /// Each declared field that the event has.
     pub fields: BTreeMap<Arc<str>, RehearsedField>,
     /// What goes back to the brand; of a message what is kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub returned: Option<RehearsedReturn>,
     /// Requests that would be sent once the call is committed.
     pub requests: Vec<RehearsedRequest>,
     /// Requests that the call waited for.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exchanges: Vec<RehearsedRequest>,
-    /// What the plugin remembers after the call, where it wrote anything; null where it forgot all.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What the plugin remembers after the call, where it wrote anything; `forgotten` where all of it went.
     pub memory: Option<Value>,
     /// Why there is no answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<RehearsedFailure>,
     /// What the plugin logged.
     pub log: Vec<RehearsedLine>,
@@ -99,7 +95,8 @@ pub struct RehearsedFailure {
     /// The plugin's own words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub said: Option<String>,
-    /// The budget that was overrun: `fuel`, `milliseconds`, `memory-bytes`, `input-bytes`, `output`.
+    /// The budget that was overrun: `fuel`, `time` (milliseconds), `memory` (bytes), `input` (bytes), or what of the
+    /// output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<&'static str>,
     /// How much of it was used, where that is known.
@@ -175,26 +172,20 @@ fn part_shown(planned: &PlannedDelivery, part: &Part, sealed: impl Fn(&str) -> b
 
 impl RehearsedFailure {
     pub(super) fn of_call(error: &CallError) -> Self {
-        let number = |number: usize| u64::try_from(number).ok();
-        let (budget, used, allowed) = match error {
-            CallError::OutOfFuel { used, allowed } => (Some("fuel"), Some(*used), Some(*allowed)),
-            CallError::Deadline { allowed, .. } | CallError::Busy { allowed } => {
-                (Some("milliseconds"), None, u64::try_from(allowed.as_millis()).ok())
-            }
-            CallError::MemoryLimit { allowed, .. } => (Some("memory-bytes"), None, number(*allowed)),
-            CallError::InputTooLarge { bytes, allowed } => {
-                (Some("input-bytes"), number(*bytes), number(*allowed))
-            }
-            CallError::OutputTooLarge { allowed, .. } => (Some("output"), None, number(*allowed)),
-            _ => (None, None, None),
-        };
+        let overrun = error.overrun();
         let said = match error {
             CallError::Rejected(text) | CallError::Unavailable(text) | CallError::Later { text, .. } => {
                 Some(text.clone())
             }
             _ => None,
         };
-        Self { message: error.to_string(), said, budget, used, allowed }
+        Self {
+            message: error.to_string(),
+            said,
+            budget: overrun.as_ref().map(|overrun| overrun.budget),
+            used: overrun.as_ref().map(|overrun| overrun.used),
+            allowed: overrun.as_ref().map(|overrun| overrun.allowed),
+        }
     }
 
     pub(super) fn of(message: impl Into<String>) -> Self {
@@ -202,34 +193,25 @@ impl RehearsedFailure {
     }
 }
 
-/// Costs and texts that are compared only where they are expected.
-const ONLY_WHERE_STATED: [&str; 4] = ["fuel", "memory-bytes", "log", "log-dropped"];
-
-/// Where `actual` is not as expected: a JSON Pointer and what is there instead, each as JSON. Costs may be stated as
-/// `{"at-most": N}`; they and the log are compared only where they are stated.
+/// Where `actual` is not as expected: a JSON Pointer and what is there instead, each as JSON. A member of the document
+/// that `expected` does not state is not compared; one that it states is compared whole. Costs may be stated as
+/// `{"at-most": N}`.
 pub fn differences(expected: &Value, actual: &Value) -> Vec<String> {
     let mut found = Vec::new();
     let (Value::Object(wanted), Value::Object(got)) = (expected, actual) else {
         compare("", Some(expected), Some(actual), &mut found);
         return found;
     };
-    let mut keys: Vec<&String> = wanted.keys().chain(got.keys()).collect();
-    keys.sort();
-    keys.dedup();
-    for key in keys {
-        let pointer = format!("/{key}");
-        let (expected, actual) = (wanted.get(key), got.get(key));
-        let stated = expected.is_some();
-        if !stated && ONLY_WHERE_STATED.contains(&key.as_str()) {
-            continue;
-        }
-        let most = expected.and_then(|expected| expected.get("at-most")).and_then(Value::as_u64);
+    for (key, expected) in wanted {
+        let pointer = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+        let actual = got.get(key);
+        let most = expected.get("at-most").and_then(Value::as_u64);
         match (most, actual.and_then(Value::as_u64)) {
             (Some(most), Some(used)) if used <= most => {}
             (Some(most), Some(used)) => {
                 found.push(format!("{pointer}: at most {most} expected, {used} used"))
             }
-            _ => compare(&pointer, expected, actual, &mut found),
+            _ => compare(&pointer, Some(expected), actual, &mut found),
         }
     }
     found
@@ -268,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn costs_and_log_count_only_where_they_are_stated() {
+    fn only_what_is_stated_is_compared_and_that_whole() {
         let actual = json!({ "outcome": "ran", "fuel": 10, "log": [], "requests": [{ "body": "a" }] });
         for (expected, differs) in [
             (json!({ "outcome": "ran", "requests": [{ "body": "a" }] }), &[][..]),
@@ -288,7 +270,8 @@ mod tests {
                     r#"/log/0: "x" expected, nothing came"#,
                 ],
             ),
-            (json!({ "requests": [{ "body": "a" }] }), &[r#"/outcome: nothing expected, "ran" came"#]),
+            (json!({}), &[]),
+            (json!({ "outcom": "ran" }), &[r#"/outcom: "ran" expected, nothing came"#]),
         ] {
             assert_eq!(differences(&expected, &actual), differs, "{expected}");
         }

@@ -43,10 +43,10 @@ macro_rules! template {
 type Files = &'static [(&'static str, &'static str)];
 
 const COMMON: Files = &[
-    ("plugin.toml", template!("common/plugin.toml")),
-    ("schemas/returns.json", template!("common/schemas/returns.json")),
-    ("cases/lead/event.json", template!("common/cases/lead/event.json")),
-    ("cases/lead/expected.json", template!("common/cases/lead/expected.json")),
+    ("plugin.toml", template!("shared/plugin.toml")),
+    ("schemas/returns.json", template!("shared/schemas/returns.json")),
+    ("cases/lead/event.json", template!("shared/cases/lead/event.json")),
+    ("cases/lead/expected.json", template!("shared/cases/lead/expected.json")),
 ];
 
 const RUST: Files = &[
