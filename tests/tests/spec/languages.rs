@@ -37,10 +37,10 @@ async fn gateway_of(partner: &str, domain: &str) -> TestGateway {
 
 async fn returned(gateway: &TestGateway) -> Value {
     let returns = gateway.brand(BRAND).await.get(&format!("/v1/brands/{BRAND}/returns")).await.ok();
-    let newest = returns["items"].as_array().and_then(|items| items.last()).cloned();
+    let newest = returns.as_array().and_then(|items| items.last()).cloned();
     match newest {
         Some(newest) => newest["value"].clone(),
-        None => panic!("nothing was returned: {:?}", gateway.auditor().await.flows("stage=call").await),
+        None => panic!("nothing was returned: {:?}", gateway.auditor().await.flows("stage=return").await),
     }
 }
 
