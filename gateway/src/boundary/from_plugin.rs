@@ -89,7 +89,9 @@ impl Violation {
     pub fn is_plugins_fault(&self) -> bool {
         match self {
             Self::Placing(error) => !error.is_set_up_wrong(),
-            Self::Meanwhile => false,
+            // Whether it met something else is a matter of the policy and of what the consumer chose; were it counted, the
+            // breaker would tell.
+            Self::Combination | Self::Meanwhile => false,
             _ => true,
         }
     }

@@ -188,7 +188,7 @@ pub enum Channel {
 }
 
 /// `[[endpoint]]`: where requests may go.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Endpoint {
     pub name: String,

@@ -18,7 +18,7 @@ use super::model::{DecisionView, Provenance};
 use super::registry::LiveConnection;
 use crate::boundary::{Moment, Subject, from_decide, let_ask};
 use crate::plugin_host::Budget;
-use crate::store::crypto::{format_digest, format_uid};
+use crate::store::crypto::{format_digest, format_uid, parse_digest};
 use crate::store::{Acceptance, CallRecord, DecisionRecord, NewEvent, Stage, Uid};
 
 /// What a decision works on.
@@ -308,7 +308,13 @@ impl Gateway {
             .slot(&consumer.brand, slot)
             .is_some_and(|live| live.connection.promotional.contains(slot));
         let may = view.plugin.as_deref().is_none_or(|plugin| {
-            self.may_use(Flow::Return, consumer, plugin, promotional, &conditions, labels)
+            // Of no release that is known: nothing says for what it may be used.
+            let release = view.provenance.as_ref().and_then(|from| parse_digest(&from.release));
+            release.is_some_and(|release| {
+                let by = (plugin, Some(&release));
+                !self.registry.load().is_blocked(&release)
+                    && self.may_use(Flow::Return, consumer, by, promotional, &conditions, labels)
+            })
         });
         Ok(Some(if may { view } else { DecisionView::none("withheld") }))
     }

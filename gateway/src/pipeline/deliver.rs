@@ -20,7 +20,8 @@ use crate::manifest::Endpoint;
 use crate::outbound::{Credentials, Disposition, RetrySchedule, classify, outcome_code};
 use crate::store::crypto::format_uid;
 use crate::store::{
-    AttemptResult, Change, DeliveryRecord, DeliveryState, Document, DocumentKind, FlowResult, Stage, Uid,
+    AttemptResult, Change, DeliveryRecord, DeliveryState, Digest, Document, DocumentKind, FlowResult, Stage,
+    Uid,
 };
 
 /// A request of the outbox, in memory.
@@ -236,7 +237,7 @@ impl Gateway {
                 }
             }
             Disposition::EndpointGone => {
-                self.switch_endpoint_off(live, &due.planned.endpoint.name).await;
+                self.switch_endpoint_off(live, &due.planned.release, &due.planned.endpoint.name).await;
                 (result("dead", Some(code)), DeliveryState::Dead, at_ms)
             }
             Disposition::Retry { .. } | Disposition::Failed(_) => {
@@ -246,10 +247,21 @@ impl Gateway {
     }
 
     /// 410: the partner wants nothing more there, until the brand writes the connection again.
-    pub(super) async fn switch_endpoint_off(&self, live: &LiveConnection, endpoint: &str) {
+    ///
+    /// `release` is the one that the request was made by. Where the connection's own release has another endpoint under
+    /// that name, that one said nothing.
+    pub(super) async fn switch_endpoint_off(&self, live: &LiveConnection, release: &Digest, endpoint: &str) {
         let _alone = self.changing.lock().await;
         let (brand, plugin) = (&*live.connection.brand, &*live.connection.plugin);
-        let Some(live) = self.registry.load().connection(brand, plugin).cloned() else { return };
+        let registry = self.registry.load_full();
+        let Some(live) = registry.connection(brand, plugin).cloned() else { return };
+        let declared = |release: &Digest| {
+            let manifest = &registry.releases.get(release)?.release.manifest;
+            manifest.endpoint.iter().find(|declared| declared.name == endpoint).cloned()
+        };
+        if declared(release).is_none_or(|gone| declared(&live.connection.release.digest) != Some(gone)) {
+            return;
+        }
         let mut document: ConnectionDocument = live.document.clone();
         if !document.endpoints_off.insert(endpoint.to_owned()) {
             return;

@@ -217,7 +217,7 @@ impl ExchangeSession {
             tracing::warn!(%error, "what came of an exchange could not be recorded");
         }
         if is_gone {
-            self.gateway.switch_endpoint_off(&live, &endpoint).await;
+            self.gateway.switch_endpoint_off(&live, &live.connection.release.digest, &endpoint).await;
         }
     }
 

@@ -130,7 +130,14 @@ impl Registry {
                 DocumentKind::ReleaseStatus => {
                     match (parse_digest(&document.name), serde_json::from_str(&document.body)) {
                         (Some(digest), Ok(status)) => drop(next.statuses.insert(digest, status)),
-                        _ => damaged(document),
+                        (Some(digest), Err(_)) => {
+                            damaged(document);
+                            // What it said is not known: the release runs nowhere until it is said again.
+                            let blocked = Some("its status cannot be read".to_owned());
+                            let status = ReleaseStatus { blocked, ..ReleaseStatus::default() };
+                            next.statuses.insert(digest, status);
+                        }
+                        (None, _) => damaged(document),
                     }
                 }
                 DocumentKind::Partner | DocumentKind::Connection => {}

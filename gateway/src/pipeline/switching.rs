@@ -137,9 +137,18 @@ impl Gateway {
         let current =
             parse_digest(&before.document.release).and_then(|digest| registry.releases.get(&digest));
         let current = current.map(|live| &*live.release);
+        // What the brand took away under any release since stays away.
+        let later = history.iter().skip_while(|since| since.release != past.release).skip(1);
+        let since = later.map(|since| {
+            let release = parse_digest(&since.release).and_then(|digest| registry.releases.get(&digest));
+            (&since.grant, release.map(|live| &*live.release))
+        });
+        let grant = since
+            .chain([(&before.document.grant, current)])
+            .fold(past.grant.clone(), |grant, (then, release)| restored(&grant, then, release, &old.release));
         let now_ms = self.clock.now_ms();
         let agreed = Agreed {
-            grant: restored(&past.grant, &before.document.grant, current, &old.release),
+            grant,
             promotional: promotional(
                 &past.promotional.union(&before.document.promotional).cloned().collect(),
                 &old.release,

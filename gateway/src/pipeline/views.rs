@@ -17,10 +17,10 @@ use super::keys::may_choose;
 use super::model::{
     Caller, ConsumerView, DeadLetterView, MemoryView, Page, ReceivedView, ReturnView, Role, StoredEventView,
 };
-use super::registry::rfc3339;
+use super::registry::{LiveRelease, rfc3339};
 use crate::boundary::{Integration, Question, Received, Returned, Subject, base_facts};
 use crate::store::crypto::{format_uid, parse_uid};
-use crate::store::{DeliveryState, EventRecord, ReturnRecord};
+use crate::store::{DeliveryState, Digest, EventRecord, ReturnRecord};
 
 /// Events and returned fields that one answer holds at most.
 const NEWEST: u32 = 100;
@@ -159,7 +159,7 @@ impl Gateway {
                 .filter_map(|(plugin, id)| Some((plugin.clone(), known.received(id)?)))
                 .filter(|(plugin, received)| {
                     let labels = received.labels.values();
-                    self.may_use(Flow::Receive, &known, plugin, false, &received.conditions, labels)
+                    self.may_use(Flow::Receive, &known, (plugin, None), false, &received.conditions, labels)
                 })
                 .map(|(plugin, received)| {
                     let Received { value, labels, conditions, .. } = (*received).clone();
@@ -274,19 +274,42 @@ impl Gateway {
 
 impl Gateway {
     /// Whether what a plugin returned may be used now (clause integrations.opt-out: what is stored from a
-    /// partner stops being used). The switch does not matter: it was on when the fields were returned.
+    /// partner stops being used), by the purpose of the release that returned it, or else of the one that runs: never of
+    /// one that is merely published. The switch does not matter: it was on when the fields were returned.
     pub(super) fn may_use<'l>(
         &self,
         flow: Flow,
         consumer: &Consumer,
-        plugin: &str,
+        (plugin, release): (&str, Option<&Digest>),
+        promotional: bool,
+        conditions: &Conditions,
+        labels: impl Iterator<Item = &'l LabelSet> + Clone,
+    ) -> bool {
+        let registry = self.registry.load();
+        let running =
+            registry.connection(&consumer.brand, plugin).map(|live| &live.connection.release.digest);
+        let releases = match release.or(running) {
+            Some(release) => registry.releases.get(release).into_iter().collect(),
+            // Which one it was is not known: what one of them may not be used for is not used.
+            None => registry.releases_of(plugin),
+        };
+        !releases.is_empty()
+            && releases
+                .iter()
+                .all(|live| self.may_use_by(live, flow, consumer, promotional, conditions, labels.clone()))
+    }
+
+    fn may_use_by<'l>(
+        &self,
+        live: &LiveRelease,
+        flow: Flow,
+        consumer: &Consumer,
         promotional: bool,
         conditions: &Conditions,
         labels: impl Iterator<Item = &'l LabelSet>,
     ) -> bool {
         let registry = self.registry.load();
-        let releases = registry.releases_of(plugin);
-        let Some(live) = releases.first() else { return false };
+        let plugin = &*live.meta.plugin;
         let Some(partner) = registry.partners.get(&live.meta.partner) else { return false };
         let (purpose, partner) = (live.release.purpose, &*partner.record);
         let choices = consumer.choices();
@@ -316,7 +339,8 @@ impl Gateway {
     fn return_view(&self, consumer: &Consumer, record: &ReturnRecord) -> Result<Option<ReturnView>, Refusal> {
         let returned = self.open_return(consumer, record)?;
         let labels = returned.fields.iter().map(|field| &field.labels);
-        if !self.may_use(Flow::Return, consumer, &record.plugin, false, &returned.conditions, labels) {
+        if !self.may_use(Flow::Return, consumer, (&record.plugin, None), false, &returned.conditions, labels)
+        {
             return Ok(None);
         }
         Ok(Some(ReturnView {
