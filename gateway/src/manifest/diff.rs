@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_policy::Purpose;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Endpoint, Manifest, ReceivedField, ReturnSchema, SchemaSource, Settings};
 
@@ -278,12 +279,38 @@ fn returns(at: &str, old: Option<&SchemaSource>, new: Option<&SchemaSource>, lis
         list.say(at, Reach::Narrower, format!("no longer returns {path}"));
     }
     // What a value may be, and how many there may be, is part of what the brand agreed to.
-    if !before.is_empty() && !after.is_empty() && document(old) != document(new) {
-        list.say(at, Reach::Wider, "returns under other rules");
+    let (old, new) = (document(old), document(new));
+    for path in before.keys().filter(|path| after.contains_key(*path)) {
+        if rules(old.as_ref(), path) != rules(new.as_ref(), path) {
+            list.say(at, Reach::Wider, format!("returns {path} under other rules"));
+        }
     }
 }
 
-fn document(schema: Option<&SchemaSource>) -> Option<serde_json::Value> {
+/// All that a schema says of the way to one leaf and of the leaf, but not of what stands beside it.
+fn rules(schema: Option<&Value>, path: &str) -> Vec<Value> {
+    let mut rules = Vec::new();
+    let mut at = schema;
+    for step in path.split('/').skip(1) {
+        let mut here = at.cloned().unwrap_or_default();
+        if let Some(members) = here.as_object_mut() {
+            members.retain(|name, _| !["properties", "items", "required"].contains(&name.as_str()));
+        }
+        rules.push(here);
+        let name = step.replace("~1", "/").replace("~0", "~");
+        let below = if step == "*" {
+            at.and_then(|at| at.get("items"))
+        } else {
+            at.and_then(|at| at.get("properties")?.get(&name))
+        };
+        // Where the way is not to be followed, everything counts.
+        at = below.or(schema);
+    }
+    rules.extend(at.cloned());
+    rules
+}
+
+fn document(schema: Option<&SchemaSource>) -> Option<Value> {
     serde_json::to_value(schema?).ok()
 }
 

@@ -102,6 +102,27 @@ const CASES: &[(Edit, &str, &str, Reach, Reach)] = {
             Wider,
             Wider,
         ),
+        (
+            |m| {
+                m["decide"][0]["returns"]["properties"] =
+                    json!({ "more": { "type": "string", "maxLength": 9, "x-category": "user.content" } })
+            },
+            "decide banner on page.viewed",
+            "no longer returns /text",
+            Wider,
+            Wider,
+        ),
+        (
+            |m| {
+                let text = json!({ "type": "string", "maxLength": 9, "x-category": "user.content" });
+                m["decide"][0]["returns"]["maxProperties"] = json!(1);
+                m["decide"][0]["returns"]["properties"]["text"] = text;
+            },
+            "decide banner on page.viewed",
+            "/text under other rules",
+            Wider,
+            Wider,
+        ),
         (|m| m["combine"] = json!([]), "combine leads", "combines", Narrower, Wider),
         (
             |m| m["endpoint"][0]["url"] = json!("https://other.acme.example/v1"),
