@@ -70,7 +70,7 @@ pub(crate) fn outcome(behaviour: &str, sealed: &[String]) -> Option<Result<(Stri
     let verdict = match &answer {
         Ok(Response { body, .. }) => answered(body),
         Err(Failure::Rejected(_)) => "rejected".to_owned(),
-        Err(Failure::Unavailable(_)) => "unavailable".to_owned(),
+        Err(_) => "unavailable".to_owned(),
     };
     // What came back goes out again as the plugin's own words.
     let deliveries = match behaviour {
