@@ -11,8 +11,8 @@ use sqlx::Connection as _;
 
 /// Each row once more, under another number.
 const DOUBLE: &str = "INSERT INTO flows (id, at_ms, shape, brand, consumer, event, facts, delivery, attempt, payload, \
-                      fuel, micros) SELECT randomblob(16), at_ms, shape, brand, consumer, event, facts, delivery, \
-                      attempt, payload, fuel, micros FROM flows LIMIT ?";
+                      fuel, micros, memory) SELECT randomblob(16), at_ms, shape, brand, consumer, event, facts, \
+                      delivery, attempt, payload, fuel, micros, memory FROM flows LIMIT ?";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
