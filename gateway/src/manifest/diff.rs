@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Endpoint, Manifest, ReceivedField, ReturnSchema, SchemaSource, Settings};
+use crate::catalogue::{FieldPath, Segment};
 
 #[cfg(test)]
 #[path = "diff_tests.rs"]
@@ -291,17 +292,16 @@ fn returns(at: &str, old: Option<&SchemaSource>, new: Option<&SchemaSource>, lis
 fn rules(schema: Option<&Value>, path: &str) -> Vec<Value> {
     let mut rules = Vec::new();
     let mut at = schema;
-    for step in path.split('/').skip(1) {
+    let path = FieldPath::parse(path);
+    for step in path.iter().flat_map(|path| path.segments()) {
         let mut here = at.cloned().unwrap_or_default();
         if let Some(members) = here.as_object_mut() {
             members.retain(|name, _| !["properties", "items", "required"].contains(&name.as_str()));
         }
         rules.push(here);
-        let name = step.replace("~1", "/").replace("~0", "~");
-        let below = if step == "*" {
-            at.and_then(|at| at.get("items"))
-        } else {
-            at.and_then(|at| at.get("properties")?.get(&name))
+        let below = match step {
+            Segment::Each => at.and_then(|at| at.get("items")),
+            Segment::Key(name) => at.and_then(|at| at.get("properties")?.get(&**name)),
         };
         // Where the way is not to be followed, everything counts.
         at = below.or(schema);

@@ -54,7 +54,7 @@ impl Gateway {
     ) -> Result<ConnectionView, Refusal> {
         let document = &written.document;
         let live = registry.connection(brand, plugin);
-        let release = parse_digest(&document.release).and_then(|digest| registry.releases.get(&digest));
+        let release = registry.release(&document.release);
         let status = parse_digest(&document.release).and_then(|digest| registry.statuses.get(&digest));
         let withdrawn = status.is_some_and(|status| status.withdrawn.is_some());
         let state = match registry.unusable(brand, plugin) {
@@ -112,8 +112,7 @@ pub(super) fn written<'r>(registry: &'r Registry, brand: &str, plugin: &str) -> 
 }
 
 fn version(registry: &Registry, release: &str) -> String {
-    let live = parse_digest(release).and_then(|digest| registry.releases.get(&digest));
-    live.map(|live| live.meta.version.clone()).unwrap_or_default()
+    registry.release(release).map(|live| live.meta.version.clone()).unwrap_or_default()
 }
 
 /// The highest version above this one's that may be switched to.

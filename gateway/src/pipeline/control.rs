@@ -17,6 +17,7 @@ use super::model::{
 };
 use super::registry::{LiveRelease, Registry, parse_rfc3339_ms, secrets_place};
 use crate::boundary::{Connection, Release, Trigger, combine_key, grant_key, refused_meetings};
+use crate::catalogue::path::escape;
 use crate::manifest::{self, ReleaseKey};
 use crate::outbound::PublicKey;
 use crate::store::crypto::{format_digest, new_uid, parse_digest};
@@ -363,7 +364,7 @@ fn check_returned(registry: &Registry, connection: &Connection) -> Vec<Problem> 
                 }
             };
             wrong.push(Problem {
-                pointer: format!("/grant/{}", grant_key(&hook.trigger).replace('~', "~0").replace('/', "~1")),
+                pointer: format!("/grant/{}", escape(&grant_key(&hook.trigger))),
                 detail: format!("field {:?} cannot be read: {detail}; leave it out", field.name),
             });
         }
@@ -433,7 +434,6 @@ pub(super) fn check_connection(
     secrets: &Secrets,
 ) -> Vec<Problem> {
     let mut wrong = Vec::new();
-    let escape = |key: &str| key.replace('~', "~0").replace('/', "~1");
     for (key, fields) in &input.grant {
         if let Some(combination) = release.combinations.iter().find(|known| combine_key(known) == *key) {
             let all: BTreeSet<&str> = combination.of.iter().map(|part| part.text.as_str()).collect();

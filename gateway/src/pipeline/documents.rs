@@ -131,8 +131,8 @@ impl ConnectionDocument {
         let Rollout { agreed, .. } = self.rollout.clone()?;
         let at_ms = agreed.at_ms;
         let endpoints_off = self.endpoints_off.clone();
-        let switched = Self { history: Vec::new(), returned: None, ..self.switched_to(agreed, at_ms) };
-        Some(Self { history: Vec::new(), endpoints_off, ..switched })
+        let switched = self.switched_to(agreed, at_ms);
+        Some(Self { history: Vec::new(), returned: None, endpoints_off, ..switched })
     }
 
     /// The grant, with the key of the pseudonyms that this brand has for this partner.

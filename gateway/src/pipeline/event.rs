@@ -10,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::error::{Problem, Refusal};
 use super::registry::rfc3339;
+use crate::catalogue::path::escape;
 use crate::catalogue::{Catalogue, EventType};
 
 /// How far ahead of the gateway's clock an event's `time` may be.
@@ -183,7 +184,7 @@ fn shape(item: &Value) -> Vec<Problem> {
     const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
     let problem = |name: &str, detail: &str| {
         let name: String = name.chars().take(MAX_NAME_CHARS).collect();
-        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+        let pointer = format!("/{}", escape(&name));
         Problem { pointer, detail: detail.to_owned() }
     };
     let Value::Object(members) = item else {

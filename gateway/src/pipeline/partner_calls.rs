@@ -28,10 +28,11 @@ pub(super) fn seen(row: &FlowRecord) -> Option<(PartnerOutcome, Option<String>)>
     match row.outcome.as_str() {
         // Where what it placed may meet, or what the partner has since received, is a matter of the policy and of
         // what the consumer chose.
-        "ran" | "refused:combination" => Some((PartnerOutcome::Ran, None)),
         "failed:received-meanwhile" => None,
+        "ran"
+        | "refused:combination"
         // Whether a request can be put together may depend on a sealed value, which the plugin does not hold.
-        "refused:segment"
+        | "refused:segment"
         | "refused:header-value"
         | "refused:too-long"
         | "refused:not-scalar"
@@ -46,6 +47,17 @@ pub(super) fn seen(row: &FlowRecord) -> Option<(PartnerOutcome, Option<String>)>
             Some((outcome, Some(code.to_owned())))
         }
     }
+}
+
+/// The partner whose key asks.
+///
+/// # Errors
+/// [`Refusal::Forbidden`] for a key that is no partner's.
+pub(super) fn own(caller: &Caller) -> Result<&str, Refusal> {
+    caller
+        .partner
+        .as_deref()
+        .ok_or_else(|| Refusal::Forbidden { message: "this is for partners, about their own plugins".into() })
 }
 
 /// A stored log, as [`Gateway::log_of`] writes it.
@@ -213,13 +225,11 @@ impl Gateway {
         let bad = || Refusal::invalid("query parameter after", "", "is not one that a page gave");
         let mut before: Option<Uid> =
             filter.after.as_deref().map(|text| parse_uid(text).ok_or_else(bad)).transpose()?;
-        let partner = caller.partner.clone().ok_or_else(|| Refusal::Forbidden {
-            message: "this is for partners, about their own plugins".into(),
-        })?;
+        let partner = own(caller)?;
         let (mut items, mut looked) = (Vec::new(), 0);
         loop {
             let query = FlowQuery {
-                partner: Some(partner.clone()),
+                partner: Some(partner.to_owned()),
                 brand: filter.brand.clone(),
                 plugin: filter.plugin.clone(),
                 stage: Some(V::STAGE),

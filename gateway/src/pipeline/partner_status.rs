@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::error::Refusal;
 use super::gateway::Gateway;
 use super::model::Caller;
-use super::partner_calls::seen;
+use super::partner_calls::{own, seen};
 use super::partner_model::{PartnerOutcome, PartnerStatusView};
 use super::registry::rfc3339;
 use crate::store::{FlowQuery, Stage, Uid};
@@ -31,9 +31,7 @@ impl Gateway {
     /// # Errors
     /// [`Refusal::Forbidden`] for a key that is no partner's.
     pub async fn partner_status(&self, caller: &Caller) -> Result<Vec<PartnerStatusView>, Refusal> {
-        let partner = caller.partner.clone().ok_or_else(|| Refusal::Forbidden {
-            message: "this is for partners, about their own plugins".into(),
-        })?;
+        let partner = own(caller)?;
         let now_ms = self.clock.now_ms();
         let mut since_ms = now_ms - DAY_MS;
         let mut figures: BTreeMap<(String, String), Figures> = BTreeMap::new();
@@ -47,7 +45,7 @@ impl Gateway {
         }
         for stage in [Stage::Call, Stage::Delivery] {
             let query = FlowQuery {
-                partner: Some(partner.clone()),
+                partner: Some(partner.to_owned()),
                 stage: Some(stage),
                 from_ms: Some(since_ms),
                 limit: COUNTED,

@@ -4,6 +4,8 @@
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_path_to_error::Segment;
 
+use crate::catalogue::path::escape;
+
 use super::error::Problem;
 
 /// Why a document was not read.
@@ -89,7 +91,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     for segment in path {
         let token = match segment {
             Segment::Seq { index } => index.to_string(),
-            Segment::Map { key } => key.replace('~', "~0").replace('/', "~1"),
+            Segment::Map { key } => escape(key).into_owned(),
             Segment::Enum { variant } => variant.clone(),
             Segment::Unknown => continue,
         };

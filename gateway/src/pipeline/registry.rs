@@ -165,14 +165,19 @@ impl Registry {
         for document in source.documents {
             if document.kind == DocumentKind::Connection {
                 let (brand, plugin) = (document.scope.clone(), document.name.clone());
+                let parsed: Option<ConnectionDocument> = serde_json::from_str(&document.body).ok();
                 if let Some(id) = document.connection {
                     next.connection_ids.entry(brand.clone()).or_default().insert(plugin.clone(), id);
-                    if let Ok(written) = serde_json::from_str(&document.body) {
-                        let written = Written { id, document: written, sealed: document.secret.clone() };
+                    if let Some(parsed) = parsed.clone() {
+                        let written = Written { id, document: parsed, sealed: document.secret.clone() };
                         next.written.entry(brand.clone()).or_default().insert(plugin.clone(), written);
                     }
                 }
-                match next.connect(document, previous, master, book) {
+                let connected = match parsed {
+                    Some(parsed) => next.connect(document, parsed, previous, master, book),
+                    None => Err("its document is damaged"),
+                };
+                match connected {
                     Ok(live) => drop(next.connections.entry(brand).or_default().insert(plugin, live)),
                     Err(problem) => {
                         tracing::error!(%brand, %plugin, problem, "a connection cannot be used: nothing of it runs, its work waits");
@@ -201,12 +206,11 @@ impl Registry {
     fn connect(
         &self,
         document: Document,
+        parsed: ConnectionDocument,
         previous: &Self,
         master: &MasterKey,
         book: &PolicyBook,
     ) -> Result<Arc<LiveConnection>, &'static str> {
-        let parsed: ConnectionDocument =
-            serde_json::from_str(&document.body).map_err(|_| "its document is damaged")?;
         let known = previous.connections.get(&document.scope).and_then(|of| of.get(&document.name));
         let mut candidate = None;
         if let (Some(rollout), Some(of_candidate)) = (&parsed.rollout, parsed.candidate()) {
@@ -217,8 +221,8 @@ impl Registry {
                 .and_then(|known| known.trial.clone())
                 .unwrap_or_default();
             let body = serde_json::to_string(&of_candidate).map_err(|_| "its rollout is damaged")?;
-            let of_candidate = Document { body, ..document.clone() };
-            match self.assemble(of_candidate, known, None, Some(trial), master, book) {
+            let beside = Document { body, ..document.clone() };
+            match self.assemble((beside, of_candidate), known, None, Some(trial), master, book) {
                 Ok(live) => candidate = Some(Candidate { live, percent: rollout.percent }),
                 Err(problem) => {
                     tracing::error!(
@@ -230,21 +234,19 @@ impl Registry {
                 }
             }
         }
-        self.assemble(document, known, candidate, None, master, book)
+        self.assemble((document, parsed), known, candidate, None, master, book)
     }
 
     /// Puts a connection together, or keeps the one that is known where nothing changed.
     fn assemble(
         &self,
-        document: Document,
+        (document, parsed): (Document, ConnectionDocument),
         known: Option<&Arc<LiveConnection>>,
         candidate: Option<Candidate>,
         trial: Option<Arc<Trial>>,
         master: &MasterKey,
         book: &PolicyBook,
     ) -> Result<Arc<LiveConnection>, &'static str> {
-        let parsed: ConnectionDocument =
-            serde_json::from_str(&document.body).map_err(|_| "its document is damaged")?;
         let digest = parse_digest(&parsed.release).ok_or("its release is not a digest")?;
         if self.is_blocked(&digest) {
             return Err(BLOCKED);
@@ -357,6 +359,11 @@ impl Registry {
     /// The connection that fills a slot of a brand.
     pub fn slot(&self, brand: &str, slot: &str) -> Option<&Arc<LiveConnection>> {
         self.connections.get(brand)?.values().find(|live| live.connection.decide_hook(slot).is_some())
+    }
+
+    /// The release that a document names by its digest in hexadecimal.
+    pub fn release(&self, digest: &str) -> Option<&Arc<LiveRelease>> {
+        self.releases.get(&parse_digest(digest)?)
     }
 
     /// Releases of a plugin, newest first.

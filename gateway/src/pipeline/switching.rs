@@ -16,7 +16,7 @@ use super::switch_model::{Follow, RollbackInput, RolloutInput};
 use super::trial::Trial;
 use crate::boundary::{Release, Trigger, combine_key, grant_key};
 use crate::manifest::{Reach, difference};
-use crate::store::crypto::{format_digest, parse_digest};
+use crate::store::crypto::format_digest;
 use crate::store::{Change, Document, DocumentKind};
 
 type GrantMap = BTreeMap<String, BTreeSet<GrantEntry>>;
@@ -134,17 +134,12 @@ impl Gateway {
         })?;
         let old = find_release(&registry, plugin, Some(&past.release))?;
         registry.may_switch_to(&old.meta, false)?;
-        let current =
-            parse_digest(&before.document.release).and_then(|digest| registry.releases.get(&digest));
-        let current = current.map(|live| &*live.release);
+        let of = |release: &str| registry.release(release).map(|live| &*live.release);
         // What the brand took away under any release since stays away.
         let later = history.iter().skip_while(|since| since.release != past.release).skip(1);
-        let since = later.map(|since| {
-            let release = parse_digest(&since.release).and_then(|digest| registry.releases.get(&digest));
-            (&since.grant, release.map(|live| &*live.release))
-        });
+        let since = later.map(|since| (&since.grant, of(&since.release)));
         let grant = since
-            .chain([(&before.document.grant, current)])
+            .chain([(&before.document.grant, of(&before.document.release))])
             .fold(past.grant.clone(), |grant, (then, release)| restored(&grant, then, release, &old.release));
         let now_ms = self.clock.now_ms();
         let agreed = Agreed {

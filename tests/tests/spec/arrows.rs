@@ -263,7 +263,7 @@ fn no_text_names_a_place_on_one_machine() {
         for place in &places {
             for (at, _) in text.match_indices(place.as_str()) {
                 let before = text[..at].chars().next_back();
-                // `a/work/b` is a path of the repository's own; only what begins there is a machine's.
+                // In the middle of a longer path it is the repository's own; only what begins there is a machine's.
                 if !before.is_some_and(|before| before.is_alphanumeric() || "._-/}*".contains(before)) {
                     let line = text[..at].lines().count().max(1);
                     found.push(format!("{}:{line}: {place}", relative(&file)));

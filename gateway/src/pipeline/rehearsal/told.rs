@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::boundary::{Part, PlannedDelivery};
+use crate::catalogue::path::escape;
 use crate::plugin_host::{CallError, LogLine};
 
 /// What came of a call.
@@ -203,7 +204,7 @@ pub fn differences(expected: &Value, actual: &Value) -> Vec<String> {
         return found;
     };
     for (key, expected) in wanted {
-        let pointer = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+        let pointer = format!("/{}", escape(key));
         let actual = got.get(key);
         let most = expected.get("at-most").and_then(Value::as_u64);
         match (most, actual.and_then(Value::as_u64)) {
@@ -224,7 +225,7 @@ fn compare(pointer: &str, expected: Option<&Value>, actual: Option<&Value>, foun
             keys.sort();
             keys.dedup();
             for key in keys {
-                let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+                let pointer = format!("{pointer}/{}", escape(key));
                 compare(&pointer, expected.get(key), actual.get(key), found);
             }
         }
