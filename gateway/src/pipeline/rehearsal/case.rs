@@ -62,6 +62,8 @@ pub struct Case {
     pub replies: Vec<ScriptedReply>,
     /// The hook to call, as a grant names it; none: the one that the event or message calls.
     pub hook: Option<String>,
+    /// The hook that the case expects to be called: it decides where the event calls more than one.
+    pub expects: Option<String>,
 }
 
 /// A connection as a case says it. What is left out is as a brand would have it that agreed to everything.
@@ -231,7 +233,9 @@ pub fn read_case(dir: &Path, name: &str) -> Result<(Case, Option<Value>), Vec<Ca
     if !problems.is_empty() {
         return Err(problems);
     }
-    let case = Case { event, message, connection, choices, replies: replies.replies, hook: None };
+    let expects = expected.as_ref().and_then(|expected| expected.get("hook")?.as_str()).map(str::to_owned);
+    let replies = replies.replies;
+    let case = Case { event, message, connection, choices, replies, hook: None, expects };
     Ok((case, expected.map(Value::Object)))
 }
 

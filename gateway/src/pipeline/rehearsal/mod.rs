@@ -13,12 +13,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gateway_policy::{Access, Choices, Conditions, Flow, Label, Recipient};
 use serde_json::Value;
 
-pub use case::{Case, CaseProblem, ConnectionCase, IdentityCase, read_case};
+pub use case::{
+    Case, CaseProblem, ConnectionCase, IdentityCase, PartnerCase, ReceivedCase, ScriptedReply, read_case,
+};
 pub use told::{RehearsedCall, differences};
 
 use self::case::{CHOICES, CONNECTION, EVENT, MESSAGE};
 use self::replies::ScriptedPartner;
-use self::told::{RehearsedFailure, RehearsedRequest, RehearsedReturn, fields};
+use self::told::RehearsedFailure;
+pub(super) use self::told::{RehearsedRequest, RehearsedReturn, fields};
 use super::control::check_connection;
 use super::dispatch::Failed;
 use super::documents::Secrets;
@@ -70,6 +73,19 @@ pub struct Rehearsal {
 pub struct RehearsedPlugin {
     release: Arc<Release>,
     loaded: LoadedRelease,
+}
+
+impl RehearsedPlugin {
+    /// SHA-256 of the component.
+    pub fn digest(&self) -> [u8; 32] {
+        self.release.digest
+    }
+
+    /// The manifest's name and version.
+    pub fn named(&self) -> (&str, String) {
+        let plugin = &self.release.manifest.plugin;
+        (&plugin.name, plugin.version.to_string())
+    }
 }
 
 /// What one call's decisions are made by.
@@ -241,7 +257,9 @@ impl Rehearsal {
             return found.ok_or_else(|| format!("calls no hook {named:?}; {}", declared()));
         }
         let mut fitting = hooks.iter().enumerate().filter(|(_, hook)| fits(hook));
-        match (fitting.next(), fitting.next()) {
+        let expected = |(_, hook): &(usize, &Hook)| case.expects.as_ref() == Some(&grant_key(&hook.trigger));
+        let is_expected = fitting.clone().find(expected);
+        match (is_expected.or_else(|| fitting.next()), fitting.next().filter(|_| is_expected.is_none())) {
             (Some((index, _)), None) => Ok(index),
             (None, _) => Err(format!("calls none of the plugin's hooks; {}", declared())),
             (Some(_), Some(_)) => {

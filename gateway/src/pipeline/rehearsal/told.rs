@@ -124,7 +124,7 @@ impl From<LogLine> for RehearsedLine {
 }
 
 /// Verdicts by field.
-pub(super) fn fields(verdicts: &[FieldVerdict]) -> BTreeMap<Arc<str>, RehearsedField> {
+pub(in crate::pipeline) fn fields(verdicts: &[FieldVerdict]) -> BTreeMap<Arc<str>, RehearsedField> {
     let one = |of: &FieldVerdict| RehearsedField {
         access: of.access,
         verdict: of.verdict.decision,
@@ -136,7 +136,7 @@ pub(super) fn fields(verdicts: &[FieldVerdict]) -> BTreeMap<Arc<str>, RehearsedF
 
 impl RehearsedRequest {
     /// `sealed` says of a declared path whether the plugin may only place it.
-    pub(super) fn of(
+    pub(in crate::pipeline) fn of(
         planned: &PlannedDelivery,
         outcome: impl Into<String>,
         sealed: impl Fn(&str) -> bool,
