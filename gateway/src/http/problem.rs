@@ -89,7 +89,7 @@ impl Code {
             Self::MethodNotAllowed => "/problems/method-not-allowed",
             Self::RequestTimeout => "/problems/request-timeout",
             Self::Conflict => "/problems/conflict",
-            Self::Gone => "/problems/gone",
+            Self::Gone => "/problems/no-longer-kept",
             Self::TooLarge => "/problems/too-large",
             Self::UnsupportedMediaType => "/problems/unsupported-media-type",
             Self::Invalid => "/problems/invalid",

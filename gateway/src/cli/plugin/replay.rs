@@ -57,7 +57,7 @@ impl Replay {
         }
         let path = format!("/v1/flows/{}/recording", segment(&self.flow));
         let recording: RecordingView = read(self.client.connect()?.get(&path, &[]).await?)?;
-        let case = Case {
+        let mut case = Case {
             event: Some(recording.event.to_string().into_bytes()),
             connection: read(recording.connection.clone())?,
             choices: read(recording.choices.clone())?,
@@ -76,13 +76,15 @@ impl Replay {
                 recording.release.plugin
             )));
         }
+        plugin.keep_declared(&mut case.connection);
+        let connection = value(&case.connection)?;
         let component = (name.to_owned(), version, format_digest(&plugin.digest()));
         let called = rehearsal.run(&plugin, case, "").await.map_err(|problems| {
             CliError::FellShort(format!("the call cannot be made:\n{}", listed(&problems)))
         })?;
         let called = value(&called)?;
         if let Some(dir) = &self.write {
-            write_case(dir, &recording, &called)?;
+            write_case(dir, &recording, &connection, &called)?;
         }
         let differences = differences(&recording.recorded, &called);
         Ok(Replayed { recording, component, called, differences })
@@ -173,11 +175,16 @@ fn read<T: DeserializeOwned>(answer: Value) -> Result<T, CliError> {
 
 /// Writes the folder of a case: all of it or nothing, never over another, and for its owner alone, because a brand's
 /// recording is a consumer's data.
-fn write_case(dir: &Path, recording: &RecordingView, called: &Value) -> Result<(), CliError> {
+fn write_case(
+    dir: &Path,
+    recording: &RecordingView,
+    connection: &Value,
+    called: &Value,
+) -> Result<(), CliError> {
     let expected = expectation(called);
     let files = [
         ("event.json", Some(&recording.event)),
-        ("connection.json", Some(&recording.connection)),
+        ("connection.json", Some(connection)),
         ("choices.json", Some(&recording.choices)),
         ("replies.json", recording.replies.as_ref()),
         ("expected.json", Some(&expected)),

@@ -3,6 +3,7 @@
 //! around them (who the consumer is, what was received before) comes from the case.
 
 mod case;
+mod plugin;
 mod replies;
 mod told;
 
@@ -16,9 +17,11 @@ use serde_json::Value;
 pub use case::{
     Case, CaseProblem, ConnectionCase, IdentityCase, PartnerCase, ReceivedCase, ScriptedReply, read_case,
 };
+pub use plugin::{RehearsalError, RehearsedPlugin};
 pub use told::{RehearsedCall, differences};
 
 use self::case::{CHOICES, CONNECTION, EVENT, MESSAGE};
+use self::plugin::full_grant;
 use self::replies::ScriptedPartner;
 use self::told::RehearsedFailure;
 pub(super) use self::told::{RehearsedRequest, RehearsedReturn, fields};
@@ -26,38 +29,24 @@ use super::control::check_connection;
 use super::dispatch::Failed;
 use super::documents::Secrets;
 use super::event::{self, Event};
-use super::grant::{GrantEntry, granted};
+use super::grant::granted;
 use super::model::{ConnectionInput, PartnerInput};
 use super::registry::{partner_record, rfc3339};
 use crate::boundary::{
     Checked, Connection, Crossing, EventView, Exposed, Hook, Memory, MemoryAfter, MessageView, Moment,
-    PlannedDelivery, PolicyBook, Recalled, Received, Release, Subject, Trigger, Violation, combine_key,
-    from_decide, from_share, grant_key, recall, toward_partner, toward_plugin, toward_receive,
+    PlannedDelivery, PolicyBook, Recalled, Received, Release, Subject, Trigger, Violation, from_decide,
+    from_share, grant_key, recall, toward_partner, toward_plugin, toward_receive,
 };
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::manifest::{self, Endpoint};
-use crate::plugin_host::{Budget, Call, Exchanger, HostError, LoadedRelease, PluginHost};
+use crate::plugin_host::{Budget, Call, Exchanger, HostError, PluginHost};
 use crate::store::crypto::{MasterKey, format_uid};
 
 /// The brand of an event that names none.
 const BRAND: &str = "rehearsal";
 /// Milliseconds for a decision whose manifest names no deadline.
 const DECIDE_MS: u32 = 100;
-
-/// Why a component cannot be rehearsed.
-#[derive(Debug, thiserror::Error)]
-pub enum RehearsalError {
-    /// It could not be published either.
-    #[error("the component could not be published:\n{}", problems.iter().map(|problem| format!("- {problem}")).collect::<Vec<_>>().join("\n"))]
-    Component {
-        /// All that is wrong.
-        problems: Vec<manifest::Problem>,
-    },
-    /// The sandbox does not take it.
-    #[error(transparent)]
-    Host(#[from] HostError),
-}
 
 /// What rehearsals need: the catalogue, the policy in force, the sandbox.
 pub struct Rehearsal {
@@ -67,25 +56,6 @@ pub struct Rehearsal {
     clock: Clock,
     /// Of pseudonyms, which are of use nowhere else: the same each time, so that a case has one outcome.
     master: MasterKey,
-}
-
-/// A component, ready to be called.
-pub struct RehearsedPlugin {
-    release: Arc<Release>,
-    loaded: LoadedRelease,
-}
-
-impl RehearsedPlugin {
-    /// SHA-256 of the component.
-    pub fn digest(&self) -> [u8; 32] {
-        self.release.digest
-    }
-
-    /// The manifest's name and version.
-    pub fn named(&self) -> (&str, String) {
-        let plugin = &self.release.manifest.plugin;
-        (&plugin.name, plugin.version.to_string())
-    }
 }
 
 /// What one call's decisions are made by.
@@ -531,19 +501,6 @@ fn brand_of(event: &[u8]) -> String {
 
 fn identity() -> IdentityCase {
     IdentityCase { event: "rehearsed-event".to_owned(), consumer: "rehearsed-consumer".to_owned() }
-}
-
-/// Everything that a release declares.
-fn full_grant(release: &Release) -> BTreeMap<String, BTreeSet<GrantEntry>> {
-    let hooks = release.hooks.iter().map(|hook| {
-        let fields = hook.fields.iter().map(|field| GrantEntry::from(field.name.to_string()));
-        (grant_key(&hook.trigger), fields.collect())
-    });
-    let combinations = release.combinations.iter().map(|combination| {
-        let of = combination.of.iter().map(|part| GrantEntry::from(part.text.clone()));
-        (combine_key(combination), of.collect())
-    });
-    hooks.chain(combinations).collect()
 }
 
 /// The part of an endpoint's host that stands in its manifest.
