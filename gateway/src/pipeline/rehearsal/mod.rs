@@ -186,15 +186,19 @@ impl Rehearsal {
         if !problems.is_empty() {
             return Err(problems);
         }
+        let exposed = exposed(&connection, case.connection.had.as_ref());
+        // Of a message nothing else is known: the partner made it from what it had.
+        let conditions = event.as_ref().map(|event| event.conditions.clone());
+        let conditions = conditions.or_else(|| exposed.conditions.clone()).unwrap_or_default();
         let setting = Arc::new(Setting {
             book: Arc::clone(&self.book),
             connection,
             hook,
-            conditions: event.as_ref().map(|event| event.conditions.clone()).unwrap_or_default(),
+            conditions,
             choices: case.choices.clone(),
             engaged: case.connection.engaged || event.as_ref().is_some_and(|event| event.engages),
             moment: self.book.moment(now_ms, now_ms),
-            exposed: Mutex::default(),
+            exposed: Mutex::new(exposed),
         });
         match event {
             Some(event) => Ok(self.about_event(plugin, &setting, case, event, now_ms).await),
@@ -376,7 +380,7 @@ impl Rehearsal {
         };
         let toward =
             toward_receive(&self.book, connection, setting.hook, hook, &view, subject, setting.moment);
-        let mut told = told(setting, "received", Recipient::Brand);
+        let mut told = told(setting, RECEIVED, Recipient::Brand);
         told.fields = fields(&toward.verdicts);
         let input = match toward.input {
             Ok(input) => input,
@@ -387,10 +391,15 @@ impl Rehearsal {
         };
         let partner = ScriptedPartner::new(setting, toward.crossing, Vec::new());
         let call = self.host.receive(&plugin.loaded, input, Budget::default()).await;
-        Ok(self.end(setting, told, &partner, call, |crossing, outcome| {
+        let mut told = self.end(setting, told, &partner, call, |crossing, outcome| {
             let exposed = setting.exposed();
             from_share(&self.book, connection, crossing, &exposed, subject, setting.moment, outcome)
-        }))
+        });
+        if told.outcome == RECEIVED && !told.returned.as_ref().is_some_and(RehearsedReturn::has_any) {
+            let withheld = told.returned.as_ref().is_some_and(|returned| !returned.fields.is_empty());
+            told.outcome = if withheld { "withheld" } else { "nothing-received" }.to_owned();
+        }
+        Ok(told)
     }
 
     /// Judges what a call gave back.
@@ -458,6 +467,9 @@ impl Rehearsal {
     }
 }
 
+/// The ledger's code of a message that was taken in.
+const RECEIVED: &str = "received";
+
 const PERMISSION_RULE: &str = "must say it: a permission needs its wording and who recorded it";
 
 /// Where a permission lacks what the API asks for.
@@ -508,6 +520,15 @@ fn domain(endpoint: &Endpoint) -> String {
     let host = endpoint.url.trim_start_matches("https://").split(['/', '?', ':']).next().unwrap_or_default();
     let fixed = host.rsplit_once('}').map_or(host, |(_, fixed)| fixed);
     fixed.trim_start_matches('.').to_owned()
+}
+
+/// What the partner has before the call.
+fn exposed(connection: &Connection, case: Option<&case::HadCase>) -> Exposed {
+    let nothing = Exposed::default();
+    let Some(case) = case else { return nothing };
+    let (partner, purpose) = (&connection.partner.name, connection.release.purpose);
+    let had = nothing.with(partner, purpose, case.labels.iter(), &case.conditions);
+    had.map_or(nothing, |(had, _)| had)
 }
 
 /// What was received, each leaf with the label of its schema.
