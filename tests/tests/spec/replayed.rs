@@ -7,7 +7,7 @@ use gateway_tests::builds::Component;
 use gateway_tests::events::{chat_ended, page_viewed, with};
 use gateway_tests::gateway::shared_host;
 use gateway_tests::world::{DENTAL, NORTHSIDE};
-use gateway_tests::{Client, TestGateway, components};
+use gateway_tests::{Client, Options, TestGateway, components, world};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 
@@ -253,6 +253,51 @@ async fn what_is_not_kept_any_more_is_named() {
     brand.delete(&path).await.expect(204);
     gone("the plugin is switched off").await;
     store.close().await.unwrap();
+}
+
+/// A decision of the `hostile` plugin, whose second slot is about the same events and declares these fields.
+async fn decided(second: &[&str]) -> (TestGateway, Vec<u8>, Value, String) {
+    let gateway = TestGateway::start(Options::default()).await;
+    tokio::task::spawn_blocking(components).await.expect("the components are built");
+    let component = with_manifest(&components().hostile.bytes, |manifest| {
+        manifest["decide"][0]["deadline-ms"] = json!(2_000);
+        let mut other = manifest["decide"][0].clone();
+        other["slot"] = json!("other");
+        let fields = other["receives"].as_array_mut().unwrap();
+        fields.retain(|field| second.contains(&field["field"].as_str().unwrap()));
+        manifest["decide"].as_array_mut().unwrap().push(other);
+    });
+    world::brand(&gateway, "testers", false).await;
+    world::partner(&gateway, "mallory", "US", "mallory.example").await;
+    let release = gateway.partner_key("mallory").await.publish(&component).await.expect(201);
+    world::hostile_behaves(&gateway, &release, "none").await;
+    let event = page_viewed("testers", "ada");
+    gateway.source("testers").await.decide("hostile", &event).await.ok();
+    let rows = gateway.auditor().await.flows("stage=call").await;
+    (gateway, component, event, rows[0]["id"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_is_of_the_slot_that_its_row_tells_or_of_none() {
+    let (gateway, component, event, flow) = decided(&["/url"]).await;
+    let recorded = recording(&gateway.brand("testers").await, &flow).await;
+    assert_eq!(recorded["hook"], "decide hostile");
+    let (_, found) = replay(&gateway, &component, &recorded).await;
+    assert!(found.is_empty(), "{found:?}");
+    // As a case, its hook is the one that it expects.
+    let (rehearsal, plugin) = plugin(&gateway, &component).await;
+    for (expects, hook) in [(None, None), (Some("decide other"), Some("decide other"))] {
+        let expects = expects.map(str::to_owned);
+        let event = Some(event.to_string().into_bytes());
+        let settings = json!({ "settings": { "host": "api", "behaviour": "none" } });
+        let connection = serde_json::from_value(settings).unwrap();
+        let called = rehearsal.run(&plugin, Case { event, connection, expects, ..Case::default() }, "").await;
+        assert_eq!(called.ok().map(|called| called.hook).as_deref(), hook);
+    }
+    let (gateway, _, _, flow) = decided(&["/url", "/seconds_on_page"]).await;
+    let problem =
+        gateway.brand("testers").await.get(&format!("/v1/flows/{flow}/recording")).await.expect(409);
+    assert!(problem["detail"].as_str().unwrap().contains("which of the plugin's slots"), "{problem}");
 }
 
 /// What `gateway plugin` prints, with its exit status.

@@ -6,7 +6,7 @@ use gateway::pipeline::Case;
 use gateway_tests::{Behaviour, events};
 use serde_json::{Value, json};
 
-use super::{BRAND, World, chat, nameless, patient};
+use super::{BRAND, VALUE, World, chat, nameless, patient};
 use crate::cases::{identity, of_call, of_row, rehearsed};
 
 /// All labels of a row.
@@ -135,4 +135,36 @@ async fn a_rehearsed_call_asks_and_remembers_as_in_production() {
         assert_eq!(&kept, rehearsed, "{case}");
     }
     assert!(asked >= 8, "{asked} exchanges");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_has_neither_what_is_remembered_nor_what_was_answered() {
+    let world = World::new().await;
+    world.share("remember", &chat("ada")).await;
+    let secret = json!({ "echo": "what-the-partner-said" }).to_string().into_bytes();
+    world.gateway.partner.script([Behaviour::Answer(200, vec![], secret)]);
+    world.share("ask-about-sealed", &nameless("ada")).await;
+    world.gateway.partner.script([Behaviour::Answer(200, vec![], b"{\"echo\":\"spoken\"}".to_vec())]);
+    world.share("launder", &nameless("bea")).await;
+    for (subject, answered, lacks_requests) in [("ada", 1, false), ("bea", 1, true)] {
+        let flow = world.rows(subject, "call").await.pop().unwrap()["id"].as_str().unwrap().to_owned();
+        let path = format!("/v1/flows/{flow}/recording");
+        let recorded = world.gateway.brand(BRAND).await.get(&path).await.expect(200);
+        let replies = recorded["replies"]["replies"].as_array().unwrap();
+        assert_eq!(replies.len(), answered, "{recorded}");
+        assert_eq!(replies[0], json!({ "endpoint": "ask", "status": 200, "body": null }));
+        assert!(recorded["connection"].get("memory").is_none(), "{recorded}");
+        let lacks = recorded["not_repeated"].as_array().unwrap();
+        for name in ["memory", "replies"] {
+            assert!(lacks.contains(&json!(name)), "{lacks:?}");
+        }
+        // A request that carries the reply's labels may hold what is the partner's.
+        assert_eq!(lacks.contains(&json!("requests")), lacks_requests, "{recorded}");
+        assert_eq!(recorded["recorded"].get("requests").is_none(), lacks_requests, "{recorded}");
+        assert!(!recorded.to_string().contains(VALUE), "{recorded}");
+        // For the partner it is the same, with values made up.
+        let recorded = world.gateway.partner_key("mallory").await.get(&path).await.expect(200);
+        assert!(recorded.get("replies").is_none() && recorded["recorded"].get("requests").is_none());
+        assert!(!recorded.to_string().contains("@example.org"), "{recorded}");
+    }
 }
