@@ -8,6 +8,7 @@ mod check;
 mod diff;
 mod doctor;
 mod keygen;
+mod listen;
 mod logs;
 mod new;
 mod publish;
@@ -134,6 +135,13 @@ Examples:
   gateway plugin replay 019af0c2d1e07a5d3f6b8c9d0e1f2a3b plugins/adf-lead
   gateway plugin replay 019af0c2d1e07a5d3f6b8c9d0e1f2a3b adf-lead.wasm --write cases/a-real-lead")]
     Replay(replay::Replay),
+    /// Take requests as a partner's server would, and show them: for a first try
+    #[command(after_help = "\
+It listens on loopback, where a gateway's setting `endpoint-bindings` leads a partner's host.
+
+Example:
+  gateway plugin listen --port 9900")]
+    Listen(listen::Listen),
     /// Show what your plugins wrote, and calls that failed; the key is the partner's
     #[command(after_help = "\
 Example:
@@ -171,6 +179,7 @@ impl Plugin {
             Self::Test(test) => test.run().await,
             Self::Run(run) => run.run().await,
             Self::Replay(replay) => replay.run().await,
+            Self::Listen(listen) => listen.run().await,
             Self::Logs(logs) => logs.run().await,
             Self::Status(status) => status.run().await,
         }
