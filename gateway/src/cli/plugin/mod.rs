@@ -9,10 +9,12 @@ mod dev;
 mod diff;
 mod doctor;
 mod keygen;
+mod listen;
 mod logs;
 mod new;
 mod publish;
 mod rehearse;
+mod replay;
 mod rollback;
 mod rollout;
 mod run;
@@ -134,6 +136,25 @@ Examples:
   gateway plugin dev --signing-key acme-crm.key --brand northside-motors
   gateway plugin dev --signing-key acme-crm.key --once")]
     Dev(dev::Dev),
+    /// Run a recorded call again, and say where another thing comes of it
+    #[command(after_help = "\
+FLOW is a row of the ledger of stage `call`. With a brand's key the call is replayed as it was; with a partner's key
+made-up values stand in place of the consumer's. The component is the one that is given: a release's own is nowhere to
+be fetched, so it is said whether this is the one that ran. Nothing is sent and nothing is kept.
+
+It exits 0 where the same comes of it, 1 where something differs, 2 where nothing could be compared.
+
+Examples:
+  gateway plugin replay 019af0c2d1e07a5d3f6b8c9d0e1f2a3b plugins/adf-lead
+  gateway plugin replay 019af0c2d1e07a5d3f6b8c9d0e1f2a3b adf-lead.wasm --write cases/a-real-lead")]
+    Replay(replay::Replay),
+    /// Take requests as a partner's server would, and show them: for a first try
+    #[command(after_help = "\
+It listens on loopback, where a gateway's setting `endpoint-bindings` leads a partner's host.
+
+Example:
+  gateway plugin listen --port 9900")]
+    Listen(listen::Listen),
     /// Show what your plugins wrote, and calls that failed; the key is the partner's
     #[command(after_help = "\
 Example:
@@ -171,6 +192,8 @@ impl Plugin {
             Self::Test(test) => test.run().await,
             Self::Run(run) => run.run().await,
             Self::Dev(dev) => dev.run().await,
+            Self::Replay(replay) => replay.run().await,
+            Self::Listen(listen) => listen.run().await,
             Self::Logs(logs) => logs.run().await,
             Self::Status(status) => status.run().await,
         }
