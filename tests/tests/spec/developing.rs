@@ -189,8 +189,7 @@ impl Stream {
                     // Others build meanwhile.
                     tokio::time::sleep(std::time::Duration::from_millis(10)).await;
                 }
-                let all = sent.lock().unwrap().clone();
-                all
+                sent.lock().unwrap().clone()
             }
         });
         Self { stop, task, sent }
