@@ -123,6 +123,7 @@ impl Gateway {
         change: impl FnOnce(&mut ReleaseStatus),
     ) -> Result<ReleaseView, Refusal> {
         let _alone = self.changing.lock().await;
+        let _no_commit = self.blocking.write().await;
         let registry = self.registry.load_full();
         let live = find_release(&registry, plugin, Some(release))?;
         may_see(live, caller)?;

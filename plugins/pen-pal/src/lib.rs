@@ -41,6 +41,7 @@ pub struct Said {
 
 const KEY: &str = "kept";
 const SLOW: u64 = 20_000_000;
+const LATER_SECONDS: u32 = 600;
 
 fn recalled() -> Said {
     Said { said: memory::get(KEY).unwrap_or_else(|| "nothing".to_owned()) }
@@ -54,6 +55,7 @@ impl Share for PenPal {
     fn on_event(event: Event<ChatEnded, Settings>) -> Result<Outcome, Failure> {
         match event.settings.behaviour.as_str() {
             "recall" => return Outcome::new().returning(&recalled()),
+            "later" => return Err(Failure::later(LATER_SECONDS, "the line is busy")),
             "remember" => {
                 let contact = event.data.contact.as_ref();
                 let first =
