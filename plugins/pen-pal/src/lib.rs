@@ -39,6 +39,13 @@ pub struct Said {
     pub said: String,
 }
 
+/// The other field of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Also {
+    /// What it was told.
+    pub also: String,
+}
+
 const KEY: &str = "kept";
 const SLOW: u64 = 20_000_000;
 const LATER_SECONDS: u32 = 600;
@@ -87,6 +94,7 @@ impl Receive for PenPal {
                 Outcome::new().returning(&Said { said })
             }
             "unavailable" => Err(Failure::Unavailable("not now".to_owned())),
+            "also" => Outcome::new().returning(&Also { also: said }),
             "remember" => {
                 memory::set(KEY, &said)?;
                 Ok(Outcome::new())

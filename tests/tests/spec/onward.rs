@@ -3,6 +3,7 @@
 //! row of the ledger says so.
 
 mod blocked;
+mod sealed;
 
 use gateway_tests::partner::Behaviour;
 use gateway_tests::{Options, TestGateway, components, events, world};
