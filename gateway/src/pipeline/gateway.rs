@@ -94,8 +94,8 @@ pub struct Gateway {
     pub(super) registry: ArcSwap<Registry>,
     /// Held by whoever changes the control plane: one change at a time, each against the newest state.
     pub(super) changing: tokio::sync::Mutex<()>,
-    /// Held for writing by whoever blocks a release, for reading from the look at that to the commit of a call: what
-    /// a release brings that is blocked by then is not stored.
+    /// Held for reading from the look whether a call's release is blocked to the call's commit. Whoever blocks one waits
+    /// for those under way: once that is answered, nothing more of the release is stored.
     pub(super) blocking: tokio::sync::RwLock<()>,
     /// Held by whoever counts an aggregate.
     pub(super) counting: tokio::sync::Mutex<()>,

@@ -123,7 +123,6 @@ impl Gateway {
         change: impl FnOnce(&mut ReleaseStatus),
     ) -> Result<ReleaseView, Refusal> {
         let _alone = self.changing.lock().await;
-        let _no_commit = self.blocking.write().await;
         let registry = self.registry.load_full();
         let live = find_release(&registry, plugin, Some(release))?;
         may_see(live, caller)?;
@@ -142,6 +141,8 @@ impl Gateway {
             let name = format_digest(&digest);
             self.put(DocumentKind::ReleaseStatus, plugin, &name, body, None, &caller.key).await?;
         }
+        // Whoever looked before is through with its commit when this is answered, and whoever looks now knows.
+        drop(self.blocking.write().await);
         let registry = self.registry.load();
         let live = find_release(&registry, plugin, Some(release))?;
         Ok(view(&live.meta, &live.release, registry.statuses.get(&digest)))
