@@ -4,6 +4,7 @@
 
 mod blocked;
 mod sealed;
+mod taken_back;
 
 use gateway_tests::partner::Behaviour;
 use gateway_tests::{Options, TestGateway, components, events, world};

@@ -17,7 +17,7 @@ impl World {
         world
     }
 
-    async fn behave(&self, plugin: &str, release: &str, behaviour: &str, grant: &[&str]) {
+    pub(super) async fn behave(&self, plugin: &str, release: &str, behaviour: &str, grant: &[&str]) {
         let document = json!({
             "release": release,
             "grant": { "share chat.ended": grant },
@@ -41,7 +41,7 @@ impl World {
     }
 
     /// What `reader` returned last of `ada`.
-    async fn read_last(&self) -> Value {
+    pub(super) async fn read_last(&self) -> Value {
         let returned = self.returned("ada").await;
         returned.into_iter().find(|row| row["plugin"] == "reader").unwrap_or_default()["value"]["verdict"]
             .clone()
