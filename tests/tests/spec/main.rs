@@ -28,6 +28,7 @@ mod partner_sees;
 mod raced;
 mod received;
 mod releases;
+mod replayed;
 mod rollouts;
 mod routes;
 mod scenes;

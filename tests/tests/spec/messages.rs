@@ -3,6 +3,7 @@
 //! may be.
 
 mod kept;
+mod rehearsed;
 
 use gateway_tests::world::{brand, connection, partner};
 use gateway_tests::{Options, TestGateway, components, events};
