@@ -21,7 +21,7 @@ use super::engine::{Allocation, compatibility, engine};
 use super::error::{CallError, HostError, Spent};
 use super::exchange::Exchanger;
 use super::instance::{self, Beside, InstanceState};
-use super::limits::{Budget, CALLS_PER_CORE, COMPILATIONS, Limits};
+use super::limits::{Budget, CALLS_PER_CORE, COMPILATIONS, Limits, cores};
 use super::output;
 use super::release::{self, LoadedRelease, Release};
 use super::ticker::Ticker;
@@ -54,12 +54,11 @@ pub struct HostConfig {
 impl HostConfig {
     /// The defaults, with compiled code under `cache_dir`: four concurrent calls for each core.
     pub fn new(cache_dir: PathBuf) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             cache_dir,
             compiler: Compiler::default(),
             limits: Limits::default(),
-            max_concurrent_calls: cores.saturating_mul(CALLS_PER_CORE),
+            max_concurrent_calls: cores().saturating_mul(CALLS_PER_CORE),
         }
     }
 }
@@ -132,14 +131,11 @@ impl PluginHost {
         if component.len() > limit {
             return Err(HostError::TooLarge { bytes: component.len(), limit });
         }
-        if Sha256::digest(component)[..] != digest {
+        if sha256_in_turns(component).await != digest {
             return Err(HostError::DigestMismatch);
         }
-        if let Some(inner) = self.inner.already_loaded(&digest) {
-            return Ok(LoadedRelease { inner });
-        }
-        if let Some(code) = self.cached(digest).await? {
-            return self.link(digest, code).await;
+        if let Some(loaded) = self.load_compiled(digest).await? {
+            return Ok(loaded);
         }
 
         let closed = |_| HostError::Internal { doing: "waiting to compile" };
@@ -152,6 +148,21 @@ impl PluginHost {
         let lost = HostError::Internal { doing: "loading what was just compiled" };
         let code = self.cached(digest).await?.ok_or(lost)?;
         self.link(digest, code).await
+    }
+
+    /// As [`PluginHost::load`] for a release whose code is loaded already or in the cache; `None` where it has to be
+    /// compiled. The cache names code by the component that it was made from, so the component need not be read.
+    ///
+    /// # Errors
+    /// Where the cache does not read, or what is in it does not link.
+    pub async fn load_compiled(&self, digest: [u8; 32]) -> Result<Option<LoadedRelease>, HostError> {
+        if let Some(inner) = self.inner.already_loaded(&digest) {
+            return Ok(Some(LoadedRelease { inner }));
+        }
+        match self.cached(digest).await? {
+            Some(code) => Ok(Some(self.link(digest, code).await?)),
+            None => Ok(None),
+        }
     }
 
     /// Calls the hook `share`. Without an exchanger, what the plugin asks its partner has no reply.
@@ -392,6 +403,16 @@ impl Inner {
         loaded.insert(digest, Arc::downgrade(&release));
         release
     }
+}
+
+/// Hashes a component that may be large, and lets others on between its parts.
+async fn sha256_in_turns(bytes: &[u8]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in bytes.chunks(256 * 1024) {
+        hasher.update(part);
+        tokio::task::yield_now().await;
+    }
+    hasher.finalize().into()
 }
 
 /// Files and code are read outside the executor's threads.

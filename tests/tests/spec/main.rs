@@ -27,6 +27,7 @@ mod raced;
 mod received;
 mod releases;
 mod rollouts;
+mod rollouts_flowing;
 mod routes;
 mod scenes;
 mod switches;

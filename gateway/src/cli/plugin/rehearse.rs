@@ -61,6 +61,9 @@ impl RehearseArgs {
         let cache = file.parent().unwrap_or(Path::new(".")).join(".rehearsal-cache");
         let mut host = HostConfig::new(cache);
         host.max_concurrent_calls = 1;
+        // Somebody waits, and there are no calls beside it.
+        host.limits.compile_threads = std::thread::available_parallelism().map_or(1, usize::from);
+        host.limits.compile_niceness = 0;
         let host = PluginHost::new(host).map_err(CliError::start("the sandbox"))?;
         let rehearsal = Rehearsal::new(catalogue, book, host, Clock::system());
         let plugin =

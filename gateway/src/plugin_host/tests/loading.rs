@@ -144,7 +144,7 @@ async fn a_compiler_that_fails_is_reported_and_leaves_nothing() {
 #[ignore = "an entry for another process"]
 fn compiling_process() {
     let (Some(input), Some(output)) = (std::env::var_os("IN"), std::env::var_os("OUT")) else { return };
-    if let Err(error) = compile_component_child(input.as_ref(), output.as_ref()) {
+    if let Err(error) = compile_component_child(input.as_ref(), output.as_ref(), 0) {
         eprintln!("{error}");
         std::process::exit(1);
     }
