@@ -107,6 +107,7 @@ async fn publish_large(phase: Duration) {
     let lines: Vec<&str> =
         text.lines().map(|line| if line.starts_with("cache-dir") { &own } else { line }).collect();
     std::fs::write(config.file(), lines.join("\n")).unwrap();
+    let source = config.key(Role::Source, Some(NORTHSIDE));
     let server = config.serve();
     let keys = config.with(&server);
     world::demo(&keys).await;
@@ -114,7 +115,6 @@ async fn publish_large(phase: Duration) {
     let partner = keys.partner_key("measure").await;
 
     let address = server.url.trim_start_matches("http://").to_owned();
-    let source = config.key(Role::Source, Some(NORTHSIDE));
     let rate = most(wires(&address, &source, LANES).await, phase / 2, |wire, number| async move {
         ask(wire, "most", number).await.0
     })

@@ -45,6 +45,8 @@ pub struct HostConfig {
     pub cache_dir: PathBuf,
     /// How components are compiled.
     pub compiler: Compiler,
+    /// Bytes of compiled code to keep, at most; what was compiled longest ago goes first. `None`: a gateway keeps all.
+    pub cache_bytes: Option<u64>,
     /// Limits of compiling and calling.
     pub limits: Limits,
     /// Calls that run at once; later ones wait. Each reserves about 8 GiB of address space.
@@ -57,6 +59,7 @@ impl HostConfig {
         Self {
             cache_dir,
             compiler: Compiler::default(),
+            cache_bytes: None,
             limits: Limits::default(),
             max_concurrent_calls: cores().saturating_mul(CALLS_PER_CORE),
         }
@@ -75,6 +78,7 @@ struct Inner {
     limits: Limits,
     compiler: Compiler,
     cache: Cache,
+    cache_bytes: Option<u64>,
     slots: Semaphore,
     compilations: Semaphore,
     loaded: Mutex<HashMap<[u8; 32], Weak<Release>>>,
@@ -88,7 +92,7 @@ impl PluginHost {
     /// Where the cache's directory is not the gateway's alone, or the system refuses the address
     /// space that the pool reserves.
     pub fn new(config: HostConfig) -> Result<Self, HostError> {
-        let HostConfig { cache_dir, compiler, limits, max_concurrent_calls } = config;
+        let HostConfig { cache_dir, compiler, cache_bytes, limits, max_concurrent_calls } = config;
         let max_concurrent_calls = max_concurrent_calls.clamp(1, 4096);
         let calls = u32::try_from(max_concurrent_calls).unwrap_or(1);
 
@@ -105,6 +109,7 @@ impl PluginHost {
             limits,
             compiler,
             cache,
+            cache_bytes,
             slots: Semaphore::new(max_concurrent_calls),
             compilations: Semaphore::new(COMPILATIONS),
             loaded: Mutex::new(HashMap::new()),
@@ -327,7 +332,11 @@ impl PluginHost {
             if program.is_none() {
                 compile_file(&inner.limits, &workspace.input(), &workspace.output())?;
             }
-            inner.cache.keep(&digest, &workspace)
+            inner.cache.keep(&digest, &workspace)?;
+            if let Some(bytes) = inner.cache_bytes {
+                inner.cache.trim(&digest, bytes);
+            }
+            Ok(())
         };
         blocking("keeping compiled code", keep).await
     }

@@ -62,7 +62,7 @@ fn partner() -> Partner {
         name: "acme-crm".into(),
         display_name: "ACME".into(),
         region: Region::Us,
-        domains: vec!["acme.example".into()],
+        domains: vec!["acme.example".into(), "front-desk.example".into()],
         consideration: false,
         contracts: [("crm".to_owned(), contract)].into(),
     }

@@ -53,6 +53,7 @@ async fn run(phase: Duration, only: Option<&str>) {
     let operator = config.key(Role::Operator, None);
     let source = config.key(Role::Source, Some(BRAND));
     let quiet = config.key(Role::Source, Some(QUIET));
+    let testers = config.key(Role::Source, Some(rollouts::BRAND));
     let server = config.serve();
     set_up(&config, &server.client(&operator)).await;
     let address = server.url.trim_start_matches("http://").to_owned();
@@ -75,7 +76,7 @@ async fn run(phase: Duration, only: Option<&str>) {
         many_connections(&config, &server, &operator).await;
     }
     if runs("rollouts") {
-        rollouts::run(&config, &server, phase).await;
+        rollouts::run(&config, &server, &testers, phase).await;
     }
     server.terminate();
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use gateway::pipeline::Role;
 use gateway_tests::client::EVENT;
 use gateway_tests::pace::{most, ms, open_loop, quantiles};
 use gateway_tests::remade::with_manifest;
@@ -17,7 +16,7 @@ use gateway_tests::{BOUND, ChildConfig, ChildGateway, Client, Keyed as _, compon
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
-const BRAND: &str = "testers";
+pub const BRAND: &str = "testers";
 const CONNECTION: &str = "/v1/brands/testers/connections/hostile";
 /// All acts are done so many times.
 const TURNS: usize = 4;
@@ -47,7 +46,7 @@ struct Act {
 }
 
 /// Runs the acts at the gateway; a window is a part of `phase`.
-pub async fn run(config: &ChildConfig, server: &ChildGateway, phase: Duration) {
+pub async fn run(config: &ChildConfig, server: &ChildGateway, source: &str, phase: Duration) {
     let keys = config.with(server);
     world::hostile(&keys, "none").await;
     let mut stage = Stage {
@@ -62,13 +61,12 @@ pub async fn run(config: &ChildConfig, server: &ChildGateway, phase: Duration) {
     stage.switch(&patient, "none").await;
     let told = Arc::new(Told::default());
     let address = server.url.trim_start_matches("http://").to_owned();
-    let source = config.key(Role::Source, Some(BRAND));
     // Whom the brand has not heard from, it decides nothing about.
-    let mut first = Wire::connect(&address, Some(&source)).await;
+    let mut first = Wire::connect(&address, Some(source)).await;
     for number in 0..super::CONSUMERS {
         first = post(first, "first", number, Arc::clone(&told)).await;
     }
-    let rate = most(wires(&address, &source, LANES).await, phase / 2, |mut wire: Wire, number| async move {
+    let rate = most(wires(&address, source, LANES).await, phase / 2, |mut wire: Wire, number| async move {
         let (status, reply) = wire.post(&decisions(), EVENT, page("most", number)).await;
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&reply));
         wire
@@ -82,11 +80,11 @@ pub async fn run(config: &ChildConfig, server: &ChildGateway, phase: Duration) {
         move |_| flows.load(Ordering::Relaxed)
     };
     let asking =
-        tokio::spawn(open_loop(rate * DECISIONS, wires(&address, &source, LANES).await, goes_on.clone(), {
+        tokio::spawn(open_loop(rate * DECISIONS, wires(&address, source, LANES).await, goes_on.clone(), {
             let told = Arc::clone(&told);
             move |wire, number| ask(wire, number, Arc::clone(&told))
         }));
-    let posting = tokio::spawn(open_loop(rate * EVENTS, wires(&address, &source, LANES).await, goes_on, {
+    let posting = tokio::spawn(open_loop(rate * EVENTS, wires(&address, source, LANES).await, goes_on, {
         let told = Arc::clone(&told);
         move |wire, number| post(wire, "chat", number, Arc::clone(&told))
     }));
@@ -234,18 +232,22 @@ impl Stage {
 /// p50 and p99 in the windows of each act and outside them all.
 fn tell(what: &str, taken: &[(Instant, Duration)], acts: &[Act]) {
     let mut quiet = Vec::new();
-    let mut within: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
+    // By the place of an act in the first turn.
+    let place = |act: &Act| acts.iter().position(|first| first.name == act.name);
+    let mut within: BTreeMap<_, (&str, Vec<Duration>)> = BTreeMap::new();
     // What comes before the first act fills caches.
     let Some(first) = acts.first() else { return };
     for (due, took) in taken.iter().filter(|(due, _)| *due + first.window() >= first.from) {
         match acts.iter().find(|act| (act.from..act.until).contains(due)) {
-            Some(act) => within.entry(act.name).or_default().push(*took),
+            Some(act) => {
+                within.entry(place(act)).or_insert_with(|| (act.name, Vec::new())).1.push(*took);
+            }
             None => quiet.push(*took),
         }
     }
     let still = quantiles(quiet);
     println!("  {what:<14} quiet: p50 {:.2} ms, p99 {:.2} ms", ms(still.0), ms(still.1));
-    for (name, took) in within {
+    for (name, took) in within.into_values() {
         let calls = took.len();
         let (p50, p99) = quantiles(took);
         let ratio = p99.as_secs_f64() / still.1.as_secs_f64();
