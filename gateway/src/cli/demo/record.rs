@@ -1,55 +1,21 @@
 //! What a demo keeps where it is asked to: the partner's side and the ledger's, for holding one against
 //! the other. The files hold consumers' values and are for their owner alone.
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::CliError;
+use crate::cli::endpoint::Received;
 
 /// Two files of JSON lines, made anew at each start.
 pub(super) struct Record {
     received: Mutex<File>,
     flows: PathBuf,
-}
-
-/// A request as the partner got it.
-#[derive(Debug, Serialize)]
-pub(super) struct Received {
-    method: String,
-    /// With the query.
-    path: String,
-    /// By lower-case name; several of one name are joined by commas, as RFC 9110 has it.
-    headers: BTreeMap<String, String>,
-    body: String,
-}
-
-impl Received {
-    pub(super) fn new(head: &http::request::Parts, body: &[u8]) -> Self {
-        let mut headers: BTreeMap<String, String> = BTreeMap::new();
-        for (name, value) in &head.headers {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            headers
-                .entry(name.as_str().to_owned())
-                .and_modify(|known| {
-                    known.push_str(", ");
-                    known.push_str(&value);
-                })
-                .or_insert_with(|| value.clone().into_owned());
-        }
-        Self {
-            method: head.method.to_string(),
-            path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
-            headers,
-            body: String::from_utf8_lossy(body).into_owned(),
-        }
-    }
 }
 
 impl Record {

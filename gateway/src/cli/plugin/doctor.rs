@@ -47,17 +47,17 @@ impl Doctor {
 }
 
 fn render(findings: &[Finding]) -> String {
-    let mut table = Table::new(&["language", "tool", "state", "version", "how to get it"]);
+    let mut table = Table::new(&["language", "tool", "state", "version"]);
     for finding in findings {
         table.row([
             finding.language.to_owned(),
             finding.tool.clone(),
             finding.state.to_owned(),
             finding.version.clone().unwrap_or_else(|| "-".to_owned()),
-            finding.remedy.clone().unwrap_or_else(|| "-".to_owned()),
         ]);
     }
-    table.render()
+    let remedies = findings.iter().filter_map(|finding| finding.remedy.as_deref());
+    remedies.fold(table.render(), |text, remedy| format!("{text}\n\n{remedy}"))
 }
 
 fn examine(dir: Option<&Path>) -> Result<Vec<Finding>, CliError> {
@@ -70,16 +70,15 @@ fn examine(dir: Option<&Path>) -> Result<Vec<Finding>, CliError> {
     let here = dir.unwrap_or(Path::new("."));
     let mut findings = Vec::new();
     for language in languages {
+        findings.extend(builder::tools_of(language).into_iter().map(|tool| finding(language, tool)));
         if language == Language::Rust {
-            findings.push(rust(here));
-        } else {
-            findings.extend(builder::tools_of(language).into_iter().map(|tool| finding(language, tool)));
+            findings.push(compiler(here));
         }
     }
     Ok(findings)
 }
 
-fn rust(dir: &Path) -> Finding {
+fn compiler(dir: &Path) -> Finding {
     let found = Toolchain::look(dir);
     Finding {
         language: Language::Rust.as_str(),

@@ -8,6 +8,7 @@ mod check;
 mod diff;
 mod doctor;
 mod keygen;
+mod listen;
 mod logs;
 mod new;
 mod publish;
@@ -121,6 +122,13 @@ Examples:
 Example:
   gateway plugin run plugins/adf-lead --event event.json --connection connection.json")]
     Run(run::Run),
+    /// Take requests as a partner's server would, and show them: for a first try
+    #[command(after_help = "\
+It listens on loopback, where a gateway's setting `endpoint-bindings` leads a partner's host.
+
+Example:
+  gateway plugin listen --port 9900")]
+    Listen(listen::Listen),
     /// Show what your plugins wrote, and calls that failed; the key is the partner's
     #[command(after_help = "\
 Example:
@@ -157,6 +165,7 @@ impl Plugin {
             Self::Block(block) => block.run().await,
             Self::Test(test) => test.run().await,
             Self::Run(run) => run.run().await,
+            Self::Listen(listen) => listen.run().await,
             Self::Logs(logs) => logs.run().await,
             Self::Status(status) => status.run().await,
         }

@@ -224,11 +224,11 @@ pub enum Tool {
     },
 }
 
-/// What building in a language needs, in the order in which it is needed; nothing for Rust, whose compiler
-/// [`Toolchain`](super::toolchain::Toolchain) finds.
+/// What building in a language needs, in the order in which it is needed. Rust's compiler for WebAssembly is found by
+/// [`Toolchain`](super::toolchain::Toolchain).
 pub fn tools_of(language: Language) -> Vec<Tool> {
     let (programs, (versions, place)) = match language {
-        Language::Rust => return Vec::new(),
+        Language::Rust => (rust::PROGRAMS.as_slice(), (BTreeMap::new(), None)),
         Language::JavaScript => (javascript::PROGRAMS.as_slice(), javascript::kit()),
         Language::Python => (python::PROGRAMS.as_slice(), python::kit()),
     };

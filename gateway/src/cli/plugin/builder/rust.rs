@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::shared::{self, Shared};
 use super::source::{self, Root};
+use super::tools::Program;
 use super::{BuildError, BuildOptions, Made, Project, file_error, hex};
 use crate::cli::plugin::toolchain::{self, TARGET, Toolchain};
 use crate::manifest::{Language, Provenance};
@@ -71,8 +72,21 @@ struct Package {
     source: Option<String>,
 }
 
+/// Reads the workspace, and builds where its own toolchain has the target.
+const CARGO: Program = Program {
+    name: "cargo",
+    asked: &["cargo", "--version"],
+    language: "Rust",
+    least: (1, 95),
+    needed: "1.95",
+    remedy: "Install Rust 1.95 or later with rustup",
+};
+/// All that Rust needs beside its compiler for WebAssembly.
+pub(super) const PROGRAMS: [Program; 1] = [CARGO];
+
 impl Workspace {
     fn of(dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<Self, BuildError> {
+        CARGO.required()?;
         let mut command = toolchain::clean(dir, "cargo");
         command.args(["metadata", "--format-version", "1", "--filter-platform", TARGET]);
         let ran = toolchain::run(&mut command, None, progress)?;

@@ -13,9 +13,7 @@ use super::hex;
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
     /// A program is not installed.
-    #[error(
-        "{program} is not installed, and {language} plugins are built with it. {remedy}\n`gateway plugin doctor` says what else is missing"
-    )]
+    #[error("{program} is not installed, and {language} plugins are built with it. {remedy}")]
     Missing {
         /// Its name.
         program: &'static str,
