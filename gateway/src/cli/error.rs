@@ -16,6 +16,9 @@ pub(super) enum CliError {
     /// It fell short; the message says of what.
     #[error("{0}")]
     FellShort(String),
+    /// Nothing was compared, which is another end than a difference.
+    #[error(transparent)]
+    NotCompared(Box<CliError>),
     /// Everything is told already; only the exit status is left.
     #[error("")]
     Told,
@@ -78,10 +81,10 @@ impl CliError {
         eprintln!("error: {text}");
     }
 
-    /// 2 for what is wrong in how the command was called or configured, else 1.
+    /// 2 for what is wrong in how the command was called or configured, and where it would compare and cannot; else 1.
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Usage(_) | Self::Config(_) => ExitCode::from(2),
+            Self::Usage(_) | Self::Config(_) | Self::NotCompared(_) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }

@@ -43,6 +43,8 @@ pub enum Code {
     RequestTimeout,
     /// It stands against something that is there.
     Conflict,
+    /// It was there, and is not kept any more.
+    Gone,
     /// The body is over its limit.
     TooLarge,
     /// The body is of another media type, or encoded.
@@ -57,7 +59,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Malformed,
         Self::InvalidQuery,
         Self::Unauthenticated,
@@ -67,6 +69,7 @@ impl Code {
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::Conflict,
+        Self::Gone,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::Invalid,
@@ -86,6 +89,7 @@ impl Code {
             Self::MethodNotAllowed => "/problems/method-not-allowed",
             Self::RequestTimeout => "/problems/request-timeout",
             Self::Conflict => "/problems/conflict",
+            Self::Gone => "/problems/no-longer-kept",
             Self::TooLarge => "/problems/too-large",
             Self::UnsupportedMediaType => "/problems/unsupported-media-type",
             Self::Invalid => "/problems/invalid",
@@ -104,6 +108,7 @@ impl Code {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict => StatusCode::CONFLICT,
+            Self::Gone => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
@@ -124,6 +129,7 @@ impl Code {
             Self::MethodNotAllowed => "The method is not allowed here",
             Self::RequestTimeout => "The request took too long to arrive",
             Self::Conflict => "It conflicts with what is there",
+            Self::Gone => "It is not kept any more",
             Self::TooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The media type is not supported",
             Self::Invalid => "The document is not valid",
@@ -231,6 +237,7 @@ impl From<Refusal> for ProblemDetails {
                 }
             }
             Refusal::Conflict { .. } => Code::Conflict,
+            Refusal::Gone { .. } => Code::Gone,
             Refusal::Forbidden { .. } => Code::Forbidden,
             Refusal::Unsigned | Refusal::UnsignedRelease { .. } => Code::Unsigned,
             Refusal::TooLarge { .. } => Code::TooLarge,
@@ -297,6 +304,7 @@ mod tests {
             (invalid(THE_BODY, &[""]), 400, Code::Malformed, Some("")),
             (invalid(THE_BODY, &["/0"]), 422, Code::Invalid, Some("/0")),
             (Refusal::Conflict { message: "m".into() }, 409, Code::Conflict, None),
+            (Refusal::Gone { message: "m".into() }, 410, Code::Gone, None),
             (Refusal::Forbidden { message: "m".into() }, 403, Code::Forbidden, None),
             (Refusal::TooLarge { what: "the body", limit: 3 }, 413, Code::TooLarge, None),
             (Refusal::Unavailable, 503, Code::Unavailable, None),

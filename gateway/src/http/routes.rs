@@ -123,6 +123,7 @@ pub(super) fn all() -> Vec<Operation> {
         operations::resend_dead_letter::operation(),
         operations::list_flows::operation(),
         operations::get_flow::operation(),
+        operations::get_recording::operation(),
         operations::healthz::operation(),
         operations::readyz::operation(),
         operations::metrics::operation(),

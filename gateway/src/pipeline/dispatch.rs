@@ -354,7 +354,7 @@ impl Gateway {
         }
         let mut deliveries = Vec::with_capacity(checked.deliveries.len());
         for (index, planned) in checked.deliveries.into_iter().enumerate() {
-            let id = self.delivery_id(row, index);
+            let id = self.delivery_id(&row.event, row.brand, row.plugin, index);
             let text = serde_json::to_vec(&planned).map_err(|_| Refusal::Internal)?;
             record.deliveries.push(NewDelivery {
                 id,
@@ -382,11 +382,10 @@ impl Gateway {
 
     /// The id of a request: that of its event with the random part replaced by a keyed digest of (event,
     /// connection, index). However often a call is made again, its requests keep their ids.
-    fn delivery_id(&self, row: &Row<'_>, index: usize) -> Uid {
-        let parts: [&[u8]; 4] =
-            [&row.event, row.brand.as_bytes(), row.plugin.as_bytes(), &index.to_be_bytes()];
+    pub(super) fn delivery_id(&self, event: &Uid, brand: &str, plugin: &str, index: usize) -> Uid {
+        let parts: [&[u8]; 4] = [event, brand.as_bytes(), plugin.as_bytes(), &index.to_be_bytes()];
         let digest = self.master.index_digest("delivery", &parts);
-        let mut id = row.event;
+        let mut id = *event;
         for (byte, derived) in id.iter_mut().skip(UID_TIME).zip(digest) {
             *byte = derived;
         }

@@ -26,6 +26,12 @@ pub enum Refusal {
         /// What stands against what, and the remedy.
         message: String,
     },
+    /// It was there, and what is needed of it is not kept any more.
+    #[error("{message}")]
+    Gone {
+        /// What is missing, and why.
+        message: String,
+    },
     /// The caller may not do that.
     #[error("{message}")]
     Forbidden {

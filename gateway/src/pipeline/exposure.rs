@@ -28,8 +28,8 @@ impl Gateway {
         moment: Moment,
         runs: bool,
     ) -> TowardPlugin {
-        let identity = self.identity(live, consumer, event);
         let connection = &live.connection;
+        let identity = self.identity(connection, consumer, event);
         let partner = &*connection.partner.name;
         let received = consumer.received(&live.id);
         let given = self.given(consumer, hook);

@@ -3,19 +3,17 @@
 use super::accept::StoredEvent;
 use super::consumers::Consumer;
 use super::gateway::Gateway;
-use super::registry::LiveConnection;
-use crate::boundary::{EventView, Exposed, Onward, Received};
+use crate::boundary::{Connection, EventView, Exposed, Onward, Received};
 use crate::store::crypto::{format_digest, format_uid};
 
 impl Gateway {
     /// The names under which a connection knows an event and its consumer: of no use to anyone else.
     pub(super) fn identity(
         &self,
-        live: &LiveConnection,
+        connection: &Connection,
         consumer: &Consumer,
         event: &StoredEvent,
     ) -> Identity {
-        let connection = &live.connection;
         let short = |domain, parts: &[&[u8]]| {
             let mut text = format_digest(&self.master.index_digest(domain, parts));
             text.truncate(32);
@@ -26,21 +24,21 @@ impl Gateway {
                 "event-id",
                 &[connection.brand.as_bytes(), connection.plugin.as_bytes(), &event.key],
             ),
-            consumer: self.handle_of(live, consumer),
+            consumer: self.handle_of(connection, consumer),
         }
     }
 
     /// The pseudonym by which a partner knows a consumer.
-    pub(super) fn handle_of(&self, live: &LiveConnection, consumer: &Consumer) -> String {
-        format_uid(&self.master.handle(&live.connection.partner.name, &consumer.pseudonym))
+    pub(super) fn handle_of(&self, connection: &Connection, consumer: &Consumer) -> String {
+        format_uid(&self.master.handle(&connection.partner.name, &consumer.pseudonym))
     }
 }
 
 /// See [`Gateway::identity`]; empty for a preview, which shows nobody anything.
 #[derive(Default)]
 pub(super) struct Identity {
-    event: String,
-    consumer: String,
+    pub(super) event: String,
+    pub(super) consumer: String,
 }
 
 impl Identity {

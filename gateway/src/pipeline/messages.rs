@@ -188,7 +188,7 @@ impl Gateway {
         let subject =
             Subject { conditions: &conditions, choices: Some(&choices), engaged: consumer.engaged() };
         let time = rfc3339(due.at_ms);
-        let (id, handle) = (format_uid(&due.uid), self.handle_of(live, consumer));
+        let (id, handle) = (format_uid(&due.uid), self.handle_of(&live.connection, consumer));
         let recalled = self.recalled(live, hook_index, turn.as_ref(), subject, moment);
         let view = MessageView {
             id: &id,

@@ -14,12 +14,12 @@ use gateway_tests::{TestGateway, components};
 use serde_json::{Value, json};
 
 /// The names that production gives have these lengths; so the call costs the same.
-fn identity() -> Value {
+pub fn identity() -> Value {
     json!({ "event": "0".repeat(32), "consumer": "00000000-0000-0000-0000-000000000000" })
 }
 
 /// Verdict, reason and labels by field, of a row of the ledger.
-fn of_row(row: &Value) -> BTreeMap<String, Value> {
+pub fn of_row(row: &Value) -> BTreeMap<String, Value> {
     let fields = row["fields"].as_array().into_iter().flatten();
     fields
         .map(|field| {
@@ -30,7 +30,7 @@ fn of_row(row: &Value) -> BTreeMap<String, Value> {
 }
 
 /// The same of a rehearsed call.
-fn of_call(fields: &Value) -> BTreeMap<String, Value> {
+pub fn of_call(fields: &Value) -> BTreeMap<String, Value> {
     let fields = fields.as_object().into_iter().flatten();
     fields
         .map(|(name, of)| (name.clone(), json!([of["access"], of["verdict"], of["reason"], of["labels"]])))
@@ -44,15 +44,20 @@ async fn rehearse(
     connection: Value,
     choices: &Value,
 ) -> Value {
-    let (catalogue, book) = (Catalogue::embedded().unwrap(), PolicyBook::shipped().unwrap());
-    let rehearsal = Rehearsal::new(catalogue, book, shared_host(), gateway.clock.clone());
-    let plugin = rehearsal.plugin(&component.bytes).await.unwrap();
     let case = Case {
         event: Some(event.to_string().into_bytes()),
         connection: serde_json::from_value(connection).unwrap(),
         choices: serde_json::from_value(choices.clone()).unwrap(),
         ..Case::default()
     };
+    rehearsed(gateway, &component.bytes, case).await
+}
+
+/// What comes of a case, by the gateway's clock.
+pub async fn rehearsed(gateway: &TestGateway, component: &[u8], case: Case) -> Value {
+    let (catalogue, book) = (Catalogue::embedded().unwrap(), PolicyBook::shipped().unwrap());
+    let rehearsal = Rehearsal::new(catalogue, book, shared_host(), gateway.clock.clone());
+    let plugin = rehearsal.plugin(component).await.unwrap();
     let called = rehearsal.run(&plugin, case, "").await.unwrap_or_else(|problems| panic!("{problems:?}"));
     serde_json::to_value(called).unwrap()
 }

@@ -27,6 +27,7 @@ mod partner_sees;
 mod raced;
 mod received;
 mod releases;
+mod replayed;
 mod rollouts;
 mod rollouts_flowing;
 mod routes;

@@ -4,6 +4,7 @@
 mod exchange;
 mod memory;
 mod oauth;
+mod rehearsed;
 
 use gateway_tests::{Options, TestGateway, components, events, world};
 use serde_json::{Value, json};
@@ -25,11 +26,7 @@ impl World {
 
     async fn with(options: Options) -> Self {
         let gateway = TestGateway::start(options).await;
-        let built = tokio::task::spawn_blocking(components).await.expect("the components are built");
-        let patient = crate::hostile::remade::with_manifest(&built.hostile.bytes, |manifest| {
-            manifest["decide"][0]["deadline-ms"] = json!(2_000);
-            let_all_meet(manifest);
-        });
+        let patient = tokio::task::spawn_blocking(patient).await.expect("the components are built");
         world::brand(&gateway, BRAND, false).await;
         world::partner(&gateway, "mallory", "US", "mallory.example").await;
         let release = gateway.partner_key("mallory").await.publish(&patient).await.expect(201);
@@ -79,6 +76,14 @@ impl World {
         let path = format!("/v1/brands/{BRAND}/consumers/{subject}/choices");
         self.gateway.brand(BRAND).await.put(&path, &choices).await.ok();
     }
+}
+
+/// The plugin, for which a decision may take long, with all combinations.
+fn patient() -> Vec<u8> {
+    crate::hostile::remade::with_manifest(&components().hostile.bytes, |manifest| {
+        manifest["decide"][0]["deadline-ms"] = json!(2_000);
+        let_all_meet(manifest);
+    })
 }
 
 /// What is read and what is answered may meet, wherever the plugin puts it.

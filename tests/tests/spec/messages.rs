@@ -2,6 +2,8 @@
 //! or the gateway stops, or the brand switches the plugin off; then the partner hears the same, and what is kept is what
 //! may be.
 
+mod rehearsed;
+
 use gateway_tests::world::{brand, connection, partner};
 use gateway_tests::{Options, TestGateway, components, events};
 use serde_json::{Value, json};

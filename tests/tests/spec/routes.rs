@@ -54,6 +54,7 @@ const ROUTES: &[(&str, &str, &[Role])] = &[
     ("POST", "/v1/brands/{brand}/dead-letters/{id}/resend", &[Brand]),
     ("GET", "/v1/flows", &[Auditor, Brand]),
     ("GET", "/v1/flows/{id}", &[Auditor, Brand]),
+    ("GET", "/v1/flows/{id}/recording", &[Brand, Partner]),
     ("GET", "/healthz", &[]),
     ("GET", "/readyz", &[]),
     ("GET", "/metrics", &[]),

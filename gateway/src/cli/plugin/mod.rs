@@ -13,6 +13,7 @@ mod logs;
 mod new;
 mod publish;
 mod rehearse;
+mod replay;
 mod rollback;
 mod rollout;
 mod run;
@@ -122,6 +123,18 @@ Examples:
 Example:
   gateway plugin run plugins/adf-lead --event event.json --connection connection.json")]
     Run(run::Run),
+    /// Run a recorded call again, and say where another thing comes of it
+    #[command(after_help = "\
+FLOW is a row of the ledger of stage `call`. With a brand's key the call is replayed as it was; with a partner's key
+made-up values stand in place of the consumer's. The component is the one that is given: a release's own is nowhere to
+be fetched, so it is said whether this is the one that ran. Nothing is sent and nothing is kept.
+
+It exits 0 where the same comes of it, 1 where something differs, 2 where nothing could be compared.
+
+Examples:
+  gateway plugin replay 019af0c2d1e07a5d3f6b8c9d0e1f2a3b plugins/adf-lead
+  gateway plugin replay 019af0c2d1e07a5d3f6b8c9d0e1f2a3b adf-lead.wasm --write cases/a-real-lead")]
+    Replay(replay::Replay),
     /// Take requests as a partner's server would, and show them: for a first try
     #[command(after_help = "\
 It listens on loopback, where a gateway's setting `endpoint-bindings` leads a partner's host.
@@ -165,6 +178,7 @@ impl Plugin {
             Self::Block(block) => block.run().await,
             Self::Test(test) => test.run().await,
             Self::Run(run) => run.run().await,
+            Self::Replay(replay) => replay.run().await,
             Self::Listen(listen) => listen.run().await,
             Self::Logs(logs) => logs.run().await,
             Self::Status(status) => status.run().await,

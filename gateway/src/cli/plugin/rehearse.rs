@@ -1,4 +1,4 @@
-//! What `test` and `run` share: a component to call, and the rehearsal to call it in.
+//! What `test`, `run` and `replay` share: a component to call, and the rehearsal to call it in.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ const CACHE_BYTES: u64 = 256 * 1024 * 1024;
 /// What is called, and by which catalogue and policies.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct RehearseArgs {
-    /// The plugin's directory
+    /// The plugin's directory, or a component
     #[arg(default_value = ".")]
     pub(super) dir: PathBuf,
     /// A component to call instead of building the directory
@@ -49,6 +49,7 @@ impl RehearseArgs {
         let progress = Progress::spinner("building");
         let file = match &self.component {
             Some(file) => file.clone(),
+            None if self.dir.is_file() => self.dir.clone(),
             None => {
                 let options = BuildOptions {
                     dir: self.dir.clone(),
@@ -79,6 +80,23 @@ impl RehearseArgs {
 /// Everything wrong with a case, a line each.
 pub(super) fn listed(problems: &[CaseProblem]) -> String {
     problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
+}
+
+/// What came of a call as what a case expects: without what it cost, which another compiler changes, and the log.
+pub(super) fn expectation(called: &Value) -> Value {
+    let mut expected = called.clone();
+    if let Value::Object(members) = &mut expected {
+        for name in ["fuel", "memory-bytes", "log", "log-dropped"] {
+            members.remove(name);
+        }
+    }
+    expected
+}
+
+/// A document of a case as its file holds it.
+pub(super) fn written(document: &Value) -> Result<String, CliError> {
+    let text = serde_json::to_string_pretty(document);
+    text.map(|text| text + "\n").map_err(|_| CliError::FellShort("a document is no JSON".into()))
 }
 
 /// A document as a value; it has no part that cannot be one.

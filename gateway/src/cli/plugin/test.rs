@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::rehearse::{RehearseArgs, listed, value};
+use super::rehearse::{RehearseArgs, expectation, listed, value, written};
 use crate::cli::CliError;
 use crate::cli::output::{self, FormatArgs, Table};
 use crate::pipeline::{CaseProblem, Rehearsal, RehearsedPlugin, differences, read_case};
@@ -116,18 +116,9 @@ fn folders(dir: &Path) -> Result<Vec<(String, PathBuf)>, CliError> {
     Ok(found)
 }
 
-/// What came of a case as what it expects: without what it cost, which another compiler changes, and the log.
 fn write_expected(dir: &Path, called: &Value) -> Result<(), CliError> {
-    let mut expected = called.clone();
-    if let Value::Object(members) = &mut expected {
-        for name in ["fuel", "memory-bytes", "log", "log-dropped"] {
-            members.remove(name);
-        }
-    }
     let path = dir.join("expected.json");
-    let text = serde_json::to_string_pretty(&expected)
-        .map_err(|_| CliError::FellShort("the outcome is no JSON".into()))?;
-    std::fs::write(&path, text + "\n").map_err(CliError::file("writing", &path))
+    std::fs::write(&path, written(&expectation(called))?).map_err(CliError::file("writing", &path))
 }
 
 fn render(tested: &[Tested], failed: usize) -> String {

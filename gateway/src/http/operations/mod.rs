@@ -19,6 +19,7 @@ pub(super) mod get_declaration;
 pub(super) mod get_disclosure;
 pub(super) mod get_flow;
 pub(super) mod get_partner_status;
+pub(super) mod get_recording;
 pub(super) mod healthz;
 pub(super) mod link_consumers;
 pub(super) mod list_connections;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use gateway_policy::{Choices, LabelSet};
+use gateway_policy::{Choices, Conditions, LabelSet};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -62,6 +62,8 @@ pub struct Case {
     pub replies: Vec<ScriptedReply>,
     /// The hook to call, as a grant names it; none: the one that the event or message calls.
     pub hook: Option<String>,
+    /// The hook that the case expects to be called: it decides where the event calls more than one.
+    pub expects: Option<String>,
 }
 
 /// A connection as a case says it. What is left out is as a brand would have it that agreed to everything.
@@ -92,6 +94,9 @@ pub struct ConnectionCase {
     /// What the plugin remembers of the consumer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemoryCase>,
+    /// What the partner already received of the consumer, before the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub had: Option<HadCase>,
     /// Whether the consumer engaged with the brand before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub engaged: bool,
@@ -134,6 +139,16 @@ pub struct MemoryCase {
     pub entries: Map<String, Value>,
     /// Of everything that the calls saw which wrote it.
     pub labels: LabelSet,
+}
+
+/// What a partner already received of a consumer: it is in whatever the partner sends, and decides what may meet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HadCase {
+    /// Of all of it, received for the plugin's purpose.
+    pub labels: LabelSet,
+    /// What held when it was collected.
+    pub conditions: Conditions,
 }
 
 /// Names of an event and its consumer, of use to one connection only.
@@ -231,7 +246,9 @@ pub fn read_case(dir: &Path, name: &str) -> Result<(Case, Option<Value>), Vec<Ca
     if !problems.is_empty() {
         return Err(problems);
     }
-    let case = Case { event, message, connection, choices, replies: replies.replies, hook: None };
+    let expects = expected.as_ref().and_then(|expected| expected.get("hook")?.as_str()).map(str::to_owned);
+    let replies = replies.replies;
+    let case = Case { event, message, connection, choices, replies, hook: None, expects };
     Ok((case, expected.map(Value::Object)))
 }
 

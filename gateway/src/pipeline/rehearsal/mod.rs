@@ -3,6 +3,7 @@
 //! around them (who the consumer is, what was received before) comes from the case.
 
 mod case;
+mod plugin;
 mod replies;
 mod told;
 
@@ -13,48 +14,39 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gateway_policy::{Access, Choices, Conditions, Flow, Label, Recipient};
 use serde_json::Value;
 
-pub use case::{Case, CaseProblem, ConnectionCase, IdentityCase, read_case};
+pub use case::{
+    Case, CaseProblem, ConnectionCase, IdentityCase, PartnerCase, ReceivedCase, ScriptedReply, read_case,
+};
+pub use plugin::{RehearsalError, RehearsedPlugin};
 pub use told::{RehearsedCall, differences};
 
 use self::case::{CHOICES, CONNECTION, EVENT, MESSAGE};
+use self::plugin::full_grant;
 use self::replies::ScriptedPartner;
-use self::told::{RehearsedFailure, RehearsedRequest, RehearsedReturn, fields};
+use self::told::RehearsedFailure;
+pub(super) use self::told::{RehearsedRequest, RehearsedReturn, fields};
 use super::control::check_connection;
 use super::dispatch::Failed;
 use super::documents::Secrets;
 use super::event::{self, Event};
-use super::grant::{GrantEntry, granted};
+use super::grant::granted;
 use super::model::{ConnectionInput, PartnerInput};
 use super::registry::{partner_record, rfc3339};
 use crate::boundary::{
     Checked, Connection, Crossing, EventView, Exposed, Hook, Memory, MemoryAfter, MessageView, Moment,
-    PlannedDelivery, PolicyBook, Recalled, Received, Release, Subject, Trigger, Violation, combine_key,
-    from_decide, from_share, grant_key, recall, toward_partner, toward_plugin, toward_receive,
+    PlannedDelivery, PolicyBook, Recalled, Received, Release, Subject, Trigger, Violation, from_decide,
+    from_share, grant_key, recall, toward_partner, toward_plugin, toward_receive,
 };
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::manifest::{self, Endpoint};
-use crate::plugin_host::{Budget, Call, Exchanger, HostError, LoadedRelease, PluginHost};
+use crate::plugin_host::{Budget, Call, Exchanger, HostError, PluginHost};
 use crate::store::crypto::{MasterKey, format_uid};
 
 /// The brand of an event that names none.
 const BRAND: &str = "rehearsal";
 /// Milliseconds for a decision whose manifest names no deadline.
 const DECIDE_MS: u32 = 100;
-
-/// Why a component cannot be rehearsed.
-#[derive(Debug, thiserror::Error)]
-pub enum RehearsalError {
-    /// It could not be published either.
-    #[error("the component could not be published:\n{}", problems.iter().map(|problem| format!("- {problem}")).collect::<Vec<_>>().join("\n"))]
-    Component {
-        /// All that is wrong.
-        problems: Vec<manifest::Problem>,
-    },
-    /// The sandbox does not take it.
-    #[error(transparent)]
-    Host(#[from] HostError),
-}
 
 /// What rehearsals need: the catalogue, the policy in force, the sandbox.
 pub struct Rehearsal {
@@ -64,12 +56,6 @@ pub struct Rehearsal {
     clock: Clock,
     /// Of pseudonyms, which are of use nowhere else: the same each time, so that a case has one outcome.
     master: MasterKey,
-}
-
-/// A component, ready to be called.
-pub struct RehearsedPlugin {
-    release: Arc<Release>,
-    loaded: LoadedRelease,
 }
 
 /// What one call's decisions are made by.
@@ -200,15 +186,19 @@ impl Rehearsal {
         if !problems.is_empty() {
             return Err(problems);
         }
+        let exposed = exposed(&connection, case.connection.had.as_ref());
+        // Of a message nothing else is known: the partner made it from what it had.
+        let conditions = event.as_ref().map(|event| event.conditions.clone());
+        let conditions = conditions.or_else(|| exposed.conditions.clone()).unwrap_or_default();
         let setting = Arc::new(Setting {
             book: Arc::clone(&self.book),
             connection,
             hook,
-            conditions: event.as_ref().map(|event| event.conditions.clone()).unwrap_or_default(),
+            conditions,
             choices: case.choices.clone(),
             engaged: case.connection.engaged || event.as_ref().is_some_and(|event| event.engages),
             moment: self.book.moment(now_ms, now_ms),
-            exposed: Mutex::default(),
+            exposed: Mutex::new(exposed),
         });
         match event {
             Some(event) => Ok(self.about_event(plugin, &setting, case, event, now_ms).await),
@@ -241,7 +231,9 @@ impl Rehearsal {
             return found.ok_or_else(|| format!("calls no hook {named:?}; {}", declared()));
         }
         let mut fitting = hooks.iter().enumerate().filter(|(_, hook)| fits(hook));
-        match (fitting.next(), fitting.next()) {
+        let expected = |(_, hook): &(usize, &Hook)| case.expects.as_ref() == Some(&grant_key(&hook.trigger));
+        let is_expected = fitting.clone().find(expected);
+        match (is_expected.or_else(|| fitting.next()), fitting.next().filter(|_| is_expected.is_none())) {
             (Some((index, _)), None) => Ok(index),
             (None, _) => Err(format!("calls none of the plugin's hooks; {}", declared())),
             (Some(_), Some(_)) => {
@@ -388,7 +380,7 @@ impl Rehearsal {
         };
         let toward =
             toward_receive(&self.book, connection, setting.hook, hook, &view, subject, setting.moment);
-        let mut told = told(setting, "received", Recipient::Brand);
+        let mut told = told(setting, RECEIVED, Recipient::Brand);
         told.fields = fields(&toward.verdicts);
         let input = match toward.input {
             Ok(input) => input,
@@ -399,10 +391,15 @@ impl Rehearsal {
         };
         let partner = ScriptedPartner::new(setting, toward.crossing, Vec::new());
         let call = self.host.receive(&plugin.loaded, input, Budget::default()).await;
-        Ok(self.end(setting, told, &partner, call, |crossing, outcome| {
+        let mut told = self.end(setting, told, &partner, call, |crossing, outcome| {
             let exposed = setting.exposed();
             from_share(&self.book, connection, crossing, &exposed, subject, setting.moment, outcome)
-        }))
+        });
+        if told.outcome == RECEIVED && !told.returned.as_ref().is_some_and(RehearsedReturn::has_any) {
+            let withheld = told.returned.as_ref().is_some_and(|returned| !returned.fields.is_empty());
+            told.outcome = if withheld { "withheld" } else { "nothing-received" }.to_owned();
+        }
+        Ok(told)
     }
 
     /// Judges what a call gave back.
@@ -470,6 +467,9 @@ impl Rehearsal {
     }
 }
 
+/// The ledger's code of a message that was taken in.
+const RECEIVED: &str = "received";
+
 const PERMISSION_RULE: &str = "must say it: a permission needs its wording and who recorded it";
 
 /// Where a permission lacks what the API asks for.
@@ -515,24 +515,20 @@ fn identity() -> IdentityCase {
     IdentityCase { event: "rehearsed-event".to_owned(), consumer: "rehearsed-consumer".to_owned() }
 }
 
-/// Everything that a release declares.
-fn full_grant(release: &Release) -> BTreeMap<String, BTreeSet<GrantEntry>> {
-    let hooks = release.hooks.iter().map(|hook| {
-        let fields = hook.fields.iter().map(|field| GrantEntry::from(field.name.to_string()));
-        (grant_key(&hook.trigger), fields.collect())
-    });
-    let combinations = release.combinations.iter().map(|combination| {
-        let of = combination.of.iter().map(|part| GrantEntry::from(part.text.clone()));
-        (combine_key(combination), of.collect())
-    });
-    hooks.chain(combinations).collect()
-}
-
 /// The part of an endpoint's host that stands in its manifest.
 fn domain(endpoint: &Endpoint) -> String {
     let host = endpoint.url.trim_start_matches("https://").split(['/', '?', ':']).next().unwrap_or_default();
     let fixed = host.rsplit_once('}').map_or(host, |(_, fixed)| fixed);
     fixed.trim_start_matches('.').to_owned()
+}
+
+/// What the partner has before the call.
+fn exposed(connection: &Connection, case: Option<&case::HadCase>) -> Exposed {
+    let nothing = Exposed::default();
+    let Some(case) = case else { return nothing };
+    let (partner, purpose) = (&connection.partner.name, connection.release.purpose);
+    let had = nothing.with(partner, purpose, case.labels.iter(), &case.conditions);
+    had.map_or(nothing, |(had, _)| had)
 }
 
 /// What was received, each leaf with the label of its schema.

@@ -58,6 +58,7 @@ impl Exchanger for ScriptedPartner {
             state.crossing.touch_memory();
         }
         let subject = setting.subject(&setting.conditions);
+        let endpoint = setting.connection.release.endpoint(&request.endpoint).map(|known| known.name.clone());
         let planned = plan_exchange(
             &setting.book,
             &setting.connection,
@@ -66,10 +67,13 @@ impl Exchanger for ScriptedPartner {
             setting.moment,
             request,
         );
-        let exchange = planned.map_err(|violation| match violation {
-            Violation::UndeclaredEndpoint { .. } | Violation::NoReplyDeclared { .. } => NoReply::Rejected,
-            // Whether it can be put together may depend on a sealed value.
-            _ => NoReply::Unavailable,
+        let exchange = planned.map_err(|violation| {
+            state.asked.push(RehearsedRequest::refused(endpoint.as_deref(), violation.code()));
+            match violation {
+                Violation::UndeclaredEndpoint { .. } | Violation::NoReplyDeclared { .. } => NoReply::Rejected,
+                // Whether it can be put together may depend on a sealed value.
+                _ => NoReply::Unavailable,
+            }
         })?;
         let planned = &exchange.delivery;
         let subject = Subject { conditions: &planned.conditions, ..subject };

@@ -71,6 +71,13 @@ pub struct RehearsedReturn {
     pub fields: BTreeMap<Arc<str>, RehearsedField>,
 }
 
+impl RehearsedReturn {
+    /// Whether anything goes back.
+    pub(super) fn has_any(&self) -> bool {
+        self.value.as_object().is_some_and(|members| !members.is_empty())
+    }
+}
+
 /// A request, as its plugin asked for it: what is sealed is shown as that and never filled in.
 #[derive(Debug, Serialize)]
 pub struct RehearsedRequest {
@@ -124,7 +131,7 @@ impl From<LogLine> for RehearsedLine {
 }
 
 /// Verdicts by field.
-pub(super) fn fields(verdicts: &[FieldVerdict]) -> BTreeMap<Arc<str>, RehearsedField> {
+pub(in crate::pipeline) fn fields(verdicts: &[FieldVerdict]) -> BTreeMap<Arc<str>, RehearsedField> {
     let one = |of: &FieldVerdict| RehearsedField {
         access: of.access,
         verdict: of.verdict.decision,
@@ -135,8 +142,20 @@ pub(super) fn fields(verdicts: &[FieldVerdict]) -> BTreeMap<Arc<str>, RehearsedF
 }
 
 impl RehearsedRequest {
+    /// One that was refused before it was decided about; the endpoint is named where it is declared.
+    pub(super) fn refused(endpoint: Option<&str>, code: impl Into<String>) -> Self {
+        Self {
+            endpoint: endpoint.unwrap_or_default().to_owned(),
+            outcome: code.into(),
+            path: BTreeMap::new(),
+            headers: BTreeMap::new(),
+            body: String::new(),
+            labels: LabelSet::default(),
+        }
+    }
+
     /// `sealed` says of a declared path whether the plugin may only place it.
-    pub(super) fn of(
+    pub(in crate::pipeline) fn of(
         planned: &PlannedDelivery,
         outcome: impl Into<String>,
         sealed: impl Fn(&str) -> bool,

@@ -1,0 +1,211 @@
+//! `gateway plugin replay`: a recorded call, run again through the boundary and the sandbox of production, and where
+//! something else comes of it.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::rehearse::{RehearseArgs, expectation, listed, value, written};
+use crate::cli::CliError;
+use crate::cli::client::{ClientArgs, segment};
+use crate::cli::output::{self, FormatArgs};
+use crate::pipeline::{Case, RecordedInput, RecordingView, differences};
+use crate::store::crypto::format_digest;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Replay {
+    /// The call's row in the ledger
+    flow: String,
+    #[command(flatten)]
+    rehearse: RehearseArgs,
+    /// A new folder for the call as a case, with what came of the replay as what it expects
+    #[arg(long, value_name = "DIR")]
+    write: Option<PathBuf>,
+    #[command(flatten)]
+    client: ClientArgs,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+/// A call and its replay.
+struct Replayed {
+    recording: RecordingView,
+    /// Name, version and digest of the component that was called.
+    component: (String, String, String),
+    called: Value,
+    differences: Vec<String>,
+}
+
+impl Replay {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        let replayed = self.compare().await.map_err(|error| CliError::NotCompared(Box::new(error)))?;
+        if self.format.json() {
+            output::json(&replayed.document())?;
+        } else {
+            output::line(&replayed.render())?;
+        }
+        if replayed.differences.is_empty() { Ok(()) } else { Err(CliError::Told) }
+    }
+
+    async fn compare(&self) -> Result<Replayed, CliError> {
+        if let Some(dir) = self.write.as_deref().filter(|dir| dir.symlink_metadata().is_ok()) {
+            return Err(CliError::Usage(format!("{} is there already; name a new folder", dir.display())));
+        }
+        let path = format!("/v1/flows/{}/recording", segment(&self.flow));
+        let recording: RecordingView = read(self.client.connect()?.get(&path, &[]).await?)?;
+        let mut case = Case {
+            event: Some(recording.event.to_string().into_bytes()),
+            connection: read(recording.connection.clone())?,
+            choices: read(recording.choices.clone())?,
+            replies: match recording.replies.as_ref().and_then(|replies| replies.get("replies")) {
+                Some(replies) => read(replies.clone())?,
+                None => Vec::new(),
+            },
+            hook: Some(recording.hook.clone()),
+            ..Case::default()
+        };
+        let (rehearsal, plugin) = self.rehearse.prepare().await?;
+        let (name, version) = plugin.named();
+        if name != recording.release.plugin {
+            return Err(CliError::Usage(format!(
+                "the call is one of {}, and the component is {name}; give that plugin's directory or component",
+                recording.release.plugin
+            )));
+        }
+        plugin.keep_declared(&mut case.connection);
+        let connection = value(&case.connection)?;
+        let component = (name.to_owned(), version, format_digest(&plugin.digest()));
+        let called = rehearsal.run(&plugin, case, "").await.map_err(|problems| {
+            CliError::FellShort(format!("the call cannot be made:\n{}", listed(&problems)))
+        })?;
+        let called = value(&called)?;
+        if let Some(dir) = &self.write {
+            write_case(dir, &recording, &connection, &called)?;
+        }
+        let differences = differences(&recording.recorded, &called);
+        Ok(Replayed { recording, component, called, differences })
+    }
+}
+
+impl Replayed {
+    fn is_same_component(&self) -> bool {
+        self.component.2 == self.recording.release.sha256
+    }
+
+    fn cost(&self, name: &str) -> u64 {
+        self.called.get(name).and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    fn document(&self) -> Value {
+        let Self { recording, component, called, differences } = self;
+        json!({
+            "flow": recording.flow,
+            "redacted": recording.redacted,
+            "release": recording.release,
+            "replayed": { "plugin": component.0, "version": component.1, "sha256": component.2 },
+            "same_component": self.is_same_component(),
+            "input": recording.input,
+            "not_repeated": recording.not_repeated,
+            "differences": differences,
+            "fuel": { "recorded": recording.fuel, "replayed": self.cost("fuel") },
+            "memory": { "recorded": recording.memory, "replayed": self.cost("memory-bytes") },
+            "recorded": recording.recorded,
+            "outcome": called,
+        })
+    }
+
+    fn render(&self) -> String {
+        let Self { recording, component, differences, .. } = self;
+        let release = &recording.release;
+        let mut lines = vec![format!(
+            "{} of {} {}, replayed with {}",
+            recording.hook,
+            release.plugin,
+            release.version,
+            if self.is_same_component() {
+                "the component that ran".to_owned()
+            } else {
+                format!("another component: {} {}", component.1, component.2)
+            },
+        )];
+        if recording.redacted {
+            lines.push(
+                "with made-up values: what they cost and what comes of them is not compared".to_owned(),
+            );
+        }
+        lines.extend(recording.input.map(|input| {
+            match input {
+                RecordedInput::Same => "input: the same as then".to_owned(),
+                RecordedInput::Changed => {
+                    "input: changed since, by choices, the grant, contracts, the policy or what was received"
+                        .to_owned()
+                }
+            }
+        }));
+        if !recording.not_repeated.is_empty() {
+            let names: Vec<&str> = recording.not_repeated.iter().map(|of| of.as_str()).collect();
+            lines.push(format!("not repeated, where the call used it: {}", names.join(", ")));
+        }
+        lines.push(format!(
+            "fuel {} then, {} now; memory {} bytes then, {} now",
+            recording.fuel,
+            self.cost("fuel"),
+            recording.memory,
+            self.cost("memory-bytes"),
+        ));
+        lines.push(match differences.len() {
+            0 => "no difference".to_owned(),
+            1 => "1 difference:".to_owned(),
+            many => format!("{many} differences:"),
+        });
+        lines.extend(differences.iter().map(|difference| format!("  {difference}")));
+        lines.join("\n")
+    }
+}
+
+fn read<T: DeserializeOwned>(answer: Value) -> Result<T, CliError> {
+    serde_json::from_value(answer).map_err(|_| {
+        CliError::FellShort("the answer is no recording of a call; is the gateway newer?".into())
+    })
+}
+
+/// Writes the folder of a case: all of it or nothing, never over another, and for its owner alone, because a brand's
+/// recording is a consumer's data.
+fn write_case(
+    dir: &Path,
+    recording: &RecordingView,
+    connection: &Value,
+    called: &Value,
+) -> Result<(), CliError> {
+    let expected = expectation(called);
+    let files = [
+        ("event.json", Some(&recording.event)),
+        ("connection.json", Some(connection)),
+        ("choices.json", Some(&recording.choices)),
+        ("replies.json", recording.replies.as_ref()),
+        ("expected.json", Some(&expected)),
+    ];
+    let name = dir.file_name().ok_or_else(|| CliError::Usage("--write needs a folder's name".into()))?;
+    let beside = dir.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let parents = beside.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parents).map_err(CliError::file("making the folder", parents))?;
+    DirBuilder::new().mode(0o700).create(&beside).map_err(CliError::file("making the folder", &beside))?;
+    let filled = || {
+        for (name, document) in files {
+            let Some(document) = document else { continue };
+            let (path, text) = (beside.join(name), written(document)?);
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+            file.and_then(|mut file| file.write_all(text.as_bytes()))
+                .map_err(CliError::file("writing", &path))?;
+        }
+        std::fs::rename(&beside, dir).map_err(CliError::file("writing", dir))
+    };
+    filled().inspect_err(|_| {
+        // What is left of it is of no use to anyone.
+        let _ = std::fs::remove_dir_all(&beside);
+    })
+}

@@ -1,0 +1,198 @@
+//! Recorded calls, as cases to be replayed: whole for the brand whose content it is, with made-up values for the
+//! plugin's partner. Nothing runs here, and nothing is written.
+
+mod redacted;
+mod view;
+mod whole;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gateway_policy::Flow;
+use serde_json::Value;
+
+pub use view::{NotRepeated, RecordedInput, RecordedRelease, RecordingView};
+
+use super::documents::{Agreed, ConnectionDocument};
+use super::error::Refusal;
+use super::gateway::Gateway;
+use super::grant::GrantEntry;
+use super::model::{Caller, ContractInput, Role};
+use super::registry::{LivePartner, LiveRelease, Registry};
+use super::rehearsal::{ConnectionCase, PartnerCase};
+use crate::boundary::{Hook, Source, Transform, grant_key};
+use crate::store::crypto::{format_digest, format_uid, parse_uid};
+use crate::store::{FlowRecord, Stage, Uid};
+
+/// A recorded call, with what there is of it now.
+struct Recorded<'r> {
+    row: &'r FlowRecord,
+    release: &'r LiveRelease,
+    /// The hook that was called, by its index in the release.
+    index: usize,
+    hook: &'r Hook,
+    partner: &'r LivePartner,
+    /// [`crate::store::Document::connection`].
+    connection: Uid,
+    /// What the brand agreed to for the release, or for the one that stands where it did not agree to that one.
+    agreed: Agreed,
+}
+
+fn gone(what: &str) -> Refusal {
+    Refusal::Gone { message: format!("{what}; this call can not be replayed") }
+}
+
+impl Gateway {
+    /// A recorded call as a case, for the brand whose consumer it is about, or for the plugin's partner.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], also for a call of another brand or partner, and for one that the partner does not see;
+    /// [`Refusal::Gone`] names what is not kept any more; [`Refusal::Conflict`] where it cannot be told which slot was
+    /// asked for, or no values can be made up.
+    pub async fn recording(&self, id: &str, caller: &Caller) -> Result<RecordingView, Refusal> {
+        let missing = || Refusal::NotFound {
+            what:
+                "call with this id for this key; of the ledger's rows those of stage `call` can be replayed"
+                    .into(),
+        };
+        let row = self.store.flow(&parse_uid(id).ok_or_else(missing)?).await?.ok_or_else(missing)?;
+        let registry = self.registry.load_full();
+        match caller.role {
+            Role::Brand if caller.brand.as_deref() == Some(&row.brand) => match row.stage {
+                Stage::Call => self.whole(&Recorded::of(&row, &registry)?).await,
+                Stage::Receive => Err(gone("a partner's message is kept only until it is worked on")),
+                _ => Err(missing()),
+            },
+            Role::Partner if caller.partner.as_deref() == Some(&row.partner) && row.stage == Stage::Call => {
+                self.redacted(&row, &registry).await?.ok_or_else(missing)
+            }
+            _ => Err(missing()),
+        }
+    }
+}
+
+impl<'r> Recorded<'r> {
+    fn of(row: &'r FlowRecord, registry: &'r Registry) -> Result<Self, Refusal> {
+        let written = registry
+            .written(&row.brand, &row.plugin)
+            .ok_or_else(|| gone("the plugin is switched off, and with it went what the brand agreed to"))?;
+        let release = registry.releases.get(&row.release).ok_or_else(|| gone("no release took this call"))?;
+        let partner =
+            registry.partners.get(&row.partner).ok_or_else(|| gone("the partner is not registered"))?;
+        let (index, hook) = called(release, row)?;
+        let agreed = agreed(&written.document, &format_digest(&row.release));
+        Ok(Self { row, release, index, hook, partner, connection: written.id, agreed })
+    }
+
+    fn key(&self) -> String {
+        grant_key(&self.hook.trigger)
+    }
+
+    /// The connection as a case says it, with what it and the operator's record say now.
+    fn connection_case(&self, grant: BTreeMap<String, BTreeSet<GrantEntry>>) -> ConnectionCase {
+        let record = &self.partner.record;
+        let contracts: BTreeMap<String, ContractInput> = self.partner.contracts.clone();
+        ConnectionCase {
+            grant: Some(grant),
+            settings: Some(self.agreed.settings.clone()),
+            promotional: self.agreed.promotional.clone(),
+            partner: PartnerCase {
+                region: Some(record.region.as_str().to_owned()),
+                domains: Some(record.domains.clone()),
+                consideration: record.consideration,
+            },
+            contracts,
+            ..ConnectionCase::default()
+        }
+    }
+
+    /// What the release may have used and a case does not have: by what it declares, and not by what this call did.
+    fn not_repeated(&self) -> Vec<NotRepeated> {
+        let interfaces: BTreeSet<String> =
+            serde_json::from_str(&self.release.meta.interfaces).unwrap_or_default();
+        let imported = [
+            ("memory", NotRepeated::Memory),
+            ("exchange", NotRepeated::Replies),
+            ("aggregates", NotRepeated::Aggregates),
+        ];
+        let imported = imported.into_iter().filter(|(name, _)| interfaces.contains(*name));
+        let mut found: Vec<NotRepeated> = imported.map(|(_, of)| of).collect();
+        if !self.hook.reads_returned_by.is_empty() {
+            found.push(NotRepeated::Returned);
+        }
+        let entries = self.agreed.grant.get(&self.key()).into_iter().flatten();
+        if entries.into_iter().any(|entry| entry.form() == Some(Transform::Pseudonym)) {
+            found.push(NotRepeated::Pseudonyms);
+        }
+        found
+    }
+
+    fn reads_received(&self) -> bool {
+        self.hook.fields.iter().any(|field| field.source == Source::Received)
+    }
+
+    /// What a view of either kind begins with.
+    fn view(
+        &self,
+        event: Value,
+        connection: &ConnectionCase,
+        choices: &gateway_policy::Choices,
+        recorded: Value,
+    ) -> Result<RecordingView, Refusal> {
+        let meta = &self.release.meta;
+        Ok(RecordingView {
+            flow: format_uid(&self.row.id),
+            redacted: false,
+            release: RecordedRelease {
+                plugin: meta.plugin.clone(),
+                version: meta.version.clone(),
+                sha256: format_digest(&meta.digest),
+            },
+            hook: self.key(),
+            event,
+            connection: document(connection)?,
+            choices: document(choices)?,
+            replies: None,
+            recorded,
+            fuel: self.row.fuel,
+            memory: self.row.memory,
+            input: None,
+            not_repeated: self.not_repeated(),
+        })
+    }
+}
+
+/// The hook that a row is about: of several slots about one type of event that which declares what the row names.
+fn called<'r>(release: &'r Arc<LiveRelease>, row: &FlowRecord) -> Result<(usize, &'r Hook), Refusal> {
+    let hooks = release.release.hooks.iter().enumerate();
+    let mut fitting: Vec<_> =
+        hooks.filter(|(_, hook)| hook.flow == row.flow && hook.event() == row.event_type).collect();
+    if fitting.len() > 1 && row.flow == Flow::Decide {
+        let declares = |hook: &Hook, name: &str| hook.fields.iter().any(|field| *field.name == *name);
+        let of_event = || row.verdicts.iter().filter(|verdict| verdict.field.starts_with('/'));
+        fitting.retain(|(_, hook)| of_event().all(|verdict| declares(hook, &verdict.field)));
+    }
+    match fitting.as_slice() {
+        [one] => Ok(*one),
+        [] => Err(gone("the release has no hook for it any more")),
+        _ => Err(Refusal::Conflict {
+            message:
+                "the ledger does not say for which of the plugin's slots this was; write the case by hand"
+                    .into(),
+        }),
+    }
+}
+
+/// What the brand agreed to for a release.
+fn agreed(document: &ConnectionDocument, release: &str) -> Agreed {
+    let rollout = document.rollout.as_ref().map(|rollout| &rollout.agreed);
+    let other = document.history.iter().chain(rollout).find(|agreed| agreed.release == release);
+    match other {
+        Some(agreed) if document.release != release => agreed.clone(),
+        _ => document.agreed(document.switched_on_ms),
+    }
+}
+
+fn document(value: &impl serde::Serialize) -> Result<Value, Refusal> {
+    serde_json::to_value(value).map_err(|_| Refusal::Internal)
+}

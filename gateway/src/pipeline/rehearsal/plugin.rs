@@ -1,0 +1,71 @@
+//! A component that can be rehearsed, and what it declares.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::super::grant::GrantEntry;
+use super::case::ConnectionCase;
+use crate::boundary::{Release, combine_key, grant_key};
+use crate::manifest;
+use crate::plugin_host::{HostError, LoadedRelease};
+
+/// Why a component cannot be rehearsed.
+#[derive(Debug, thiserror::Error)]
+pub enum RehearsalError {
+    /// It could not be published either.
+    #[error("the component could not be published:\n{}", problems.iter().map(|problem| format!("- {problem}")).collect::<Vec<_>>().join("\n"))]
+    Component {
+        /// All that is wrong.
+        problems: Vec<manifest::Problem>,
+    },
+    /// The sandbox does not take it.
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+/// A component, ready to be called.
+pub struct RehearsedPlugin {
+    pub(super) release: Arc<Release>,
+    pub(super) loaded: LoadedRelease,
+}
+
+impl RehearsedPlugin {
+    /// SHA-256 of the component.
+    pub fn digest(&self) -> [u8; 32] {
+        self.release.digest
+    }
+
+    /// Takes out of a connection's grant what this release does not declare: nothing of it would be granted either were
+    /// the release switched to.
+    pub fn keep_declared(&self, connection: &mut ConnectionCase) {
+        let declared = full_grant(&self.release);
+        let Some(grant) = &mut connection.grant else { return };
+        grant.retain(|key, entries| {
+            let Some(known) = declared.get(key) else { return false };
+            let known: BTreeSet<&str> = known.iter().map(GrantEntry::field).collect();
+            let all = entries.len();
+            entries.retain(|entry| known.contains(entry.field()));
+            // A combination is granted as a whole or not at all.
+            !key.starts_with("combine ") || (entries.len() == all && all == known.len())
+        });
+    }
+
+    /// The manifest's name and version.
+    pub fn named(&self) -> (&str, String) {
+        let plugin = &self.release.manifest.plugin;
+        (&plugin.name, plugin.version.to_string())
+    }
+}
+
+/// Everything that a release declares.
+pub(super) fn full_grant(release: &Release) -> BTreeMap<String, BTreeSet<GrantEntry>> {
+    let hooks = release.hooks.iter().map(|hook| {
+        let fields = hook.fields.iter().map(|field| GrantEntry::from(field.name.to_string()));
+        (grant_key(&hook.trigger), fields.collect())
+    });
+    let combinations = release.combinations.iter().map(|combination| {
+        let of = combination.of.iter().map(|part| GrantEntry::from(part.text.clone()));
+        (combine_key(combination), of.collect())
+    });
+    hooks.chain(combinations).collect()
+}

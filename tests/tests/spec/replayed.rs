@@ -1,0 +1,364 @@
+//! Recorded calls: a brand replays one as it was, a partner with made-up values; and who may not have one gets none.
+
+use gateway::boundary::PolicyBook;
+use gateway::catalogue::Catalogue;
+use gateway::pipeline::{Case, Rehearsal, RehearsedPlugin, differences};
+use gateway_tests::builds::Component;
+use gateway_tests::events::{chat_ended, page_viewed, with};
+use gateway_tests::gateway::shared_host;
+use gateway_tests::world::{DENTAL, NORTHSIDE};
+use gateway_tests::{Client, Options, TestGateway, components, world};
+use serde_json::{Value, json};
+use sqlx::Connection as _;
+
+use crate::hostile::remade::with_manifest;
+
+/// The demo's world, where `ada` permitted the lead.
+async fn start() -> TestGateway {
+    let gateway = TestGateway::demo().await;
+    permit(&gateway, "ada", json!({})).await;
+    gateway
+}
+
+async fn permit(gateway: &TestGateway, subject: &str, opt_out: Value) {
+    let permission =
+        json!({ "for": { "integration": "adf-lead" }, "wording": "Send this chat", "actor": "window" });
+    let path = format!("/v1/brands/{NORTHSIDE}/consumers/{subject}/choices");
+    let choices = json!({ "permissions": [permission], "opt_out": opt_out });
+    gateway.brand(NORTHSIDE).await.put(&path, &choices).await.ok();
+}
+
+/// Sends an event and gives the row of the call.
+async fn call(gateway: &TestGateway, plugin: &str, event: &Value) -> String {
+    let brand = event["brand"].as_str().unwrap();
+    let source = gateway.source(brand).await;
+    if plugin == "chat-button" {
+        source.decide("chat-button", event).await.ok();
+    } else {
+        source.post_event(event).await.expect(202);
+    }
+    gateway.settled().await;
+    row(gateway, plugin, event["subject"].as_str().unwrap(), "call").await
+}
+
+async fn row(gateway: &TestGateway, plugin: &str, subject: &str, stage: &str) -> String {
+    let query = format!("brand={NORTHSIDE}&consumer={subject}&plugin={plugin}&stage={stage}");
+    let other = query.replace(NORTHSIDE, DENTAL);
+    let mut rows = gateway.auditor().await.flows(&query).await;
+    rows.extend(gateway.auditor().await.flows(&other).await);
+    rows[0]["id"].as_str().unwrap().to_owned()
+}
+
+async fn recording(client: &Client, flow: &str) -> Value {
+    client.get(&format!("/v1/flows/{flow}/recording")).await.expect(200)
+}
+
+/// Whether there is a recording for this key; else the status and the problem's type.
+async fn refused(client: &Client, flow: &str) -> (u16, String) {
+    let answer = client.get(&format!("/v1/flows/{flow}/recording")).await;
+    (answer.status, answer.json()["type"].as_str().unwrap_or_default().to_owned())
+}
+
+async fn plugin(gateway: &TestGateway, component: &[u8]) -> (Rehearsal, RehearsedPlugin) {
+    let (catalogue, book) = (Catalogue::embedded().unwrap(), PolicyBook::shipped().unwrap());
+    let rehearsal = Rehearsal::new(catalogue, book, shared_host(), gateway.clock.clone());
+    let plugin = rehearsal.plugin(component).await.unwrap();
+    (rehearsal, plugin)
+}
+
+/// Runs a recording again: what came of it, and where that is not as recorded.
+async fn replay(gateway: &TestGateway, component: &[u8], recording: &Value) -> (Value, Vec<String>) {
+    let (rehearsal, plugin) = plugin(gateway, component).await;
+    let mut case = Case {
+        event: Some(recording["event"].to_string().into_bytes()),
+        connection: serde_json::from_value(recording["connection"].clone()).unwrap(),
+        choices: serde_json::from_value(recording["choices"].clone()).unwrap(),
+        hook: recording["hook"].as_str().map(str::to_owned),
+        ..Case::default()
+    };
+    plugin.keep_declared(&mut case.connection);
+    let called = rehearsal.run(&plugin, case, "").await.unwrap_or_else(|problems| panic!("{problems:?}"));
+    let called = serde_json::to_value(called).unwrap();
+    let found = differences(&recording["recorded"], &called);
+    (called, found)
+}
+
+/// Every plain value of a document.
+fn leaves(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => members.values().for_each(|value| leaves(value, found)),
+        Value::Array(items) => items.iter().for_each(|value| leaves(value, found)),
+        Value::String(text) => found.push(text.clone()),
+        other => found.push(other.to_string()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brand_replays_its_call_without_a_difference_whatever_the_hook() {
+    let gateway = start().await;
+    let built = components();
+    for (name, component, event) in [
+        ("adf-lead", &built.adf_lead, chat_ended(NORTHSIDE, "ada")),
+        ("adf-lead", &built.adf_lead, with(chat_ended(NORTHSIDE, "bob"), [("time", Value::Null)])),
+        ("transcript-quality", &built.transcript_quality, chat_ended(DENTAL, "cyd")),
+        ("chat-button", &built.chat_button, page_viewed(DENTAL, "dan")),
+    ] {
+        let brand = event["brand"].as_str().unwrap().to_owned();
+        let flow = call(&gateway, name, &event).await;
+        let recorded = recording(&gateway.brand(&brand).await, &flow).await;
+        assert_eq!(recorded["redacted"], false);
+        assert_eq!(recorded["release"]["sha256"], component.digest, "{name}");
+        assert_eq!(recorded["event"]["data"], event["data"], "{name}");
+        let ran = recorded["recorded"]["outcome"] == "ran";
+        assert_eq!(recorded["input"], if ran { json!("same") } else { Value::Null }, "{name}: {recorded}");
+        let (called, found) = replay(&gateway, &component.bytes, &recorded).await;
+        assert!(found.is_empty(), "{name} {}: {found:?}", event["subject"]);
+        assert_eq!((&called["fuel"], &called["memory-bytes"]), (&recorded["fuel"], &recorded["memory"]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_version_shows_what_differs_and_a_change_of_mind_that_the_input_did() {
+    let gateway = start().await;
+    let flow = call(&gateway, "adf-lead", &chat_ended(NORTHSIDE, "ada")).await;
+    let brand = gateway.brand(NORTHSIDE).await;
+    let narrower = with_manifest(&components().adf_lead.bytes, |manifest| {
+        let fields = manifest["share"][0]["receives"].as_array_mut().unwrap();
+        fields.retain(|field| field["field"] != "/conversation");
+        manifest["plugin"]["version"] = json!("1.1.0");
+    });
+    let (_, found) = replay(&gateway, &narrower, &recording(&brand, &flow).await).await;
+    for place in ["/fields/~1conversation: ", "/fuel: ", "/requests/0/body: "] {
+        assert!(found.iter().any(|line| line.starts_with(place)), "{place} {found:?}");
+    }
+    permit(&gateway, "ada", json!({ "integrations": ["adf-lead"] })).await;
+    let changed = recording(&brand, &flow).await;
+    assert_eq!(changed["input"], "changed");
+    let (called, found) = replay(&gateway, &components().adf_lead.bytes, &changed).await;
+    assert_eq!(called["outcome"], "not-run:required-withheld");
+    assert!(found.iter().any(|line| line.starts_with("/outcome: ")), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partners_recording_holds_nothing_of_the_consumer_and_is_the_same_for_all() {
+    let gateway = start().await;
+    permit(&gateway, "eve", json!({})).await;
+    let partner = gateway.partner_key("acme-crm").await;
+    let event = chat_ended(NORTHSIDE, "ada");
+    let flow = call(&gateway, "adf-lead", &event).await;
+    let recorded = recording(&partner, &flow).await;
+    assert_eq!(recorded["redacted"], true, "{recorded}");
+    assert!(recorded.get("input").is_none());
+
+    let (mut of_event, mut of_recording) = (Vec::new(), Vec::new());
+    leaves(&event["data"], &mut of_event);
+    of_event.extend(["ada", "/tests", "2026-03-02T09:00:00Z"].map(str::to_owned));
+    of_event.push(event["id"].as_str().unwrap().to_owned());
+    leaves(&recorded, &mut of_recording);
+    for value in &of_event {
+        assert!(!of_recording.contains(value), "{value}");
+        assert!(value.len() < 5 || !recorded.to_string().contains(value.as_str()), "{value}");
+    }
+    let row = gateway.auditor().await.get(&format!("/v1/flows/{flow}")).await.ok();
+    for name in ["consumer", "event"] {
+        assert!(!recorded.to_string().contains(row[name].as_str().unwrap()), "{name}");
+    }
+    // A decision too: its partner has a contract for it.
+    let decided = call(&gateway, "chat-button", &page_viewed(DENTAL, "dan")).await;
+    let button = recording(&gateway.partner_key("engage").await, &decided).await;
+    assert_eq!(button["hook"], "decide chat-button");
+    let (_, found) = replay(&gateway, &components().chat_button.bytes, &button).await;
+    assert!(found.is_empty(), "{found:?}");
+    // Neither a sealed field nor how many turns the chat had.
+    assert_eq!(
+        recorded["event"]["data"],
+        json!({
+            "conversation": "made up",
+            "contact": { "name": { "first": "made up", "last": "made up" } },
+            "visit": { "device_type": "desktop" },
+        "transcript": [{ "text": "made up" }],
+        })
+    );
+    let (called, found) = replay(&gateway, &components().adf_lead.bytes, &recorded).await;
+    assert!(found.is_empty() && called["outcome"] == "ran", "{found:?} {called}");
+
+    // Another one, of whom other values are known and the same fields: the same but for the row and its cost.
+    let other = with(
+        chat_ended(NORTHSIDE, "eve"),
+        [
+            ("data/contact/name/first", json!("E")),
+            ("data/contact/phone", Value::Null),
+            ("data/visit/device_type", json!("phone")),
+            ("data/transcript", json!([{ "speaker": "agent", "text": "Hi", "at": "2026-03-02T08:59:00Z" }])),
+            ("dnt", Value::Null),
+        ],
+    );
+    let flow = call(&gateway, "adf-lead", &other).await;
+    let mut of_other = recording(&partner, &flow).await;
+    for name in ["flow", "fuel", "memory"] {
+        of_other[name] = recorded[name].clone();
+    }
+    assert_eq!(of_other, recorded);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_call_it_is_not_gets_no_recording_and_cannot_tell_why() {
+    let gateway = start().await;
+    let flow = call(&gateway, "adf-lead", &chat_ended(NORTHSIDE, "ada")).await;
+    let not_found = (404, "/problems/not-found".to_owned());
+    let (brand, partner) = (gateway.brand(NORTHSIDE).await, gateway.partner_key("acme-crm").await);
+    for other in [gateway.brand(DENTAL).await, gateway.partner_key("engage").await] {
+        assert_eq!(refused(&other, &flow).await, not_found);
+    }
+    assert_eq!(refused(&gateway.auditor().await, &flow).await.0, 403);
+    let sent = row(&gateway, "adf-lead", "ada", "delivery").await;
+    for unknown in [&*sent, &"0".repeat(32), "nothing", "..%2F.."] {
+        assert_eq!(refused(&brand, unknown).await, not_found, "{unknown}");
+        assert_eq!(refused(&partner, unknown).await, not_found, "{unknown}");
+    }
+    // A call that did not take place is there for the brand alone.
+    permit(&gateway, "zoe", json!({ "all_integrations": true })).await;
+    let stayed = call(&gateway, "adf-lead", &chat_ended(NORTHSIDE, "zoe")).await;
+    assert_eq!(refused(&partner, &stayed).await, not_found);
+    let stayed = recording(&brand, &stayed).await;
+    let (_, found) = replay(&gateway, &components().adf_lead.bytes, &stayed).await;
+    assert!(found.is_empty(), "{found:?}");
+    // Whoever opted out since, too: which fields there were tells of them.
+    recording(&partner, &flow).await;
+    permit(&gateway, "ada", json!({ "integrations": ["adf-lead"] })).await;
+    assert_eq!(refused(&partner, &flow).await, not_found);
+    assert_eq!(recording(&brand, &flow).await["input"], "changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_kept_any_more_is_named() {
+    let gateway = start().await;
+    let (brand, partner) = (gateway.brand(NORTHSIDE).await, gateway.partner_key("acme-crm").await);
+    let flow = call(&gateway, "adf-lead", &chat_ended(NORTHSIDE, "ada")).await;
+    let gone = async |missing: &str| {
+        let problem = brand.get(&format!("/v1/flows/{flow}/recording")).await.expect(410);
+        assert_eq!(problem["type"], "/problems/no-longer-kept");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(missing) && detail.contains("can not be replayed"), "{detail}");
+        assert_eq!(refused(&partner, &flow).await.0, 404);
+    };
+    let url = format!("sqlite:{}", gateway.database().display());
+    let mut store = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query("PRAGMA foreign_keys = OFF").execute(&mut store).await.unwrap();
+    sqlx::query("DELETE FROM events").execute(&mut store).await.unwrap();
+    gone("the event is not stored").await;
+    sqlx::query("DELETE FROM consumers").execute(&mut store).await.unwrap();
+    gone("the consumer is deleted").await;
+    let path = format!("/v1/brands/{NORTHSIDE}/connections/adf-lead");
+    brand.delete(&path).await.expect(204);
+    gone("the plugin is switched off").await;
+    store.close().await.unwrap();
+}
+
+/// A decision of the `hostile` plugin, whose second slot is about the same events and declares these fields.
+async fn decided(second: &[&str]) -> (TestGateway, Vec<u8>, Value, String) {
+    let gateway = TestGateway::start(Options::default()).await;
+    tokio::task::spawn_blocking(components).await.expect("the components are built");
+    let component = with_manifest(&components().hostile.bytes, |manifest| {
+        manifest["decide"][0]["deadline-ms"] = json!(2_000);
+        let mut other = manifest["decide"][0].clone();
+        other["slot"] = json!("other");
+        let fields = other["receives"].as_array_mut().unwrap();
+        fields.retain(|field| second.contains(&field["field"].as_str().unwrap()));
+        manifest["decide"].as_array_mut().unwrap().push(other);
+    });
+    world::brand(&gateway, "testers", false).await;
+    world::partner(&gateway, "mallory", "US", "mallory.example").await;
+    let release = gateway.partner_key("mallory").await.publish(&component).await.expect(201);
+    world::hostile_behaves(&gateway, &release, "none").await;
+    let event = page_viewed("testers", "ada");
+    gateway.source("testers").await.decide("hostile", &event).await.ok();
+    let rows = gateway.auditor().await.flows("stage=call").await;
+    (gateway, component, event, rows[0]["id"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_is_of_the_slot_that_its_row_tells_or_of_none() {
+    let (gateway, component, event, flow) = decided(&["/url"]).await;
+    let recorded = recording(&gateway.brand("testers").await, &flow).await;
+    assert_eq!(recorded["hook"], "decide hostile");
+    let (_, found) = replay(&gateway, &component, &recorded).await;
+    assert!(found.is_empty(), "{found:?}");
+    // As a case, its hook is the one that it expects.
+    let (rehearsal, plugin) = plugin(&gateway, &component).await;
+    for (expects, hook) in [(None, None), (Some("decide other"), Some("decide other"))] {
+        let expects = expects.map(str::to_owned);
+        let event = Some(event.to_string().into_bytes());
+        let settings = json!({ "settings": { "host": "api", "behaviour": "none" } });
+        let connection = serde_json::from_value(settings).unwrap();
+        let called = rehearsal.run(&plugin, Case { event, connection, expects, ..Case::default() }, "").await;
+        assert_eq!(called.ok().map(|called| called.hook).as_deref(), hook);
+    }
+    let (gateway, _, _, flow) = decided(&["/url", "/seconds_on_page"]).await;
+    let problem =
+        gateway.brand("testers").await.get(&format!("/v1/flows/{flow}/recording")).await.expect(409);
+    assert!(problem["detail"].as_str().unwrap().contains("which of the plugin's slots"), "{problem}");
+}
+
+/// What `gateway plugin` prints, with its exit status.
+async fn command(gateway: &TestGateway, client: &Client, arguments: &[&str]) -> (i32, String) {
+    let mut command = tokio::process::Command::new(gateway_tests::gateway_binary());
+    command.arg("plugin").args(arguments).env("GATEWAY_URL", &gateway.url);
+    let output = command.env("GATEWAY_KEY", client.key()).output().await.unwrap();
+    let printed = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(printed).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_compares_and_writes_a_case_that_passes() {
+    let gateway = start().await;
+    let Component { path, bytes, .. } = &components().adf_lead;
+    let component = path.to_str().unwrap();
+    let flow = call(&gateway, "adf-lead", &chat_ended(NORTHSIDE, "ada")).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (cases, other) = (dir.path().join("cases"), dir.path().join("other.wasm"));
+    std::fs::write(
+        &other,
+        with_manifest(bytes, |manifest| {
+            let fields = manifest["share"][0]["receives"].as_array_mut().unwrap();
+            fields.retain(|field| field["field"] != "/conversation");
+        }),
+    )
+    .unwrap();
+    for (client, name) in
+        [(gateway.brand(NORTHSIDE).await, "whole"), (gateway.partner_key("acme-crm").await, "made-up")]
+    {
+        let case = cases.join(name);
+        let written = ["replay", &flow, component, "--write", case.to_str().unwrap()];
+        let (code, told) = command(&gateway, &client, &written).await;
+        assert!(
+            code == 0 && told.contains("the component that ran") && told.contains("no difference"),
+            "{told}"
+        );
+        // Never over another.
+        let before = std::fs::read(case.join("expected.json")).unwrap();
+        let (code, told) = command(&gateway, &client, &written).await;
+        assert!(code == 2 && told.contains("is there already"), "{told}");
+        assert_eq!(std::fs::read(case.join("expected.json")).unwrap(), before);
+    }
+    let names = std::fs::read_dir(&cases).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.count(), 2, "nothing half written is left");
+    let cases = cases.to_str().unwrap();
+    let brand = gateway.brand(NORTHSIDE).await;
+    let test = ["test", "--component", component, "--cases", cases];
+    let (code, told) = command(&gateway, &brand, &test).await;
+    assert!(code == 0 && told.contains("2 of 2 passed"), "{told}");
+
+    let json = ["replay", &flow, other.to_str().unwrap(), "--format", "json"];
+    let (code, told) = command(&gateway, &brand, &json).await;
+    assert!(code == 1 && told.contains("\"same_component\": false"), "{told}");
+    assert!(told.contains("/fields/~1conversation: "), "{told}");
+    for (flow, component, says) in [
+        ("0".repeat(32), component, "there is no call with this id"),
+        (flow.clone(), components().hostile.path.to_str().unwrap(), "the call is one of adf-lead"),
+        (flow.clone(), "nowhere", "nowhere"),
+    ] {
+        let (code, told) = command(&gateway, &brand, &["replay", &flow, component]).await;
+        assert!(code == 2 && told.contains(says), "{code} {told}");
+    }
+}
