@@ -30,6 +30,7 @@ mod received;
 mod releases;
 mod replayed;
 mod rollouts;
+mod rollouts_flowing;
 mod routes;
 mod scenes;
 mod switches;
