@@ -204,6 +204,7 @@ mod tests {
             ("POST", "/v1/brands/{brand}/dead-letters/{id}/resend", &[Brand], Scope::Brand),
             ("GET", "/v1/flows", &[Auditor, Brand], Scope::None),
             ("GET", "/v1/flows/{id}", &[Auditor, Brand], Scope::None),
+            ("GET", "/v1/flows/{id}/recording", &[Brand, Partner], Scope::None),
             ("GET", "/healthz", &[], Scope::None),
             ("GET", "/readyz", &[], Scope::None),
             ("GET", "/metrics", &[], Scope::None),

@@ -94,6 +94,9 @@ pub struct Gateway {
     pub(super) registry: ArcSwap<Registry>,
     /// Held by whoever changes the control plane: one change at a time, each against the newest state.
     pub(super) changing: tokio::sync::Mutex<()>,
+    /// Held for reading from the look whether a call's release is blocked to the call's commit. Whoever blocks one waits
+    /// for those under way: once that is answered, nothing more of the release is stored.
+    pub(super) blocking: tokio::sync::RwLock<()>,
     /// Held by whoever counts an aggregate.
     pub(super) counting: tokio::sync::Mutex<()>,
     pub(super) consumers: Consumers,
@@ -123,6 +126,7 @@ impl Gateway {
             outbound,
             registry: ArcSwap::default(),
             changing: tokio::sync::Mutex::default(),
+            blocking: tokio::sync::RwLock::default(),
             counting: tokio::sync::Mutex::default(),
             consumers: Consumers::new(tuning.consumer_cache),
             counters: Counters::default(),

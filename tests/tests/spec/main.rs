@@ -4,6 +4,7 @@ mod aggregates;
 mod arrows;
 mod attacks;
 mod bad_input;
+mod budgets;
 mod cases;
 mod choices;
 mod combined;

@@ -35,6 +35,12 @@ struct Tested {
 
 impl Test {
     pub(super) async fn run(self) -> Result<(), CliError> {
+        if self.cases.is_none() && self.rehearse.dir.is_file() {
+            let file = self.rehearse.dir.display();
+            return Err(CliError::Usage(format!(
+                "{file} is a component; name its folder of cases with --cases"
+            )));
+        }
         let cases = self.cases.clone().unwrap_or_else(|| self.rehearse.dir.join("cases"));
         let folders = folders(&cases)?;
         let (rehearsal, plugin) = self.rehearse.prepare().await?;
