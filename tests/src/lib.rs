@@ -6,8 +6,11 @@ pub mod child;
 pub mod client;
 pub mod events;
 pub mod gateway;
+pub mod pace;
 pub mod partner;
 pub mod paths;
+pub mod remade;
+pub mod wire;
 pub mod world;
 
 use std::future::Future;

@@ -114,6 +114,11 @@ pub struct ReleaseError {
 }
 
 impl Release {
+    /// Its slots, each with the type of the events that it is asked about.
+    pub fn slots(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.hooks.iter().filter_map(|hook| Some((&**hook.slot()?, hook.event())))
+    }
+
     /// Works out hooks, labels and schemas.
     ///
     /// # Errors

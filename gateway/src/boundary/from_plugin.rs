@@ -88,7 +88,8 @@ impl Violation {
     /// Whether the plugin is at fault.
     pub fn is_plugins_fault(&self) -> bool {
         match self {
-            Self::Placing(error) => !error.is_set_up_wrong(),
+            // Were what a sealed value does counted, the breaker would tell of it.
+            Self::Placing(error) => !error.is_set_up_wrong() && !error.may_tell_of_values(),
             // Whether it met something else is a matter of the policy and of what the consumer chose; were it counted, the
             // breaker would tell.
             Self::Combination | Self::Meanwhile => false,

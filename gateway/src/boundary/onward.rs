@@ -32,8 +32,8 @@ pub struct Onward<'a> {
 }
 
 impl Received {
-    /// What a call returned, as another plugin gets it.
-    pub fn from_returned(returned: Returned) -> Self {
+    /// What a call of a release returned, as another plugin gets it.
+    pub fn from_returned(returned: Returned, release: [u8; 32]) -> Self {
         let Returned { value, fields, conditions, on_behalf } = returned;
         let label = |label: Label| match &label.origin {
             // Of what was made on the brand's behalf only its own label is the partner's.
@@ -43,7 +43,9 @@ impl Received {
         let labels = fields.into_iter().map(|field| {
             (field.field.to_string(), field.labels.iter().cloned().map(label).collect::<LabelSet>())
         });
-        Self { value, labels: labels.collect(), taken_ms: Default::default(), conditions }
+        let labels: BTreeMap<String, LabelSet> = labels.collect();
+        let releases = labels.keys().map(|leaf| (leaf.clone(), release)).collect();
+        Self { value, labels, taken_ms: Default::default(), conditions, releases }
     }
 }
 

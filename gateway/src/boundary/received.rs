@@ -29,26 +29,41 @@ pub struct Received {
     pub taken_ms: BTreeMap<String, i64>,
     /// What held when that was collected from which the partner may have made it.
     pub conditions: Conditions,
+    /// Of what a plugin returned: the SHA-256 of the release that each leaf is of.
+    #[serde(skip)]
+    pub releases: BTreeMap<String, [u8; 32]>,
 }
 
 impl Received {
+    /// The same without the leaves of such releases.
+    #[must_use]
+    pub fn without(&self, is_out: impl Fn(&[u8; 32]) -> bool) -> Self {
+        let mut kept = self.clone();
+        kept.releases.retain(|_, release| !is_out(release));
+        if kept.releases.len() == self.releases.len() {
+            return kept;
+        }
+        kept.labels.retain(|leaf, _| kept.releases.contains_key(leaf));
+        kept.value = only(&kept.labels, &self.value);
+        kept
+    }
+
     /// Takes a message in: its leaves replace the ones of before, the others stay. A leaf that a later message brought
     /// stays too: messages are not always done in the order in which they came.
     ///
     /// # Errors
     /// [`TooLarge`]; then nothing of the message is taken in.
     pub fn update(&mut self, message: Self) -> Result<(), TooLarge> {
-        let Self { mut value, mut labels, mut taken_ms, conditions } = message;
+        let Self { mut value, mut labels, mut taken_ms, conditions, mut releases } = message;
         let brought = labels.len();
         labels.retain(|leaf, _| self.taken_ms.get(leaf) <= taken_ms.get(leaf));
         if labels.is_empty() {
             return Ok(());
         }
         if labels.len() < brought {
-            let paths: Vec<FieldPath> =
-                labels.keys().filter_map(|leaf| FieldPath::parse(leaf).ok()).collect();
-            value = project(&paths.iter().collect::<Vec<_>>(), &value);
+            value = only(&labels, &value);
             taken_ms.retain(|leaf, _| labels.contains_key(leaf));
+            releases.retain(|leaf, _| labels.contains_key(leaf));
         }
         let mut merged = self.value.clone();
         merge(&mut merged, value);
@@ -63,8 +78,15 @@ impl Received {
         self.value = merged;
         self.labels.extend(labels);
         self.taken_ms.extend(taken_ms);
+        self.releases.extend(releases);
         Ok(())
     }
+}
+
+/// These leaves of a value.
+fn only(leaves: &BTreeMap<String, LabelSet>, value: &Value) -> Value {
+    let paths: Vec<FieldPath> = leaves.keys().filter_map(|leaf| FieldPath::parse(leaf).ok()).collect();
+    project(&paths.iter().collect::<Vec<_>>(), value)
 }
 
 fn merge(older: &mut Value, newer: Value) {
@@ -197,6 +219,7 @@ mod tests {
                 taken_ms: leaves.into_iter().map(|leaf| (leaf, at_ms)).collect(),
                 conditions: region(dnt),
                 value,
+                ..Received::default()
             }
         };
         let (own, name) = ("partner:a:user.account", "first-party:user.name");
@@ -227,6 +250,7 @@ mod tests {
             labels: [(format!("/{leaf}"), LabelSet::default())].into(),
             taken_ms: [(format!("/{leaf}"), at_ms)].into(),
             conditions: Conditions { dnt, ..Conditions::default() },
+            ..Received::default()
         };
         let wrapped = |leaves: usize| leaves * r#","a":"""#.len() + 1;
         let fits = MAX_MERGED_BYTES - wrapped(1);

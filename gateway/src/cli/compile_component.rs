@@ -13,11 +13,13 @@ pub(super) struct CompileComponent {
     input: PathBuf,
     /// Where its machine code goes
     output: PathBuf,
+    /// How far it stands back behind other processes
+    niceness: i32,
 }
 
 impl CompileComponent {
     pub(super) fn run(self) -> Result<(), CliError> {
-        plugin_host::compile_component_child(&self.input, &self.output)
+        plugin_host::compile_component_child(&self.input, &self.output, self.niceness)
             .map_err(|error| CliError::FellShort(error.to_string()))
     }
 }

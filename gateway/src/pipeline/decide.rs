@@ -19,7 +19,7 @@ use super::registry::LiveConnection;
 use crate::boundary::{Moment, Subject, from_decide, let_ask};
 use crate::plugin_host::Budget;
 use crate::store::crypto::{format_digest, format_uid, parse_digest};
-use crate::store::{Acceptance, CallRecord, DecisionRecord, NewEvent, Stage, Uid};
+use crate::store::{Acceptance, CallRecord, DecisionRecord, FlowRecord, NewEvent, Stage, Uid};
 
 /// What a decision works on.
 struct Asked {
@@ -110,7 +110,14 @@ impl Gateway {
         record: NewEvent,
         known: bool,
     ) -> Result<DecisionView, Refusal> {
-        let (outcome, view) = self.judge_decision(&asked).await?;
+        let (mut outcome, mut view) = self.judge_decision(&asked).await?;
+        let _until_commit = self.blocking.read().await;
+        let is_blocked = self.registry.load().is_blocked(&asked.live.connection.release.digest);
+        let ran = |flow: &&FlowRecord| !flow.outcome.starts_with("not-run:");
+        if let Some(flow) = outcome.record.flows.first().filter(ran).filter(|_| is_blocked).cloned() {
+            let flow = FlowRecord { outcome: "failed:blocked".into(), ..flow };
+            (outcome, view) = self.no_answer(&asked, flow, None)?;
+        }
         let CallOutcome { record: mut call, turn, returned, .. } = outcome;
         call.exposures = asked.consumer.unwritten(&asked.live.connection.partner.name);
         if known {
@@ -277,7 +284,7 @@ impl Gateway {
     fn no_answer(
         &self,
         asked: &Asked,
-        flow: crate::store::FlowRecord,
+        flow: FlowRecord,
         log: Option<crate::store::NewLog>,
     ) -> Result<(CallOutcome, DecisionView), Refusal> {
         let recorded = Recorded { view: DecisionView::none(flow.outcome.clone()), conditions: None };

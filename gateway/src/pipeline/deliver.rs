@@ -249,8 +249,11 @@ impl Gateway {
     /// 410: the partner wants nothing more there, until the brand writes the connection again.
     ///
     /// `release` is the one that the request was made by. Where the connection's own release has another endpoint under
-    /// that name, that one said nothing.
+    /// that name, that one said nothing. A release on trial that sends where nobody wants it has failed there.
     pub(super) async fn switch_endpoint_off(&self, live: &LiveConnection, release: &Digest, endpoint: &str) {
+        if let Some(trial) = live.trial.as_ref().filter(|_| live.connection.release.digest == *release) {
+            trial.note(true);
+        }
         let _alone = self.changing.lock().await;
         let (brand, plugin) = (&*live.connection.brand, &*live.connection.plugin);
         let registry = self.registry.load_full();

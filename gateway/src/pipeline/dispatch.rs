@@ -197,6 +197,7 @@ impl Gateway {
         let row = Row::of_call(self, &live.connection, &due.consumer, &due.event, moment);
         let mut flow =
             row.record(Stage::Call, Flow::Share, toward.recipient, toward.verdicts, toward.facts, "ran");
+        let mut until_commit = None;
         let mut outcome = match toward.input {
             Err(not_run) => {
                 if runs {
@@ -230,6 +231,12 @@ impl Gateway {
                 }
                 flow.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
                 note_cost(&mut flow, &call);
+                until_commit = Some(self.blocking.read().await);
+                if self.registry.load().is_blocked(&live.connection.release.digest) {
+                    // It ran, and nothing that it brought is kept. The work waits as any other of a blocked release.
+                    flow.outcome = "failed:blocked".into();
+                    return self.defer(&due, self.clock.now_ms() + UNUSABLE_WAIT_MS, 0, flow).await;
+                }
                 if let Err(error) = &call.result
                     && let Some(wait) = wait_ms(error, due.attempt)
                     && due.attempt + 1 < MAX_TRIES
@@ -271,6 +278,7 @@ impl Gateway {
                 due.consumer.exposures_written(&exposures);
             }
         }
+        drop(until_commit);
         Ok(())
     }
 
@@ -348,7 +356,8 @@ impl Gateway {
                     at_ms: row.at_ms,
                 });
                 let plugin = row.plugin.to_owned();
-                fresh = Some(Fresh { consumer: Arc::clone(consumer), plugin, returned });
+                let release = row.release;
+                fresh = Some(Fresh { consumer: Arc::clone(consumer), plugin, release, returned });
             }
             record.flows.push(back);
         }

@@ -80,16 +80,17 @@ impl ExchangeSession {
         self.crossing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The id of a request: a keyed digest of (event, connection, hook, index), so that a call that is made again asks
-    /// under the same idempotency keys.
+    /// The id of a request: a keyed digest of (event, connection, release, hook, index), so that a call that is made
+    /// again asks under the same idempotency keys, and another release, which may ask something else, under others.
     fn request_id(&self) -> Uid {
         let index = self.asked.fetch_add(1, Ordering::Relaxed);
         let connection = &self.live.connection;
         let hook = self.crossed().hook();
-        let parts: [&[u8]; 5] = [
+        let parts: [&[u8]; 6] = [
             &self.event.uid,
             connection.brand.as_bytes(),
             connection.plugin.as_bytes(),
+            &connection.release.digest,
             &hook.to_be_bytes(),
             &index.to_be_bytes(),
         ];

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
@@ -94,6 +94,9 @@ pub struct Gateway {
     pub(super) registry: ArcSwap<Registry>,
     /// Held by whoever changes the control plane: one change at a time, each against the newest state.
     pub(super) changing: tokio::sync::Mutex<()>,
+    /// Held for reading from the look whether a call's release is blocked to the call's commit. Whoever blocks one waits
+    /// for those under way: once that is answered, nothing more of the release is stored.
+    pub(super) blocking: tokio::sync::RwLock<()>,
     /// Held by whoever counts an aggregate.
     pub(super) counting: tokio::sync::Mutex<()>,
     pub(super) consumers: Consumers,
@@ -123,6 +126,7 @@ impl Gateway {
             outbound,
             registry: ArcSwap::default(),
             changing: tokio::sync::Mutex::default(),
+            blocking: tokio::sync::RwLock::default(),
             counting: tokio::sync::Mutex::default(),
             consumers: Consumers::new(tuning.consumer_cache),
             counters: Counters::default(),
@@ -136,12 +140,21 @@ impl Gateway {
         });
         // Before anything of a consumer is read.
         let choices_seen = gateway.store.choices_version().await?;
+        let started = Instant::now();
         gateway.reload().await?;
+        gateway.tell_loaded(started.elapsed());
         gateway.spawn(Self::work_off::<DueWork>);
         gateway.spawn(Self::work_off::<DueDelivery>);
         gateway.spawn(Self::work_off::<DueMessage>);
         gateway.spawn(|gateway| gateway.poll_loop(choices_seen));
         Ok(gateway)
+    }
+
+    fn tell_loaded(&self, taken: Duration) {
+        let registry = self.registry.load();
+        let loaded = registry.releases.values().filter(|live| live.loaded.is_some()).count();
+        let taken_ms = u64::try_from(taken.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(releases = registry.releases.len(), loaded, taken_ms, "the control plane is read");
     }
 
     fn spawn<F>(self: &Arc<Self>, run: impl FnOnce(Arc<Self>) -> F)
@@ -272,7 +285,15 @@ impl Gateway {
         Some(Arc::new(LiveRelease { meta, release, loaded }))
     }
 
+    /// From the cache where it is there, so that neither a start nor a switch reads megabytes from the store.
     pub(super) async fn load_release(&self, digest: &Digest) -> Option<crate::plugin_host::LoadedRelease> {
+        match self.host.load_compiled(*digest).await {
+            Ok(Some(loaded)) => return Some(loaded),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "a release's compiled code cannot be used; compiling it again")
+            }
+        }
         let bytes = match self.store.release_bytes(digest).await {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return None,

@@ -80,14 +80,19 @@ impl Gateway {
             return None;
         }
         let digest = Sha256::digest(secret.as_bytes()).into();
-        if let Some(caller) = self.registry.load().caller(&digest) {
+        let known = self.registry.load_full();
+        if let Some(caller) = known.caller(&digest) {
             return Some(caller.clone());
         }
-        // It may have been made a moment ago by another process.
-        if self.store.control_version().await.ok()? == self.registry.load().version {
+        // It may have been made a moment ago by another process; asked of the state that was looked at, because
+        // a newer one may be in place by now.
+        if self.store.control_version().await.ok()? == known.version {
             return None;
         }
         let _alone = self.changing.lock().await;
+        if let Some(caller) = self.registry.load().caller(&digest) {
+            return Some(caller.clone());
+        }
         self.reload().await.ok()?;
         self.registry.load().caller(&digest).cloned()
     }

@@ -255,6 +255,7 @@ impl Gateway {
         consumer.know_received_alone(&*self.store, &alone).await?;
         // Nobody changes a choice from here to the commit; and what was decided by others is decided anew.
         let _unchanged = self.consumers.changing.read().await;
+        let _unblocked = self.blocking.read().await;
         let now = self.registry.load();
         let same = now.connection(&due.brand, &due.plugin).is_some_and(|now| Arc::ptr_eq(now, live));
         if !same || !Arc::ptr_eq(&choices, &consumer.choices()) {
@@ -419,5 +420,6 @@ fn received(returned: Returned, at_ms: i64) -> Received {
         taken_ms: labels.keys().map(|leaf| (leaf.clone(), at_ms)).collect(),
         labels,
         conditions: returned.conditions,
+        ..Received::default()
     }
 }

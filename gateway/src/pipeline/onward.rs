@@ -11,6 +11,7 @@ use super::error::Refusal;
 use super::gateway::Gateway;
 use super::registry::LiveConnection;
 use crate::boundary::{Hook, Onward, Received, Returned, TooLarge};
+use crate::store::Digest;
 
 /// Calls of one plugin about one consumer that are looked through for what it returned last: a field that none of
 /// so many returned is not there.
@@ -64,14 +65,15 @@ fn updated(mut stands: Received, newer: Received) -> Received {
 pub(super) struct Fresh {
     pub(super) consumer: Arc<Consumer>,
     pub(super) plugin: String,
+    pub(super) release: Digest,
     pub(super) returned: Returned,
 }
 
 impl Fresh {
     /// They are: from now on other plugins get them.
     pub(super) fn committed(self) {
-        let Self { consumer, plugin, returned } = self;
-        consumer.returned.take_in(&plugin, || Received::from_returned(returned));
+        let Self { consumer, plugin, release, returned } = self;
+        consumer.returned.take_in(&plugin, || Received::from_returned(returned, release));
     }
 }
 
@@ -98,7 +100,7 @@ impl Gateway {
                     let place = return_place(&record.flow);
                     let text = consumer.key.open(&place, &record.payload).map_err(|_| Refusal::Internal)?;
                     let returned: Returned = serde_json::from_slice(&text).map_err(|_| Refusal::Internal)?;
-                    found = updated(found, Received::from_returned(returned));
+                    found = updated(found, Received::from_returned(returned, record.release));
                 }
                 if consumer.returned.keep(plugin, found, commits) {
                     break;
@@ -108,7 +110,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// What a hook is given of other plugins that are on at the brand.
+    /// What a hook is given of other plugins that are on at the brand, but for what a release returned that is blocked.
     pub(super) fn given(&self, consumer: &Consumer, hook: &Hook) -> Given {
         if hook.reads_returned_by.is_empty() {
             return Given(Vec::new());
@@ -116,8 +118,14 @@ impl Gateway {
         let registry = self.registry.load();
         let known = consumer.returned.known();
         let given = hook.reads_returned_by.iter().filter_map(|plugin| {
-            let returned = known.get(&**plugin).filter(|returned| !returned.labels.is_empty())?;
-            Some((Arc::clone(registry.connection(&consumer.brand, plugin)?), Arc::clone(returned)))
+            let returned = known.get(&**plugin)?;
+            let is_blocked = |release: &Digest| registry.is_blocked(release);
+            let returned = match returned.releases.values().any(is_blocked) {
+                true => Arc::new(returned.without(is_blocked)),
+                false => Arc::clone(returned),
+            };
+            let live = registry.connection(&consumer.brand, plugin)?;
+            (!returned.labels.is_empty()).then(|| (Arc::clone(live), returned))
         });
         Given(given.collect())
     }
@@ -135,7 +143,13 @@ mod tests {
         let labels = LabelSet::from_iter(["first-party:user.telemetry".parse().unwrap()]);
         let conditions = Conditions { region: Region::Us, dnt, ..Conditions::default() };
         let taken_ms = Default::default();
-        Received { value, labels: [(leaf.to_owned(), labels)].into(), taken_ms, conditions }
+        Received {
+            value,
+            labels: [(leaf.to_owned(), labels)].into(),
+            taken_ms,
+            conditions,
+            ..Received::default()
+        }
     }
 
     #[test]

@@ -141,6 +141,8 @@ impl Gateway {
             let name = format_digest(&digest);
             self.put(DocumentKind::ReleaseStatus, plugin, &name, body, None, &caller.key).await?;
         }
+        // Whoever looked before is through with its commit when this is answered, and whoever looks now knows.
+        drop(self.blocking.write().await);
         let registry = self.registry.load();
         let live = find_release(&registry, plugin, Some(release))?;
         Ok(view(&live.meta, &live.release, registry.statuses.get(&digest)))

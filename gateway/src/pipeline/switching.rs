@@ -70,6 +70,9 @@ impl Gateway {
             at_ms: kept.map_or(now_ms, |kept| kept.at_ms),
         };
         self.check_agreed(&registry, brand, plugin, before, new, &agreed).await?;
+        if input.percent < 100 {
+            same_slots(standing, new)?;
+        }
         let (document, what) = if input.percent == 100 {
             (before.document.switched_to(agreed, now_ms), "complete the rollout of")
         } else {
@@ -300,6 +303,21 @@ fn narrower(old: &LiveRelease, new: &LiveRelease) -> Result<(), Refusal> {
             told.join("; ")
         ),
     })
+}
+
+/// Whoever asks for a slot sends one type of event, whichever release its consumer gets.
+fn same_slots(standing: &LiveRelease, new: &LiveRelease) -> Result<(), Refusal> {
+    for (slot, event) in new.release.slots() {
+        let asked = standing.release.slots().find(|(known, _)| *known == slot).map(|(_, event)| event);
+        if let Some(asked) = asked.filter(|asked| *asked != event) {
+            let detail = format!(
+                "decides in slot {slot} about {event}, and release {} about {asked}; give it to all consumers at once, with `percent` 100",
+                standing.meta.version
+            );
+            return Err(Refusal::invalid("the rollout", "/release", detail));
+        }
+    }
+    Ok(())
 }
 
 /// What a release declares under a key of a grant; none: nothing of that key.

@@ -108,6 +108,32 @@ impl Cache {
             .map_err(|source| self.failed("writing to", source))
     }
 
+    /// Removes what was compiled longest ago, until the rest takes no more than `bytes`; `used` stays. Code that is
+    /// mapped stays so. Only space is at stake, so what cannot be removed stays too.
+    pub(super) fn trim(&self, used: &[u8; 32], bytes: u64) {
+        let Ok(entries) = fs::read_dir(&self.directory) else { return };
+        let mut artifacts: Vec<_> = entries
+            .flatten()
+            .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "cwasm"))
+            .filter_map(|entry| {
+                let metadata = entry.metadata().ok()?;
+                Some((metadata.modified().ok()?, metadata.len(), entry.path()))
+            })
+            .collect();
+        artifacts.sort_unstable();
+        let mut taken: u64 = artifacts.iter().map(|(_, length, _)| length).sum();
+        for (_, length, path) in artifacts.into_iter().filter(|(.., path)| *path != self.artifact(used)) {
+            if taken <= bytes {
+                return;
+            }
+            // Without it the artifact counts as absent.
+            let _ = fs::remove_file(path.with_extension("sha256"));
+            if fs::remove_file(&path).is_ok() {
+                taken = taken.saturating_sub(length);
+            }
+        }
+    }
+
     fn artifact(&self, digest: &[u8; 32]) -> PathBuf {
         self.directory.join(format!("{}.cwasm", hex(digest)))
     }
@@ -209,6 +235,28 @@ mod tests {
         fs::File::open(&old).unwrap().set_modified(long_ago).unwrap();
         Cache::open(root.path(), "engine").unwrap();
         assert_eq!((old.exists(), young.exists()), (false, true));
+    }
+
+    #[test]
+    fn the_oldest_code_goes_where_there_is_too_much() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = Cache::open(root.path(), "engine").unwrap();
+        let now = std::time::SystemTime::now();
+        for age in 0..5 {
+            fs::write(cache.checksum(&[age; 32]), [0; 32]).unwrap();
+            fs::write(cache.artifact(&[age; 32]), [0; 100]).unwrap();
+            let file = fs::File::options().write(true).open(cache.artifact(&[age; 32])).unwrap();
+            file.set_modified(now - Duration::from_secs(60) * age.into()).unwrap();
+        }
+        let left = |bytes| {
+            cache.trim(&[4; 32], bytes);
+            let is_there =
+                |age: &u8| cache.artifact(&[*age; 32]).exists() && cache.checksum(&[*age; 32]).exists();
+            (0..5).filter(is_there).collect::<Vec<_>>()
+        };
+        assert_eq!(left(500), [0, 1, 2, 3, 4]);
+        assert_eq!(left(300), [0, 1, 4]);
+        assert_eq!(left(0), [4], "what is used stays");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
@@ -16,20 +16,22 @@ use super::engine::{Allocation, engine};
 use super::error::{HostError, describe, one_line};
 use super::limits::{COMPILER_MESSAGE_BYTES, Limits};
 
-/// The hidden subcommand that runs [`compile_component_child`]: `<program> compile-component IN OUT`.
+/// The hidden subcommand that runs [`compile_component_child`]: `<program> compile-component IN OUT NICENESS`.
 /// It exits 0 if OUT is there, else 1 with the error on standard error.
 pub const COMPILE_SUBCOMMAND: &str = "compile-component";
 
-/// The entry of the compiling process. Limits the process it runs in, compiles `input` with the
-/// very settings that the host loads with, and writes `output` in one step. Its limits are always
+/// The entry of the compiling process. Limits the process it runs in, stands back by `niceness`, compiles `input`
+/// with the very settings that the host loads with, and writes `output` in one step. Its limits are always
 /// the defaults: none of [`Limits`] changes the code that comes out.
 ///
 /// # Errors
 /// [`HostError::Invalid`] for a component that is none or uses what is not served; others where
 /// the system refuses something. A process that meets its limits ends by a signal instead.
-pub fn compile_component_child(input: &Path, output: &Path) -> Result<(), HostError> {
+pub fn compile_component_child(input: &Path, output: &Path, niceness: i32) -> Result<(), HostError> {
     let limits = Limits::default();
     limit_this_process(&limits)?;
+    // Before it has threads, which take it over.
+    nice(niceness).map_err(|_| HostError::Internal { doing: "standing back behind calls" })?;
     compile_file(&limits, input, output)
 }
 
@@ -69,6 +71,7 @@ pub(super) async fn compile_in_child(
         .arg(COMPILE_SUBCOMMAND)
         .arg(workspace.input())
         .arg(workspace.output())
+        .arg(limits.compile_niceness.to_string())
         // No secret of the gateway's environment goes to where untrusted code is read.
         .env_clear()
         .env("RAYON_NUM_THREADS", limits.compile_threads.to_string())

@@ -27,6 +27,12 @@ const EVENT: &str = "(param $id i32) (param $id-n i32) (param $kind i32) (param 
     (param $consumer-n i32) (param $fields i32) (param $fields-n i32) (param $sealed i32)
     (param $sealed-n i32) (param $settings i32) (param $settings-n i32)";
 
+/// Parameters of `receive.on-message`, flattened: pointer and length of `id` and `time`; tag, pointer, length of
+/// `consumer`; pointer and length of `body`, `settings`.
+const MESSAGE: &str = "(param $id i32) (param $id-n i32) (param $time i32) (param $time-n i32)
+    (param $consumer-is i32) (param $consumer i32) (param $consumer-n i32) (param $body i32)
+    (param $body-n i32) (param $settings i32) (param $settings-n i32)";
+
 /// What every guest has: a memory, a bump allocator, room for an answer at 16, and two ways to answer.
 const COMMON: &str = r#"
     (import "integration:plugin/log@0.1.0" "write" (func $log (param i32 i32 i32)))
@@ -85,12 +91,30 @@ pub(super) fn share_with(body: &str, more: &str) -> Guest {
 
 /// The same in a world that imports more; `import` stands before everything else in the module.
 pub(super) fn share_importing(imports: &str, import: &str, body: &str, more: &str) -> Guest {
+    importing(
+        "share",
+        &format!("\"integration:plugin/share@0.1.0#on-event\") {EVENT}"),
+        imports,
+        import,
+        body,
+        more,
+    )
+}
+
+/// The same for `receive`.
+pub(super) fn receive_importing(imports: &str, import: &str, body: &str, more: &str) -> Guest {
+    let hook = format!("\"integration:plugin/receive@0.1.0#on-message\") {MESSAGE}");
+    importing("receive", &hook, imports, import, body, more)
+}
+
+/// `export` is the name of the hook's function, in its bracket, and its parameters.
+fn importing(hook: &str, export: &str, imports: &str, import: &str, body: &str, more: &str) -> Guest {
     let world = format!(
-        "world it {{ include integration:plugin/share-plugin@0.1.0; include integration:plugin/{imports}@0.1.0; }}"
+        "world it {{ include integration:plugin/{hook}-plugin@0.1.0; include integration:plugin/{imports}@0.1.0; }}"
     );
     let module = format!(
         r#"(module {import} {COMMON} {more} (memory (export "memory") 1)
-          (func (export "integration:plugin/share@0.1.0#on-event") {EVENT} (result i32) {body}))"#
+          (func (export {export} (result i32) {body}))"#
     );
     of_world(&world, &module)
 }

@@ -21,7 +21,7 @@ use super::engine::{Allocation, compatibility, engine};
 use super::error::{CallError, HostError, Spent};
 use super::exchange::Exchanger;
 use super::instance::{self, Beside, InstanceState};
-use super::limits::{Budget, CALLS_PER_CORE, COMPILATIONS, Limits};
+use super::limits::{Budget, CALLS_PER_CORE, COMPILATIONS, Limits, cores};
 use super::output;
 use super::release::{self, LoadedRelease, Release};
 use super::ticker::Ticker;
@@ -45,6 +45,8 @@ pub struct HostConfig {
     pub cache_dir: PathBuf,
     /// How components are compiled.
     pub compiler: Compiler,
+    /// Bytes of compiled code to keep, at most; what was compiled longest ago goes first. `None`: a gateway keeps all.
+    pub cache_bytes: Option<u64>,
     /// Limits of compiling and calling.
     pub limits: Limits,
     /// Calls that run at once; later ones wait. Each reserves about 8 GiB of address space.
@@ -54,12 +56,12 @@ pub struct HostConfig {
 impl HostConfig {
     /// The defaults, with compiled code under `cache_dir`: four concurrent calls for each core.
     pub fn new(cache_dir: PathBuf) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             cache_dir,
             compiler: Compiler::default(),
+            cache_bytes: None,
             limits: Limits::default(),
-            max_concurrent_calls: cores.saturating_mul(CALLS_PER_CORE),
+            max_concurrent_calls: cores().saturating_mul(CALLS_PER_CORE),
         }
     }
 }
@@ -76,6 +78,7 @@ struct Inner {
     limits: Limits,
     compiler: Compiler,
     cache: Cache,
+    cache_bytes: Option<u64>,
     slots: Semaphore,
     compilations: Semaphore,
     loaded: Mutex<HashMap<[u8; 32], Weak<Release>>>,
@@ -89,7 +92,7 @@ impl PluginHost {
     /// Where the cache's directory is not the gateway's alone, or the system refuses the address
     /// space that the pool reserves.
     pub fn new(config: HostConfig) -> Result<Self, HostError> {
-        let HostConfig { cache_dir, compiler, limits, max_concurrent_calls } = config;
+        let HostConfig { cache_dir, compiler, cache_bytes, limits, max_concurrent_calls } = config;
         let max_concurrent_calls = max_concurrent_calls.clamp(1, 4096);
         let calls = u32::try_from(max_concurrent_calls).unwrap_or(1);
 
@@ -106,6 +109,7 @@ impl PluginHost {
             limits,
             compiler,
             cache,
+            cache_bytes,
             slots: Semaphore::new(max_concurrent_calls),
             compilations: Semaphore::new(COMPILATIONS),
             loaded: Mutex::new(HashMap::new()),
@@ -132,14 +136,11 @@ impl PluginHost {
         if component.len() > limit {
             return Err(HostError::TooLarge { bytes: component.len(), limit });
         }
-        if Sha256::digest(component)[..] != digest {
+        if sha256_in_turns(component).await != digest {
             return Err(HostError::DigestMismatch);
         }
-        if let Some(inner) = self.inner.already_loaded(&digest) {
-            return Ok(LoadedRelease { inner });
-        }
-        if let Some(code) = self.cached(digest).await? {
-            return self.link(digest, code).await;
+        if let Some(loaded) = self.load_compiled(digest).await? {
+            return Ok(loaded);
         }
 
         let closed = |_| HostError::Internal { doing: "waiting to compile" };
@@ -152,6 +153,21 @@ impl PluginHost {
         let lost = HostError::Internal { doing: "loading what was just compiled" };
         let code = self.cached(digest).await?.ok_or(lost)?;
         self.link(digest, code).await
+    }
+
+    /// As [`PluginHost::load`] for a release whose code is loaded already or in the cache; `None` where it has to be
+    /// compiled. The cache names code by the component that it was made from, so the component need not be read.
+    ///
+    /// # Errors
+    /// Where the cache does not read, or what is in it does not link.
+    pub async fn load_compiled(&self, digest: [u8; 32]) -> Result<Option<LoadedRelease>, HostError> {
+        if let Some(inner) = self.inner.already_loaded(&digest) {
+            return Ok(Some(LoadedRelease { inner }));
+        }
+        match self.cached(digest).await? {
+            Some(code) => Ok(Some(self.link(digest, code).await?)),
+            None => Ok(None),
+        }
     }
 
     /// Calls the hook `share`. Without an exchanger, what the plugin asks its partner has no reply.
@@ -316,7 +332,11 @@ impl PluginHost {
             if program.is_none() {
                 compile_file(&inner.limits, &workspace.input(), &workspace.output())?;
             }
-            inner.cache.keep(&digest, &workspace)
+            inner.cache.keep(&digest, &workspace)?;
+            if let Some(bytes) = inner.cache_bytes {
+                inner.cache.trim(&digest, bytes);
+            }
+            Ok(())
         };
         blocking("keeping compiled code", keep).await
     }
@@ -392,6 +412,16 @@ impl Inner {
         loaded.insert(digest, Arc::downgrade(&release));
         release
     }
+}
+
+/// Hashes a component that may be large, and lets others on between its parts.
+async fn sha256_in_turns(bytes: &[u8]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in bytes.chunks(256 * 1024) {
+        hasher.update(part);
+        tokio::task::yield_now().await;
+    }
+    hasher.finalize().into()
 }
 
 /// Files and code are read outside the executor's threads.

@@ -102,10 +102,9 @@ pub struct Limits {
     // Compiling.
     /// A component's size. A Python plugin is 18 MB, nearly all of it the interpreter.
     pub component_bytes: usize,
-    /// Wall clock of one compilation. A Python plugin takes 17 s on two cores.
+    /// Wall clock of one compilation. A Python plugin takes 10 s of one core, which calls may leave it a part of.
     pub compile_time: Duration,
-    /// Processor time of the compiling process, all its threads together, in seconds: what
-    /// `compile_time` allows on two cores.
+    /// Processor time of the compiling process, all its threads together, in seconds.
     pub compile_cpu_seconds: u64,
     /// Writable memory of the compiling process. Compiling is where a crafted component can ask
     /// for memory out of proportion to its size.
@@ -114,8 +113,11 @@ pub struct Limits {
     pub compile_address_space: u64,
     /// A compiled artifact's size; a Python plugin's is about 60 MB.
     pub artifact_bytes: u64,
-    /// Threads of the compiling process: it must not take every core from the calls.
+    /// Threads of the compiling process: half of the cores, so that it does not take every one from the calls.
     pub compile_threads: usize,
+    /// How far the compiling process stands back behind calls (`nice`, from 0 to 19). At 5 it gets a quarter of a core
+    /// that a call wants all of, so that it ends under any load.
+    pub compile_niceness: i32,
 
     // One instance.
     /// All linear memories of one call together. A Rust plugin needs 1 to 2 MiB; an interpreter has
@@ -200,12 +202,13 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             component_bytes: 32 * MIB,
-            compile_time: Duration::from_secs(60),
+            compile_time: Duration::from_secs(120),
             compile_cpu_seconds: 120,
             compile_memory: 2 * GIB,
             compile_address_space: 4 * GIB,
             artifact_bytes: GIB / 4,
-            compile_threads: 2,
+            compile_threads: (cores() / 2).max(1),
+            compile_niceness: 5,
 
             memory: 64 * MIB,
             memories: 2,
@@ -243,6 +246,11 @@ impl Default for Limits {
             tick_linger: Duration::from_secs(1),
         }
     }
+}
+
+/// Cores that this process may use.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Calls that may run at once on each core: enough to cover those that wait for the host, few

@@ -503,6 +503,8 @@ pub struct ReturnRecord {
     /// Position in the brand's feed.
     pub position: i64,
     pub flow: Uid,
+    /// Whose call it was.
+    pub release: Digest,
     pub consumer: i64,
     pub brand: String,
     pub plugin: String,

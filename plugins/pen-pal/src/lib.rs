@@ -39,8 +39,16 @@ pub struct Said {
     pub said: String,
 }
 
+/// The other field of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Also {
+    /// What it was told.
+    pub also: String,
+}
+
 const KEY: &str = "kept";
 const SLOW: u64 = 20_000_000;
+const LATER_SECONDS: u32 = 600;
 
 fn recalled() -> Said {
     Said { said: memory::get(KEY).unwrap_or_else(|| "nothing".to_owned()) }
@@ -54,6 +62,7 @@ impl Share for PenPal {
     fn on_event(event: Event<ChatEnded, Settings>) -> Result<Outcome, Failure> {
         match event.settings.behaviour.as_str() {
             "recall" => return Outcome::new().returning(&recalled()),
+            "later" => return Err(Failure::later(LATER_SECONDS, "the line is busy")),
             "remember" => {
                 let contact = event.data.contact.as_ref();
                 let first =
@@ -85,6 +94,7 @@ impl Receive for PenPal {
                 Outcome::new().returning(&Said { said })
             }
             "unavailable" => Err(Failure::Unavailable("not now".to_owned())),
+            "also" => Outcome::new().returning(&Also { also: said }),
             "remember" => {
                 memory::set(KEY, &said)?;
                 Ok(Outcome::new())

@@ -1,10 +1,11 @@
 //! What the boundary costs: verdicts, a whole crossing of `adf-lead`, and beside them one HTTP round
 //! trip of the same body and the plugin's logic as a native function. Ratios of one run are what counts.
-//! Beside the verdicts the same decisions by Cedar.
+//! Beside the verdicts the same decisions by Cedar, beside the crossing those of JavaScript and Python.
 //!
 //! `cargo bench --bench crossing`
 
 mod cedar;
+mod interpreted;
 
 use std::collections::HashSet;
 use std::hint::black_box;
@@ -20,7 +21,7 @@ use gateway::boundary::{
 use gateway::catalogue::Catalogue;
 use gateway::cli::plugin::builder::{BuildOptions, build};
 use gateway::manifest;
-use gateway::plugin_host::{Budget, Compiler, HostConfig, PluginHost};
+use gateway::plugin_host::{Budget, Compiler, HostConfig, LoadedRelease, PluginHost};
 use gateway_policy::{
     Category, Choices, Conditions, Contract, Fact, Flow, Label, Origin, Partner, Policy, Purpose, Region,
 };
@@ -61,7 +62,7 @@ fn partner() -> Partner {
         name: "acme-crm".into(),
         display_name: "ACME".into(),
         region: Region::Us,
-        domains: vec!["acme.example".into()],
+        domains: vec!["acme.example".into(), "front-desk.example".into()],
         consideration: false,
         contracts: [("crm".to_owned(), contract)].into(),
     }
@@ -142,16 +143,14 @@ fn crossing(criterion: &mut Criterion) {
     let loaded = runtime.block_on(host.load(connection.release.digest, &component)).unwrap();
     let hook = &connection.release.hooks[0];
     criterion.bench_function("crossing: adf-lead, 15 turns", |bencher| {
-        bencher.to_async(&runtime).iter(|| async {
-            let toward = toward_plugin(&book, &connection, 0, hook, &event, subject, moment);
-            let call = host.share(&loaded, toward.input.ok().unwrap(), Budget::default(), None).await;
-            let outcome = call.result.unwrap();
-            black_box(
-                from_share(&book, &connection, &toward.crossing, &exposed, subject, moment, &outcome)
-                    .unwrap(),
-            )
-        });
+        bencher
+            .to_async(&runtime)
+            .iter(|| cross(&book, &connection, &host, &loaded, &event, subject, moment));
     });
+    let rust_ns = median(101, 50, || {
+        runtime.block_on(cross(&book, &connection, &host, &loaded, &event, subject, moment));
+    });
+    interpreted::interpreted(criterion, &runtime, &book, moment, rust_ns);
 
     let projected = toward_plugin(&book, &connection, 0, hook, &event, subject, moment);
     let fields = projected.input.ok().unwrap().release().fields;
@@ -197,6 +196,25 @@ fn crossing(criterion: &mut Criterion) {
             })
         });
     });
+}
+
+/// One crossing of the first hook: decide and project, call, check and label.
+async fn cross(
+    book: &PolicyBook,
+    connection: &Connection,
+    host: &PluginHost,
+    loaded: &LoadedRelease,
+    event: &EventView<'_>,
+    subject: Subject<'_>,
+    moment: Moment,
+) {
+    let hook = &connection.release.hooks[0];
+    let toward = toward_plugin(book, connection, 0, hook, event, subject, moment);
+    let call = host.share(loaded, toward.input.ok().unwrap(), Budget::default(), None).await;
+    let outcome = call.result.unwrap();
+    black_box(
+        from_share(book, connection, &toward.crossing, event.exposed, subject, moment, &outcome).unwrap(),
+    );
 }
 
 /// A whole `chat.ended` may take so long, in nanoseconds, and each of its fields so long (issue 4, Speed).
@@ -248,10 +266,10 @@ fn beside_cedar(
         bencher.iter(|| questions.iter().filter(|question| cedar.allows(black_box(question))).count());
     });
 
-    let ours = median_ns(2_000, || {
+    let ours = median(101, 2_000, || {
         black_box(verdicts(all, 0, black_box(data), black_box(subject), moment));
     });
-    let theirs = median_ns(20, || {
+    let theirs = median(101, 20, || {
         black_box(questions.iter().filter(|question| cedar.allows(black_box(question))).count());
     });
     let fields = questions.len();
@@ -268,9 +286,9 @@ fn beside_cedar(
     assert!(each <= FIELD_NS, "{each:.0} ns for a field; {FIELD_NS:.0} are allowed");
 }
 
-/// Nanoseconds of one run, the median of 101 batches.
-fn median_ns(batch: u32, mut run: impl FnMut()) -> f64 {
-    let mut batches: Vec<f64> = (0..101)
+/// Nanoseconds of one run, the median of so many batches of so many runs.
+fn median(batches: usize, batch: u32, mut run: impl FnMut()) -> f64 {
+    let mut batches: Vec<f64> = (0..batches)
         .map(|_| {
             let started = Instant::now();
             (0..batch).for_each(|_| run());

@@ -19,7 +19,7 @@ pub fn fdatasync(dir: &Path) -> (Duration, Duration) {
             started.elapsed()
         })
         .collect();
-    super::quantiles(taken)
+    gateway_tests::pace::quantiles(taken)
 }
 
 /// A store that takes rows of one event each.

@@ -2,22 +2,22 @@
 //! durable row, and memory. Everything shares two cores, so the ratios of one run are what counts.
 //!
 //! `cargo bench --bench load` (`-- --seconds 10` for longer phases, `-- --only decisions` for one of
-//! `events`, `decisions` and `connections`)
+//! `events`, `decisions`, `connections` and `rollouts`)
 
 mod disk;
 mod native;
-mod wire;
+mod rollouts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use gateway::pipeline::Role;
+use gateway_tests::pace::{most, ms, paced, quantiles};
+use gateway_tests::wire::{Sink, Wire, wires};
 use gateway_tests::world::{adf_secrets, adf_settings, connection};
 use gateway_tests::{ChildConfig, ChildGateway, Client, components, signing_key};
 use serde_json::{Value, json};
-
-use wire::{Sink, Wire};
 
 /// Keep-alive clients.
 const CLIENTS: usize = 64;
@@ -53,6 +53,7 @@ async fn run(phase: Duration, only: Option<&str>) {
     let operator = config.key(Role::Operator, None);
     let source = config.key(Role::Source, Some(BRAND));
     let quiet = config.key(Role::Source, Some(QUIET));
+    let testers = config.key(Role::Source, Some(rollouts::BRAND));
     let server = config.serve();
     set_up(&config, &server.client(&operator)).await;
     let address = server.url.trim_start_matches("http://").to_owned();
@@ -73,6 +74,9 @@ async fn run(phase: Duration, only: Option<&str>) {
     }
     if runs("connections") {
         many_connections(&config, &server, &operator).await;
+    }
+    if runs("rollouts") {
+        rollouts::run(&config, &server, &testers, phase).await;
     }
     server.terminate();
 }
@@ -180,29 +184,19 @@ async fn decisions(address: &str, key: &str, quiet: &str, scratch: &std::path::P
         let data = json!({ "url": "https://northside.example/offers", "title": "Offers", "seconds_on_page": 90, "device_type": "phone" });
         event("page.viewed", number, data)
     };
-    let number = Arc::new(AtomicUsize::new(0));
     let path = format!("/v1/brands/{BRAND}/decisions/chat-button");
-    let started = Instant::now();
-    let mut clients = Vec::new();
-    for _ in 0..CLIENTS {
-        let mut wire = Wire::connect(address, Some(key)).await;
-        let (number, path) = (Arc::clone(&number), path.clone());
-        clients.push(tokio::spawn(async move {
-            let mut answered = 0;
-            while started.elapsed() < phase {
-                let body = page(number.fetch_add(1, Ordering::Relaxed));
-                let (status, reply) = wire.post(&path, "application/cloudevents+json", body).await;
+    let rate = most(wires(address, key, CLIENTS).await, phase, {
+        let path = path.clone();
+        move |mut wire: Wire, number| {
+            let path = path.clone();
+            async move {
+                let (status, reply) = wire.post(&path, "application/cloudevents+json", page(number)).await;
                 assert_eq!(status, 200, "{}", String::from_utf8_lossy(&reply));
-                answered += 1;
+                wire
             }
-            answered
-        }));
-    }
-    let mut answered = 0;
-    for client in clients {
-        answered += client.await.unwrap();
-    }
-    let rate = f64::from(answered) / started.elapsed().as_secs_f64();
+        }
+    })
+    .await;
     println!("decisions: at most {rate:.0}/s");
 
     let half = rate / 2.0;
@@ -267,48 +261,6 @@ async fn decisions(address: &str, key: &str, quiet: &str, scratch: &std::path::P
     }
 }
 
-async fn wires(address: &str, key: &str, count: usize) -> Vec<Wire> {
-    let mut wires = Vec::new();
-    for _ in 0..count {
-        wires.push(Wire::connect(address, Some(key)).await);
-    }
-    wires
-}
-
-/// Calls at a fixed rate, whether or not the last one is back; how long each took from when it was due.
-async fn paced<S: Send + 'static, F: Future<Output = S> + Send + 'static>(
-    rate: f64,
-    phase: Duration,
-    states: Vec<S>,
-    call: impl Fn(S, usize) -> F + Clone + Send + 'static,
-) -> Vec<Duration> {
-    let step = Duration::from_secs_f64(states.len() as f64 / rate);
-    let lanes = states.len();
-    let started = Instant::now();
-    let mut tasks = Vec::new();
-    for (lane, mut state) in states.into_iter().enumerate() {
-        let call = call.clone();
-        tasks.push(tokio::spawn(async move {
-            let mut due = started + step.mul_f64(lane as f64 / lanes as f64);
-            let mut taken = Vec::new();
-            let mut turn = 0;
-            while due < started + phase {
-                tokio::time::sleep_until(due.into()).await;
-                state = call(state, turn * lanes + lane).await;
-                taken.push(due.elapsed());
-                due += step;
-                turn += 1;
-            }
-            taken
-        }));
-    }
-    let mut taken = Vec::new();
-    for task in tasks {
-        taken.extend(task.await.unwrap());
-    }
-    taken
-}
-
 /// A thousand brands with `chat-button` on: what each connection adds.
 async fn many_connections(config: &ChildConfig, server: &ChildGateway, operator: &str) {
     let client = server.client(operator);
@@ -329,16 +281,6 @@ async fn many_connections(config: &ChildConfig, server: &ChildGateway, operator:
     }
     let after = server.resident_kib();
     println!("a thousand connections add {:.1} MB", mb(after.saturating_sub(before)));
-}
-
-fn quantiles(mut taken: Vec<Duration>) -> (Duration, Duration) {
-    taken.sort_unstable();
-    let at = |share: f64| taken[((taken.len() - 1) as f64 * share) as usize];
-    (at(0.5), at(0.99))
-}
-
-fn ms(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }
 
 fn mb(kib: u64) -> f64 {

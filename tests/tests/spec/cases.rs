@@ -10,7 +10,7 @@ use gateway_tests::events::{chat_ended, page_viewed};
 use gateway_tests::gateway::shared_host;
 use gateway_tests::paths::root;
 use gateway_tests::world::{DENTAL, NORTHSIDE};
-use gateway_tests::{TestGateway, components};
+use gateway_tests::{Options, TestGateway, components};
 use serde_json::{Value, json};
 
 /// The names that production gives have these lengths; so the call costs the same.
@@ -171,6 +171,26 @@ async fn a_rehearsed_call_is_decided_checked_and_sent_as_in_production() {
         }
     }
     assert!(ran > 10, "{ran} calls ran");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_fails_says_why_and_where_to_read_on() {
+    let gateway = TestGateway::start(Options::default()).await;
+    let built = tokio::task::spawn_blocking(components).await.unwrap();
+    for (behaviour, code) in
+        [("trap", "trap"), ("recurse", "stack-overflow"), ("value-in-failure", "rejected")]
+    {
+        let connection = json!({
+            "settings": { "host": "api", "behaviour": behaviour },
+            "partner": { "region": "US", "domains": ["mallory.example"] },
+        });
+        let event = chat_ended("testers", "ada");
+        let called = rehearse(&gateway, &built.hostile, &event, connection, &json!({})).await;
+        assert_eq!(called["outcome"], format!("failed:{code}"), "{called}");
+        let message = called["failure"]["message"].as_str().expect("a message");
+        assert!(message.ends_with(&format!("; see plugin-sdk/docs/errors.md#{code}")), "{message}");
+        assert_eq!(gateway.anonymous().get(&format!("/problems/{code}")).await.status, 200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 //! ledger has a stable code without a word of the plugin's, and the next call is as good as ever.
 
 mod publication;
-pub(crate) mod remade;
+pub(crate) use gateway_tests::remade;
 
 use gateway_tests::{Options, TestGateway, components, events, world};
 use serde_json::{Value, json};

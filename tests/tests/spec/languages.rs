@@ -72,6 +72,25 @@ async fn a_plugin_in_javascript_delivers_a_note_with_a_field_that_it_never_saw()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_cases_of_the_sample_plugins_pass() {
+    for (language, name) in [(Language::JavaScript, "visit-note"), (Language::Python, "reply-length")] {
+        if !has_tools(language) {
+            continue;
+        }
+        let dir = paths::root().join("plugins").join(name);
+        let plugin = built(dir.clone()).await;
+        let mut command = tokio::process::Command::new(gateway_tests::gateway_binary());
+        command.args(["plugin", "test", "--format", "json", "--component"]).arg(&plugin.path);
+        let output = command.arg("--cases").arg(dir.join("cases")).output().await.expect("it runs");
+        let told: Value = serde_json::from_slice(&output.stdout).expect("a list of cases");
+        let cases = told.as_array().expect("a list");
+        assert!(cases.len() > 1 && cases.iter().all(|case| case["verdict"] == "passed"), "{name}: {told}");
+        assert!(cases.iter().any(|case| case["outcome"]["outcome"] == "ran"), "{name}: {told}");
+        assert!(output.status.success(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_in_python_returns_its_figures() {
     if !has_tools(Language::Python) {
         return;

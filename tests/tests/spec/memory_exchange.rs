@@ -1,6 +1,7 @@
 //! Given a plugin that remembers and asks its partner during a call, and means ill; when it tries to get a value
 //! past its labels; then the labels have it, the value stays where it may be, and a row of the ledger says so.
 
+mod blocked;
 mod exchange;
 mod memory;
 mod oauth;

@@ -2,6 +2,7 @@
 //! or the gateway stops, or the brand switches the plugin off; then the partner hears the same, and what is kept is what
 //! may be.
 
+mod kept;
 mod rehearsed;
 
 use gateway_tests::world::{brand, connection, partner};

@@ -2,6 +2,10 @@
 //! does so only as the policy says of everything that it was made from, for as long as the consumer lets it, and a
 //! row of the ledger says so.
 
+mod blocked;
+mod sealed;
+mod taken_back;
+
 use gateway_tests::partner::Behaviour;
 use gateway_tests::{Options, TestGateway, components, events, world};
 use serde_json::{Value, json};

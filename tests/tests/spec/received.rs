@@ -1,6 +1,7 @@
 //! What a partner sends of a consumer: verified, labelled, stored for that brand and consumer, combined only where
 //! the brand granted it, and out of use when the consumer opts out.
 
+use gateway::boundary::PolicyBook;
 use gateway_tests::events::event;
 use gateway_tests::world::{DENTAL, NORTHSIDE, brand, contract, full_grant, partner, publish};
 use gateway_tests::{Options, TestGateway, components};
@@ -8,13 +9,18 @@ use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 
 use crate::hostile::remade::with_manifest;
+use crate::versions::versions;
 
 const PLUGIN: &str = "loyalty-offer";
 const PURPOSE: &str = "marketing.advertising.first_party.targeted";
 
 /// A gateway where northside-motors has `loyalty-offer` on; the secret that the programme signs with.
 async fn world() -> (TestGateway, Value, String) {
-    let gateway = TestGateway::start(Options::default()).await;
+    world_with(Options::default()).await
+}
+
+async fn world_with(options: Options) -> (TestGateway, Value, String) {
+    let gateway = TestGateway::start(options).await;
     for name in [NORTHSIDE, DENTAL] {
         brand(&gateway, name, false).await;
     }
@@ -278,4 +284,25 @@ async fn failures_of_messages_do_not_open_the_breaker() {
     // And what comes next is taken.
     assert_eq!(send(&gateway, NORTHSIDE, &secret, "good", &tier(&ada, "silver")).await, 202);
     assert_eq!(received(&gateway, "ada").await[PLUGIN]["value"]["member"]["tier"], "silver");
+}
+
+/// What a partner sent while members got no offers of their own stays unused, whatever a later version lets go: of somebody
+/// whom it knows from then also what it sends later, which it may have made of that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_looser_version_does_not_reach_what_was_received_before_it() {
+    let rule = "\n[[rule]]\neffect = 'forbid'\nflow = ['decide']\nrecipient = ['third-party', 'service-provider']\n\
+                category = ['user.account']\nclause = 'integrations.share'\n";
+    let strict = format!("{}{rule}", PolicyBook::SHIPPED);
+    let (gateway, _, secret) = world_with(versions(&strict, PolicyBook::SHIPPED, 1)).await;
+    let handle = pseudonym(&gateway, "ada").await;
+    assert_eq!(send(&gateway, NORTHSIDE, &secret, "m-1", &tier(&handle, "gold")).await, 202);
+    gateway.clock.advance(time::Duration::days(1));
+    assert_eq!(decide(&gateway, "ada", 900.0).await["decision"]["offer"]["percent"], 5);
+    assert_eq!(received(&gateway, "ada").await[PLUGIN]["value"]["member"]["tier"], "gold", "it is kept");
+    assert_eq!(send(&gateway, NORTHSIDE, &secret, "m-2", &tier(&handle, "gold")).await, 202);
+    assert_eq!(decide(&gateway, "ada", 900.0).await["decision"]["offer"]["percent"], 5);
+    gateway.settled().await;
+    let other = pseudonym(&gateway, "bob").await;
+    assert_eq!(send(&gateway, NORTHSIDE, &secret, "m-3", &tier(&other, "gold")).await, 202);
+    assert_eq!(decide(&gateway, "bob", 900.0).await["decision"]["offer"]["percent"], 25);
 }

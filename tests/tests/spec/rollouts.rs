@@ -2,6 +2,9 @@
 //! withdrawn or blocked while events flow; then each event is handled once, by a release that the ledger names, and
 //! nothing gets more than the brand agreed to.
 
+mod agreed;
+mod trial;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -17,7 +17,8 @@ async fn world(first: &str, then: &str, days: i64) -> TestGateway {
     TestGateway::demo_with(versions(first, then, days)).await
 }
 
-fn versions(first: &str, then: &str, days: i64) -> Options {
+/// The first text, and the other in force from so many days from now on.
+pub fn versions(first: &str, then: &str, days: i64) -> Options {
     let day = (time::OffsetDateTime::now_utc() + DAY * i32::try_from(days).unwrap()).date();
     let effective =
         format!("effective = \"{:04}-{:02}-{:02}\"", day.year(), u8::from(day.month()), day.day());
@@ -28,7 +29,7 @@ fn versions(first: &str, then: &str, days: i64) -> Options {
 }
 
 /// The shipped text under which content goes to third parties.
-fn loose() -> String {
+pub fn loose() -> String {
     let line = "content-needs-permission = \"strict\"";
     assert!(PolicyBook::SHIPPED.contains(line));
     PolicyBook::SHIPPED.replace(line, &line.replace("strict", "loose"))

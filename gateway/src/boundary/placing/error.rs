@@ -169,6 +169,18 @@ impl PlacingError {
         matches!(self, Self::Manifest { .. } | Self::HostLabel { .. } | Self::DomainNotRegistered { .. })
     }
 
+    /// Whether what a sealed field holds may be why: the plugin placed it without seeing it.
+    pub fn may_tell_of_values(&self) -> bool {
+        matches!(
+            self,
+            Self::NotScalar { .. }
+                | Self::ListNotAllowed { .. }
+                | Self::Segment { .. }
+                | Self::HeaderValue { .. }
+                | Self::TooLong { .. }
+        )
+    }
+
     /// The ledger's code.
     pub fn code(&self) -> &'static str {
         match self {

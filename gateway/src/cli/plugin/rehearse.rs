@@ -14,6 +14,9 @@ use crate::clock::Clock;
 use crate::pipeline::{CaseProblem, Rehearsal, RehearsedPlugin};
 use crate::plugin_host::{HostConfig, PluginHost};
 
+/// Compiled code to keep beside components. Each build in JavaScript or Python is another component, of 40 MB of code.
+const CACHE_BYTES: u64 = 256 * 1024 * 1024;
+
 /// What is called, and by which catalogue and policies.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct RehearseArgs {
@@ -52,6 +55,10 @@ impl RulesArgs {
             .map_err(CliError::start("the policy"))?;
         let mut host = HostConfig::new(cache);
         host.max_concurrent_calls = 1;
+        host.cache_bytes = Some(CACHE_BYTES);
+        // Somebody waits, and there are no calls beside it.
+        host.limits.compile_threads = std::thread::available_parallelism().map_or(1, usize::from);
+        host.limits.compile_niceness = 0;
         let host = PluginHost::new(host).map_err(CliError::start("the sandbox"))?;
         Ok(Rehearsal::new(catalogue, book, host, Clock::system()))
     }

@@ -547,7 +547,7 @@ fn received(
         }
     }
     let conditions = conditions.clone();
-    Some(Received { value: case.value.clone(), labels, taken_ms: BTreeMap::new(), conditions })
+    Some(Received { value: case.value.clone(), labels, conditions, ..Received::default() })
 }
 
 /// What the call may have of the memory; none where the plugin does not ask for it.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::boundary::{Part, PlannedDelivery};
 use crate::catalogue::path::escape;
+use crate::manifest::ERRORS_PAGE;
 use crate::plugin_host::{CallError, LogLine};
 
 /// What came of a call.
@@ -200,7 +201,7 @@ impl RehearsedFailure {
             _ => None,
         };
         Self {
-            message: error.to_string(),
+            message: format!("{error}; see {ERRORS_PAGE}#{}", error.code()),
             said,
             budget: overrun.as_ref().map(|overrun| overrun.budget),
             used: overrun.as_ref().map(|overrun| overrun.used),

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
-use crate::boundary::{AggregateQuestion, Aggregates, MayAsk};
+use crate::boundary::{AggregateQuestion, Aggregates, MayAsk, PluginMessage};
 
 use super::super::guests::{self, Guest};
 use super::super::*;
@@ -23,9 +23,12 @@ impl Aggregates for Answers {
     }
 }
 
-/// Asks so many times, then returns the number of the last answer's first group as a digit count: `{}` where
+const IMPORT: &str = r#"(import "integration:plugin/aggregates@0.1.0" "query"
+        (func $query (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#;
+
+/// The body of a hook, and what stands beside it: asks so many times, then returns the number of the last answer's first group as a digit count: `{}` where
 /// it is 40 and `[]` where there was no answer.
-fn asker(times: u32, measure: &str, day_bytes: u32) -> Guest {
+fn question(times: u32, measure: &str, day_bytes: u32) -> (String, String) {
     let ask = format!(
         r#"(local $left i32)
         (local.set $left (i32.const {times}))
@@ -47,9 +50,12 @@ fn asker(times: u32, measure: &str, day_bytes: u32) -> Guest {
         r#"(data (i32.const 1100) "{measure}") (data (i32.const 1200) "page.viewed")
         (data (i32.const 1300) "2026-03-02") (data (i32.const 1400) "/device_type") (data (i32.const 1500) "[]")"#
     );
-    let import = r#"(import "integration:plugin/aggregates@0.1.0" "query"
-        (func $query (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#;
-    guests::share_importing("imports-aggregates", import, &ask, &more)
+    (ask, more)
+}
+
+fn asker(times: u32, measure: &str, day_bytes: u32) -> Guest {
+    let (ask, more) = question(times, measure, day_bytes);
+    guests::share_importing("imports-aggregates", IMPORT, &ask, &more)
 }
 
 async fn ask(guest: &Guest, answers: Option<Arc<Answers>>) -> String {
@@ -83,4 +89,22 @@ async fn who_may_not_ask_hears_what_everybody_hears_who_gets_no_answer() {
     let answers = Arc::new(Answers::default());
     assert_eq!(ask(&asker(1, "events", 300), Some(Arc::clone(&answers))).await, "[]");
     assert_eq!(answers.0.lock().unwrap().len(), 0, "a text that is no name goes nowhere");
+}
+
+/// Were one answered, a message would use up what other calls may ask, and tell the partner that its plugin ran.
+#[tokio::test]
+async fn a_message_hears_what_everybody_hears_who_gets_no_answer() {
+    let (ask, more) = question(1, "events", 10);
+    let sandbox = Sandbox::new();
+    let release = sandbox.load(&guests::receive_importing("imports-aggregates", IMPORT, &ask, &more)).await;
+    let message = PluginMessage {
+        id: "m-1".into(),
+        time: "2026-03-02T09:00:00Z".into(),
+        consumer: None,
+        body: "{}".into(),
+        settings: "{}".into(),
+        memory: None,
+    };
+    let call = sandbox.host.receive_released(&release, message, Budget::default()).await;
+    assert_eq!(call.result.unwrap().returns, "[]");
 }

@@ -71,6 +71,19 @@ async fn a_guest_that_starts_with_too_much_memory_is_refused_at_load() {
 }
 
 #[tokio::test]
+async fn compiled_code_is_found_by_its_digest_without_the_component() {
+    let (sandbox, echo) = (Sandbox::new(), guests::echo());
+    assert!(sandbox.host.load_compiled(echo.digest).await.unwrap().is_none(), "nothing is compiled yet");
+    drop(sandbox.load(&echo).await);
+    let loaded = sandbox.host.load_compiled(echo.digest).await.unwrap().unwrap();
+    let call = sandbox.host.share_released(&loaded, super::input(), Budget::default(), None).await;
+    assert_eq!(call.result.unwrap().returns, FIELDS);
+    drop(loaded);
+    std::fs::write(sandbox.artifact(), "damaged").unwrap();
+    assert!(sandbox.host.load_compiled(echo.digest).await.unwrap().is_none(), "it has to be compiled again");
+}
+
+#[tokio::test]
 async fn bytes_that_the_digest_does_not_name_are_refused() {
     let sandbox = Sandbox::new();
     let refusal = sandbox.host.load([0; 32], &guests::echo().component).await.unwrap_err();
@@ -144,7 +157,7 @@ async fn a_compiler_that_fails_is_reported_and_leaves_nothing() {
 #[ignore = "an entry for another process"]
 fn compiling_process() {
     let (Some(input), Some(output)) = (std::env::var_os("IN"), std::env::var_os("OUT")) else { return };
-    if let Err(error) = compile_component_child(input.as_ref(), output.as_ref()) {
+    if let Err(error) = compile_component_child(input.as_ref(), output.as_ref(), 0) {
         eprintln!("{error}");
         std::process::exit(1);
     }

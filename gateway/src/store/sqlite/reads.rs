@@ -325,7 +325,8 @@ pub(super) async fn returns(
     let question = ask!(
         "SELECT ",
         rows::RETURN,
-        " FROM returns r WHERE brand = ? AND position > ? ORDER BY position LIMIT ?"
+        " FROM returns r JOIN flows f ON f.id = r.flow JOIN flow_shapes s ON s.id = f.shape \
+         WHERE r.brand = ? AND r.position > ? ORDER BY r.position LIMIT ?"
     );
     all(readers, question.bind(brand.to_owned()).bind(after).bind(limit), rows::returned).await
 }
@@ -339,7 +340,7 @@ pub(super) async fn consumer_returns(
         "SELECT ",
         rows::RETURN,
         " FROM consumers c CROSS JOIN flows f ON f.consumer = c.pseudonym CROSS JOIN returns r ON r.flow = f.id \
-         WHERE c.id = ? ORDER BY r.position DESC LIMIT ?"
+         JOIN flow_shapes s ON s.id = f.shape WHERE c.id = ? ORDER BY r.position DESC LIMIT ?"
     );
     all(readers, question.bind(consumer).bind(limit), rows::returned).await
 }
@@ -359,7 +360,7 @@ pub(super) async fn last_returns(
         "SELECT ",
         rows::RETURN,
         " FROM consumers c CROSS JOIN flows f ON f.consumer = c.pseudonym CROSS JOIN returns r ON r.flow = f.id \
-         WHERE c.id = ? AND r.plugin = ? ORDER BY r.position DESC LIMIT ?"
+         JOIN flow_shapes s ON s.id = f.shape WHERE c.id = ? AND r.plugin = ? ORDER BY r.position DESC LIMIT ?"
     );
     all(readers, question.bind(consumer).bind(plugin.to_owned()).bind(limit), rows::returned).await
 }

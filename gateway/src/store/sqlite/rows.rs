@@ -206,13 +206,14 @@ pub(super) fn delivery(row: &SqliteRow) -> Result<DeliveryRecord, StoreError> {
 }
 
 pub(super) const RETURN: &str =
-    "r.position, r.flow, r.consumer, r.brand, r.plugin, r.event, r.payload, r.at_ms";
+    "r.position, r.flow, s.release, r.consumer, r.brand, r.plugin, r.event, r.payload, r.at_ms";
 
 pub(super) fn returned(row: &SqliteRow) -> Result<ReturnRecord, StoreError> {
     let mut columns = Columns::new(row, "returned field");
     Ok(ReturnRecord {
         position: columns.take()?,
         flow: columns.bytes()?,
+        release: columns.bytes()?,
         consumer: columns.take()?,
         brand: columns.take()?,
         plugin: columns.take()?,

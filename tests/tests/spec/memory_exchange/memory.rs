@@ -1,9 +1,11 @@
 //! What a plugin remembers.
 
+use gateway::boundary::PolicyBook;
 use gateway_tests::{events, eventually};
 use serde_json::{Value, json};
 
 use super::{BRAND, VALUE, World, chat, has_label, nameless, permitted, verdict_on};
+use crate::versions::{loose, versions};
 
 const NAME: &str = "first-party:user.name.first";
 const CONTENT: &str = "first-party:user.content.private.transcript";
@@ -167,4 +169,28 @@ async fn calls_about_one_consumer_remember_one_after_the_other() {
     })
     .await;
     assert_eq!(counts, (1..=u64::from(CALLS)).collect::<Vec<_>>(), "none has written over another");
+}
+
+/// A memory is held to the policy under which it was made, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_looser_version_does_not_reach_what_was_remembered_before_it() {
+    let world = World::with(versions(PolicyBook::SHIPPED, &loose(), 1)).await;
+    world.choose("ada", permitted()).await;
+    world.share("remember", &nameless("ada")).await;
+    world.choose("ada", json!({})).await;
+    world.gateway.clock.advance(time::Duration::days(1));
+    world.share("recall", &nameless("ada")).await;
+    assert_eq!(world.returned().await["value"]["verdict"], "nothing");
+    let rows = world.rows("ada", "call").await;
+    let text = verdict_on(&rows[1], "/transcript/*/text").expect("a verdict on what comes now");
+    assert_eq!(text["decision"], "allow", "{text}");
+    let memory = verdict_on(&rows[1], "memory").expect("a verdict on the memory");
+    assert_eq!(
+        (&memory["decision"], &memory["reason"]),
+        (&json!("withhold"), &json!("clause:share.content"))
+    );
+    // What is remembered from now on goes by what stands now.
+    world.share("remember", &nameless("bea")).await;
+    world.share("recall", &nameless("bea")).await;
+    assert_eq!(world.returned().await["value"]["verdict"], "Is the turquoise roadster still available?");
 }

@@ -19,6 +19,7 @@ pub struct Wire {
 }
 
 impl Wire {
+    /// `address` is HOST:PORT.
     pub async fn connect(address: &str, key: Option<&str>) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
@@ -27,6 +28,7 @@ impl Wire {
         Self { sender, authorization: format!("Bearer {}", key.unwrap_or("none")) }
     }
 
+    /// The status and the body of the answer.
     pub async fn post(&mut self, path: &str, content_type: &str, body: Vec<u8>) -> (u16, Bytes) {
         let request = Request::post(path)
             .header("host", "localhost")
@@ -39,6 +41,15 @@ impl Wire {
         let status = reply.status().as_u16();
         (status, reply.into_body().collect().await.unwrap().to_bytes())
     }
+}
+
+/// So many connections with one key.
+pub async fn wires(address: &str, key: &str, count: usize) -> Vec<Wire> {
+    let mut wires = Vec::new();
+    for _ in 0..count {
+        wires.push(Wire::connect(address, Some(key)).await);
+    }
+    wires
 }
 
 /// A partner's endpoint that reads each request and counts it.

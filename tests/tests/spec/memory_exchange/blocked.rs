@@ -1,0 +1,93 @@
+//! The operator blocks a release while one of its calls waits for the partner.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use gateway_tests::{Behaviour, events};
+use serde_json::{Value, json};
+
+use super::{BRAND, World, chat, let_all_meet};
+
+const BLOCK: &str = "/v1/plugins/hostile/releases/1.0.0/block";
+/// Long enough to block a release meanwhile.
+const ANSWERED_AFTER: Duration = Duration::from_millis(700);
+
+/// A plugin that asks a partner which takes its time, of somebody who wrote to the brand before.
+async fn asking() -> World {
+    let world = World::new().await;
+    world.share("value-in-failure", &chat("ada")).await;
+    world.behave("ask", &[]).await;
+    let answer = Box::new(Behaviour::Status(200));
+    world.gateway.partner.script([Behaviour::Delay(ANSWERED_AFTER, answer)]);
+    world
+}
+
+async fn block(world: &World) {
+    let reason = json!({ "reason": "it loses leads" });
+    world.gateway.partner.wait_for(1).await;
+    world.gateway.operator().await.put(BLOCK, &reason).await.expect(200);
+}
+
+fn outcomes(rows: &[Value]) -> Vec<&str> {
+    rows.iter().filter_map(|row| row["outcome"].as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_call_brings_whose_release_is_blocked_meanwhile_is_not_kept_and_the_work_is_done_later() {
+    let world = asking().await;
+    world.gateway.source(BRAND).await.post_event(&chat("ada")).await.expect(202);
+    block(&world).await;
+    world.gateway.settled().await;
+    assert_eq!(outcomes(&world.rows("ada", "call").await), ["failed:rejected", "failed:blocked"]);
+    assert_eq!(world.returned().await, Value::Null);
+
+    world.gateway.operator().await.delete(BLOCK).await.expect(200);
+    world.gateway.clock.advance(time::Duration::seconds(31));
+    world.gateway.settled().await;
+    assert_eq!(outcomes(&world.rows("ada", "call").await), ["failed:rejected", "failed:blocked", "ran"]);
+    assert_eq!(world.returned().await["value"]["verdict"], "answered");
+    // The same release asks the same, under the same id.
+    let asked = world.gateway.partner.received();
+    assert_eq!(asked.len(), 2);
+    assert_eq!(asked[0].webhook_id(), asked[1].webhook_id());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_whose_release_is_blocked_meanwhile_is_none() {
+    let world = asking().await;
+    let source = world.gateway.source(BRAND).await;
+    let page = events::page_viewed(BRAND, "ada");
+    let (answer, ()) = tokio::join!(source.decide("hostile", &page), block(&world));
+    let answer = answer.expect(200);
+    assert_eq!(
+        (&answer["decision"], &answer["reason"]),
+        (&Value::Null, &json!("failed:blocked")),
+        "{answer}"
+    );
+    world.gateway.operator().await.delete(BLOCK).await.expect(200);
+    let again = source.decide("hostile", &page).await.expect(200);
+    assert_eq!(again, answer, "an event has one answer");
+    assert_eq!(world.returned().await, Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hooks_ask_about_one_event_under_two_ids() {
+    let mut world = World::new().await;
+    let built = gateway_tests::components();
+    let release = crate::hostile::remade::with_manifest(&built.hostile.bytes, |manifest| {
+        manifest["plugin"]["version"] = json!("1.0.2");
+        manifest["decide"][0]["deadline-ms"] = json!(2_000);
+        manifest["decide"][0]["event"] = json!("chat.ended");
+        let name = json!({ "field": "/contact/name/first", "access": "read", "why": "to be tested" });
+        manifest["decide"][0]["receives"] = json!([name]);
+        let_all_meet(manifest);
+    });
+    world.release = world.gateway.partner_key("mallory").await.publish(&release).await.expect(201);
+    world.behave("ask", &[]).await;
+    world.gateway.source(BRAND).await.decide("hostile", &chat("ada")).await.expect(200);
+    world.gateway.settled().await;
+    let asked = world.gateway.partner.received();
+    let ids: BTreeSet<_> =
+        asked.iter().filter(|one| one.path.ends_with("/ask")).map(|one| one.webhook_id()).collect();
+    assert_eq!(ids.len(), 2, "{asked:?}");
+}

@@ -1,0 +1,61 @@
+//! What is kept of a message, where the store or its size says no.
+
+use super::*;
+use crate::hostile::remade::with_manifest;
+
+/// A row whose parent is missing when its transaction commits, for each document that is written.
+const REFUSE: [&str; 3] = [
+    "CREATE TABLE orphans (parent INTEGER REFERENCES consumers (id) DEFERRABLE INITIALLY DEFERRED)",
+    "CREATE TRIGGER refuse_insert AFTER INSERT ON received BEGIN INSERT INTO orphans VALUES (-1); END",
+    "CREATE TRIGGER refuse_update AFTER UPDATE ON received BEGIN INSERT INTO orphans VALUES (-1); END",
+];
+const ALLOW: [&str; 3] = ["DROP TRIGGER refuse_insert", "DROP TRIGGER refuse_update", "DROP TABLE orphans"];
+/// Longer than a message takes.
+const A_MESSAGE: std::time::Duration = std::time::Duration::from_millis(1500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_whose_commit_fails_is_kept_by_nobody_and_done_once_it_can_be() {
+    let world = World::new().await;
+    let url = format!("sqlite:{}?mode=rw", world.gateway.database().display());
+    let mut store = sqlx::SqliteConnection::connect(&url).await.expect("the store opens");
+    world.send("m-1", "silver").await;
+    for change in REFUSE {
+        sqlx::query(change).execute(&mut store).await.expect("the change is made");
+    }
+    assert_eq!(world.post("m-2", &world.handle, "gold").await.0, 202);
+    tokio::time::sleep(A_MESSAGE).await;
+    assert_eq!(world.received().await[PLUGIN]["value"], json!({ "said": "silver" }), "as it is stored");
+    assert_eq!(world.outcomes().await, ["received"], "a row of what is not there would be a lie");
+    for change in ALLOW {
+        sqlx::query(change).execute(&mut store).await.expect("the change is made");
+    }
+    world.later(60).await;
+    assert_eq!(world.received().await[PLUGIN]["value"], json!({ "said": "gold" }));
+    assert_eq!(world.outcomes().await, ["received", "received"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_would_make_the_document_too_large_leaves_it_as_it_is() {
+    let mut world = World::new().await;
+    let talkative = with_manifest(&components().pen_pal.bytes, |manifest| {
+        manifest["plugin"]["version"] = json!("1.1.0");
+        for leaf in ["said", "also"] {
+            manifest["receive"][0]["returns"]["properties"][leaf]["maxLength"] = json!(100_000);
+        }
+    });
+    world.release = world.gateway.partner_key("mallory").await.publish(&talkative).await.expect(201);
+    world.behave("").await;
+    // Each fits, and both together do not.
+    let fits = "x".repeat(40_000);
+    world.send("m-1", &fits).await;
+    world.behave("also").await;
+    world.send("m-2", &fits).await;
+    assert_eq!(world.outcomes().await, ["received", "not-kept:too-large"]);
+    assert_eq!(world.received().await[PLUGIN]["value"], json!({ "said": fits }));
+    // The partner makes room by sending the other leaf anew.
+    world.behave("").await;
+    world.send("m-3", "gold").await;
+    world.behave("also").await;
+    world.send("m-4", &fits).await;
+    assert_eq!(world.received().await[PLUGIN]["value"], json!({ "said": "gold", "also": fits }));
+}

@@ -1,0 +1,100 @@
+//! What a brand agreed to for one release, and what another one, or none, says about it.
+
+use sqlx::Connection as _;
+
+use super::*;
+
+const EMAIL: &str = "/contact/email";
+
+async fn put(gateway: &TestGateway, release: &Value, without: Option<&str>) {
+    let settings = json!({ "host": "api", "behaviour": "none" });
+    let mut document = world::connection(release, settings, json!({}));
+    for fields in document["grant"].as_object_mut().unwrap().values_mut() {
+        fields.as_array_mut().unwrap().retain(|field| field.as_str() != without);
+    }
+    gateway.brand(BRAND).await.put(CONNECTION, &document).await.expect(200);
+}
+
+fn without_email(manifest: &mut Value) {
+    let receives = manifest["share"][0]["receives"].as_array_mut().unwrap();
+    receives.retain(|field| field["field"] != EMAIL);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_grants_nothing_that_was_taken_away_under_a_release_between() {
+    let (gateway, first) = start().await;
+    let second = publish(&gateway, "1.1.0", |_| {}).await;
+    let third = publish(&gateway, "1.2.0", without_email).await;
+    put(&gateway, &second, Some(EMAIL)).await;
+    // This one does not declare the field: nothing of what stands says that it was taken away.
+    put(&gateway, &third, None).await;
+    let view = roll_back(&gateway, json!({ "release": "1.0.0" })).await.expect(200);
+    assert_eq!(view["release"], first["release"]);
+    let granted = view["grant"]["share chat.ended"].as_array().unwrap();
+    assert!(!granted.contains(&json!(EMAIL)), "{view}");
+    assert!(granted.contains(&json!("/contact/name/first")), "the rest is granted again: {view}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_whose_status_cannot_be_read_is_blocked() {
+    let (gateway, first) = start().await;
+    let path = format!("/v1/plugins/hostile/releases/{}/withdraw", first["version"].as_str().unwrap());
+    let reason = json!({ "reason": "a newer one" }).to_string().into_bytes();
+    gateway.partner_key("mallory").await.post_body(&path, "application/json", reason).await.expect(200);
+    assert_eq!(connection(&gateway).await["state"], "withdrawn");
+
+    let stopped = gateway.stop().await;
+    let url = format!("sqlite:{}?mode=rw", stopped.database().display());
+    let mut store = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let damaged = "UPDATE documents SET body = '{' WHERE kind = 'release-status'";
+    assert_eq!(sqlx::query(damaged).execute(&mut store).await.unwrap().rows_affected(), 1);
+    store.close().await.unwrap();
+    let gateway = stopped.start().await;
+    assert_eq!(connection(&gateway).await["state"], "blocked");
+    send(&gateway, 1).await;
+    gateway.settled().await;
+    let outcomes: Vec<String> =
+        calls(&gateway).await.into_values().flatten().map(|(_, outcome, _)| outcome).collect();
+    assert_eq!(outcomes, ["not-run:blocked"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorded_answer_of_a_blocked_release_is_not_given() {
+    let (gateway, first) = start().await;
+    let second = publish(&gateway, "1.1.0", |_| {}).await;
+    let source = gateway.source(BRAND).await;
+    // Of somebody who wrote to the brand, a page may be told.
+    source.post_event(&events::chat_ended(BRAND, "ada")).await.expect(202);
+    gateway.settled().await;
+    let page = events::page_viewed(BRAND, "ada");
+    let answer = source.decide("hostile", &page).await.expect(200);
+    assert_eq!(answer["provenance"]["release"], first["release"], "{answer}");
+    put(&gateway, &second, None).await;
+    assert_eq!(source.decide("hostile", &page).await.expect(200), answer, "an event has one answer");
+    let block = "/v1/plugins/hostile/releases/1.0.0/block";
+    gateway.operator().await.put(block, &json!({ "reason": "it lies" })).await.expect(200);
+    let withheld = source.decide("hostile", &page).await.expect(200);
+    assert_eq!((&withheld["decision"], &withheld["reason"]), (&Value::Null, &json!("withheld")));
+    gateway.operator().await.delete(block).await.expect(200);
+    assert_eq!(source.decide("hostile", &page).await.expect(200), answer);
+}
+
+/// What a stored answer may be used for is what the brand agreed to, and not what a partner publishes since.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_purpose_of_a_release_that_is_merely_published_decides_about_nothing() {
+    const MARKETING: &str = "marketing.advertising.first_party.targeted";
+    let (gateway, _) = start().await;
+    send(&gateway, 1).await;
+    gateway.settled().await;
+    let path = format!("/v1/brands/{BRAND}/consumers/consumer-0@example.com/choices");
+    gateway.brand(BRAND).await.put(&path, &json!({ "opt_out": { "marketing": true } })).await.ok();
+    let returned = async || {
+        let feed = gateway.brand(BRAND).await.get(&format!("/v1/brands/{BRAND}/returns")).await.ok();
+        feed.as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(returned().await, 1);
+    let other = publish(&gateway, "1.1.0", |manifest| manifest["plugin"]["purpose"] = json!(MARKETING)).await;
+    assert_eq!(returned().await, 1, "nobody switched it on");
+    put(&gateway, &other, None).await;
+    assert_eq!(returned().await, 0, "now it is for marketing");
+}
