@@ -235,7 +235,7 @@ fn source(project: &Path) -> String {
 async fn a_change_is_reloaded_while_events_flow_and_what_may_not_run_is_told() {
     let shop = Workshop::new("lead-watch").await;
     let (succeeded, said) = shop.dev_once().await;
-    assert!(succeeded && said.contains("no brand has lead-watch on"), "{said}");
+    assert!(succeeded && said.contains("no brand runs lead-watch"), "{said}");
     assert!(said.contains("1 of 1 passed"), "{said}");
     let first = shop.releases().await[0].clone();
     assert_eq!((&first["version"], &first["brands"]), (&json!("0.1.0-dev.1"), &json!([])));
