@@ -2,10 +2,11 @@
 //! one gets none.
 
 mod partners;
+mod stands;
 
 use gateway::boundary::PolicyBook;
 use gateway::catalogue::Catalogue;
-use gateway::pipeline::{Case, Rehearsal, RehearsedPlugin, differences};
+use gateway::pipeline::{Case, RecordingView, Rehearsal, RehearsedPlugin};
 use gateway_tests::builds::Component;
 use gateway_tests::events::{chat_ended, page_viewed, with};
 use gateway_tests::gateway::shared_host;
@@ -82,7 +83,8 @@ async fn replay(gateway: &TestGateway, component: &[u8], recording: &Value) -> (
     plugin.keep_declared(&mut case.connection);
     let called = rehearsal.run(&plugin, case, "").await.unwrap_or_else(|problems| panic!("{problems:?}"));
     let called = serde_json::to_value(called).unwrap();
-    let found = differences(&recording["recorded"], &called);
+    let view: RecordingView = serde_json::from_value(recording.clone()).unwrap();
+    let found = view.compare(&called).differences;
     (called, found)
 }
 
@@ -103,6 +105,7 @@ async fn a_brand_replays_its_call_without_a_difference_whatever_the_hook() {
         assert_eq!(recorded["release"]["sha256"], component.digest, "{name}");
         assert_eq!(recorded["event"]["data"], event["data"], "{name}");
         let ran = recorded["recorded"]["outcome"] == "ran";
+        assert!(recorded["not_repeated"].as_array().unwrap().contains(&json!("had")), "{recorded}");
         assert_eq!(recorded["input"], if ran { json!("same") } else { Value::Null }, "{name}: {recorded}");
         let (called, found) = replay(&gateway, &component.bytes, &recorded).await;
         assert!(found.is_empty(), "{name} {}: {found:?}", event["subject"]);
@@ -201,6 +204,7 @@ async fn decided(second: &[&str]) -> (TestGateway, Vec<u8>, Value, String) {
     });
     world::brand(&gateway, "testers", false).await;
     world::partner(&gateway, "mallory", "US", "mallory.example").await;
+    world::contract(&gateway, "mallory", "essential.service.operations.support", json!({})).await;
     let release = gateway.partner_key("mallory").await.publish(&component).await.expect(201);
     world::hostile_behaves(&gateway, &release, "none").await;
     let event = page_viewed("testers", "ada");
@@ -261,16 +265,15 @@ async fn the_command_compares_and_writes_a_case_that_passes() {
         }),
     )
     .unwrap();
-    for (client, name) in
-        [(gateway.brand(NORTHSIDE).await, "whole"), (gateway.partner_key("acme-crm").await, "made-up")]
-    {
+    for (client, name, same, is_whole) in [
+        (gateway.brand(NORTHSIDE).await, "whole", "no difference in hook, outcome, recipient, fields,", true),
+        (gateway.partner_key("acme-crm").await, "made-up", "no difference in hook, outcome\n", false),
+    ] {
         let case = cases.join(name);
         let written = ["replay", &flow, component, "--write", case.to_str().unwrap()];
         let (code, told) = command(&gateway, &client, &written).await;
-        assert!(
-            code == 0 && told.contains("the component that ran") && told.contains("no difference"),
-            "{told}"
-        );
+        assert!(code == 0 && told.contains("the component that ran") && told.contains(same), "{told}");
+        assert_eq!(told.contains("keep it out of every repository"), is_whole, "{told}");
         // Never over another.
         let before = std::fs::read(case.join("expected.json")).unwrap();
         let (code, told) = command(&gateway, &client, &written).await;
@@ -279,6 +282,8 @@ async fn the_command_compares_and_writes_a_case_that_passes() {
     }
     let names = std::fs::read_dir(&cases).unwrap().map(|entry| entry.unwrap().file_name());
     assert_eq!(names.count(), 2, "nothing half written is left");
+    // What a write that broke off left is no case.
+    std::fs::create_dir(cases.join(".broke-off.1")).unwrap();
     let cases = cases.to_str().unwrap();
     let brand = gateway.brand(NORTHSIDE).await;
     let test = ["test", "--component", component, "--cases", cases];
@@ -289,6 +294,18 @@ async fn the_command_compares_and_writes_a_case_that_passes() {
     let (code, told) = command(&gateway, &brand, &json).await;
     assert!(code == 1 && told.contains("\"same_component\": false"), "{told}");
     assert!(told.contains("/fields/~1conversation: "), "{told}");
+    // Progress is told on standard error.
+    let told: Value = serde_json::from_str(&told[..=told.rfind('}').unwrap()]).unwrap();
+    let names = |of: &str| told[of].as_array().unwrap().iter().cloned().collect::<Vec<_>>();
+    for name in told["outcome"].as_object().unwrap().keys() {
+        let is_stated = told["recorded"].get(name).is_some();
+        assert_eq!(names("compared").contains(&json!(name)), is_stated, "{name}");
+        assert_eq!(names("not_compared").contains(&json!(name)), !is_stated, "{name}");
+    }
+    for dir in ["/", "..", "cases/.."] {
+        let (code, told) = command(&gateway, &brand, &["replay", &flow, component, "--write", dir]).await;
+        assert!(code == 2 && told.contains("names no folder"), "{code} {told}");
+    }
     for (flow, component, says) in [
         ("0".repeat(32), component, "there is no call with this id"),
         (flow.clone(), components().hostile.path.to_str().unwrap(), "the call is one of adf-lead"),

@@ -92,7 +92,7 @@ async fn it_is_the_same_whatever_the_consumer_gave_and_chose_then_and_since() {
             ("data/contact/email", Value::Null),
             ("data/contact/phone", Value::Null),
             ("data/visit", Value::Null),
-            ("data/transcript", Value::Null),
+            ("data/transcript", json!([])),
         ],
     );
     let untracked = with(chat_ended(NORTHSIDE, "cyd"), [("dnt", json!(true)), ("gpc", json!(true))]);
@@ -161,7 +161,7 @@ async fn it_is_made_of_what_is_declared_and_granted_now() {
     let brand = gateway.brand("testers").await;
     document["grant"] = json!({ "share chat.ended": ["/contact/name/first", "/contact/email"] });
     brand.put(path, &document).await.ok();
-    assert_eq!(recording(&partner, flow).await["event"]["data"], json!({ "contact": name }));
+    assert_eq!(recording(&partner, flow).await["event"]["data"], json!({ "contact": name, "transcript": [] }));
     for grant in [json!({}), json!({ "share chat.ended": ["/contact/name/first"] })] {
         document["grant"] = grant;
         if brand.put(path, &document).await.status == 200 {
