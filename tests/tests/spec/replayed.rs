@@ -296,7 +296,7 @@ async fn the_command_compares_and_writes_a_case_that_passes() {
     assert!(told.contains("/fields/~1conversation: "), "{told}");
     // Progress is told on standard error.
     let told: Value = serde_json::from_str(&told[..=told.rfind('}').unwrap()]).unwrap();
-    let names = |of: &str| told[of].as_array().unwrap().iter().cloned().collect::<Vec<_>>();
+    let names = |of: &str| told[of].as_array().unwrap().to_vec();
     for name in told["outcome"].as_object().unwrap().keys() {
         let is_stated = told["recorded"].get(name).is_some();
         assert_eq!(names("compared").contains(&json!(name)), is_stated, "{name}");
