@@ -59,6 +59,7 @@ pub fn built_at(dir: &Path) -> Component {
         dir: dir.to_owned(),
         out: None,
         install_toolchain: std::env::var_os("GATEWAY_INSTALL_TOOLCHAIN").is_some_and(|value| value == "1"),
+        version: None,
     };
     let built = build(&options, &mut |line| eprintln!("{line}")).unwrap_or_else(|error| panic!("{error}"));
     let bytes = Arc::new(std::fs::read(&built.path).expect("a built component can be read"));

@@ -254,8 +254,9 @@ impl Gateway {
         Ok(())
     }
 
-    /// A release of the store, loaded where a connection needs it. One that does not read or load is left
-    /// out, which switches its connections off; the log says so.
+    /// A release of the store, loaded where a connection needs it, and only there: the code of one that nothing needs
+    /// any more goes with the last call that runs it. One that does not read or load is left out, which switches its
+    /// connections off; the log says so.
     async fn live_release(
         &self,
         meta: ReleaseMeta,
@@ -264,7 +265,7 @@ impl Gateway {
     ) -> Option<Arc<LiveRelease>> {
         let known = previous.releases.get(&meta.digest);
         if let Some(known) = known
-            && (known.loaded.is_some() || !needed)
+            && known.loaded.is_some() == needed
         {
             return Some(Arc::clone(known));
         }

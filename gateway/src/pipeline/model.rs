@@ -192,6 +192,9 @@ pub struct ReleaseView {
     /// Why it is withdrawn or blocked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Brands whose calls it handles, but for those on trial; for its partner alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brands: Option<BTreeSet<String>>,
     /// Parts of the interface that it imports.
     pub interfaces: BTreeSet<String>,
     /// `share EVENT-TYPE`, `decide SLOT` and `receive`, each with its declared fields.

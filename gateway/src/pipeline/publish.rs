@@ -1,6 +1,6 @@
 //! Publishing: a release is checked, compiled and stored; it runs nowhere until a brand switches it on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_policy::Access;
 use sha2::{Digest as _, Sha256};
@@ -9,13 +9,13 @@ use super::control::find_release;
 use super::documents::ReleaseStatus;
 use super::error::{Problem, Refusal};
 use super::gateway::Gateway;
-use super::model::{DeclaredField, ReleaseView};
-use super::registry::{LiveRelease, Registry, rfc3339};
+use super::model::{Caller, DeclaredField, ReleaseView};
+use super::registry::{LiveConnection, LiveRelease, Registry, rfc3339};
 use crate::boundary::{Hook, Release, combine_key, grant_key};
 use crate::manifest::{self, ReleaseKey};
 use crate::plugin_host::HostError;
 use crate::store::crypto::format_digest;
-use crate::store::{ReleaseMeta, ReleaseRecord};
+use crate::store::{Digest, ReleaseMeta, ReleaseRecord};
 
 impl Gateway {
     /// Publishes a release of the key's partner; `signature` is the value of
@@ -89,7 +89,7 @@ impl Gateway {
         }
         if let Some(same) = registry.releases.get(&inspected.digest) {
             // The same bytes again: nothing to do, and no error.
-            return Ok(view(&same.meta, &same.release, registry.statuses.get(&same.meta.digest)));
+            return Ok(own(&registry, same));
         }
         let version = plugin.version.to_string();
         if registry.releases_of(&plugin.name).iter().any(|live| live.meta.version == version) {
@@ -113,11 +113,12 @@ impl Gateway {
             signature: signature.to_owned(),
             interfaces: serde_json::to_string(&interfaces).map_err(|_| Refusal::Internal)?,
         };
-        let published = view(&meta, &release, None);
+        let mut published = view(&meta, &release, None);
         let change = self.change(actor, format!("publish {} {version}", plugin.name));
         self.store.put_release(ReleaseRecord { meta, component }, change).await?;
         self.reload().await?;
         self.take_over(&published.plugin, &published.release).await;
+        published.brands = Some(brands(&self.registry.load(), &published.plugin, &inspected.digest));
         Ok(published)
     }
 
@@ -151,10 +152,16 @@ impl Gateway {
     ///
     /// # Errors
     /// [`Refusal::NotFound`].
-    pub fn releases(&self, plugin: &str) -> Result<Vec<ReleaseView>, Refusal> {
+    pub fn releases(&self, plugin: &str, caller: &Caller) -> Result<Vec<ReleaseView>, Refusal> {
         let registry = self.registry.load();
         find_release(&registry, plugin, None)?;
-        Ok(registry.releases_of(plugin).into_iter().map(|live| shown(&registry, live)).collect())
+        let all = registry.releases_of(plugin).into_iter();
+        Ok(all
+            .map(|live| match caller.partner.as_deref() {
+                Some(partner) if partner == live.meta.partner => own(&registry, live),
+                _ => shown(&registry, live),
+            })
+            .collect())
     }
 }
 
@@ -196,6 +203,22 @@ fn shown(registry: &Registry, live: &LiveRelease) -> ReleaseView {
     view(&live.meta, &live.release, registry.statuses.get(&live.meta.digest))
 }
 
+/// As its partner sees it.
+fn own(registry: &Registry, live: &LiveRelease) -> ReleaseView {
+    let brands = brands(registry, &live.meta.plugin, &live.meta.digest);
+    ReleaseView { brands: Some(brands), ..shown(registry, live) }
+}
+
+/// The brands whose calls a release handles.
+fn brands(registry: &Registry, plugin: &str, release: &Digest) -> BTreeSet<String> {
+    let handles = |live: &LiveConnection| live.connection.release.digest == *release;
+    let brands = registry.connections.iter();
+    brands
+        .filter(|(_, of_brand)| of_brand.get(plugin).is_some_and(|live| handles(live)))
+        .map(|(brand, _)| brand.clone())
+        .collect()
+}
+
 pub(super) fn view(meta: &ReleaseMeta, release: &Release, status: Option<&ReleaseStatus>) -> ReleaseView {
     let (status, reason) = match status.map(|status| (&status.blocked, &status.withdrawn)) {
         Some((Some(reason), _)) => ("blocked", Some(reason.clone())),
@@ -218,6 +241,7 @@ pub(super) fn view(meta: &ReleaseMeta, release: &Release, status: Option<&Releas
         signature: meta.signature.clone(),
         status: status.to_owned(),
         reason,
+        brands: None,
         interfaces: serde_json::from_str(&meta.interfaces).unwrap_or_default(),
         combinations: release
             .combinations

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Callable, ClassVar, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic, NoReturn, TypeVar
 
 
 class Failure(Exception):
@@ -26,6 +26,8 @@ class Sealed:
     """A field that can be placed in a request and not read. `Event.sealed` gives one."""
 
     __slots__ = ("path",)
+    #: As the manifest declares it.
+    path: str
 
     def __init__(self, path: str) -> None:
         object.__setattr__(self, "path", path)
@@ -35,9 +37,13 @@ class Sealed:
             'a sealed field has no value in here: place it in a request, or declare it with access = "read"'
         )
 
-    __str__ = __repr__ = __format__ = __iter__ = __len__ = __contains__ = __getitem__ = __bytes__ = _unreadable
-    __add__ = __radd__ = __mod__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _unreadable
-    __hash__ = __bool__ = __setattr__ = __delattr__ = __reduce__ = _unreadable  # type: ignore[assignment]
+    if TYPE_CHECKING:
+        # What is not there cannot be asked for; a checker says so before the call does.
+        __hash__ = None  # type: ignore[assignment]
+    else:
+        __str__ = __repr__ = __format__ = __iter__ = __len__ = __contains__ = __getitem__ = __bytes__ = _unreadable
+        __add__ = __radd__ = __mod__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _unreadable
+        __hash__ = __bool__ = __setattr__ = __delattr__ = __reduce__ = _unreadable
 
 
 class Field:
@@ -240,8 +246,9 @@ def _guarded(handler: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return handler(*arguments)
     except Failure as failure:
-        from componentize_py_types import Err
-        from wit_world.imports import types
+        # The build makes these modules.
+        from componentize_py_types import Err  # type: ignore[import-not-found]
+        from wit_world.imports import types  # type: ignore[import-not-found]
 
         kind = types.Failure_Unavailable if isinstance(failure, Unavailable) else types.Failure_Rejected
         raise Err(kind(str(failure))) from failure
@@ -256,7 +263,7 @@ def _event(wire: Any) -> Event[Any]:
 
 
 def _outcome(outcome: Outcome) -> Any:
-    from wit_world.imports import types
+    from wit_world.imports import types  # type: ignore[import-not-found, unused-ignore]
 
     def wire(parts: Parts) -> list[Any]:
         return [types.Part_Text(text) if tag == "text" else types.Part_Field(text) for tag, text in parts.parts]

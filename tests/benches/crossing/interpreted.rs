@@ -73,7 +73,7 @@ fn one(
     sample: &Sample,
 ) -> f64 {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins").join(sample.plugin);
-    let options = BuildOptions { dir, out: None, install_toolchain: false };
+    let options = BuildOptions { dir, out: None, install_toolchain: false, version: None };
     let built = build(&options, &mut |line| eprintln!("{line}")).unwrap();
     let component = std::fs::read(built.path).unwrap();
     let catalogue = Catalogue::embedded().unwrap();

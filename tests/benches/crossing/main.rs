@@ -103,7 +103,8 @@ async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper
 fn crossing(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
-    let options = BuildOptions { dir: plugins.join("adf-lead"), out: None, install_toolchain: true };
+    let options =
+        BuildOptions { dir: plugins.join("adf-lead"), out: None, install_toolchain: true, version: None };
     let built = build(&options, &mut |line| eprintln!("{line}")).unwrap();
     let component = std::fs::read(built.path).unwrap();
 

@@ -229,31 +229,41 @@ impl Stage {
     }
 }
 
-/// p50 and p99 in the windows of each act and outside them all.
+/// p50 and p99 in the windows of each act and outside them all, and the ratio of the p99s: of all windows together, and
+/// of the median window, which one pause of the disk does not move.
 fn tell(what: &str, taken: &[(Instant, Duration)], acts: &[Act]) {
-    let mut quiet = Vec::new();
-    // By the place of an act in the first turn.
-    let place = |act: &Act| acts.iter().position(|first| first.name == act.name);
-    let mut within: BTreeMap<_, (&str, Vec<Duration>)> = BTreeMap::new();
+    // By the place of an act in the first turn; `None`: no act.
+    let mut windows: BTreeMap<Option<usize>, BTreeMap<usize, Vec<Duration>>> = BTreeMap::new();
     // What comes before the first act fills caches.
     let Some(first) = acts.first() else { return };
     for (due, took) in taken.iter().filter(|(due, _)| *due + first.window() >= first.from) {
-        match acts.iter().find(|act| (act.from..act.until).contains(due)) {
-            Some(act) => {
-                within.entry(place(act)).or_insert_with(|| (act.name, Vec::new())).1.push(*took);
-            }
-            None => quiet.push(*took),
-        }
+        let begun = acts.iter().take_while(|act| act.from <= *due).count();
+        let act = begun.checked_sub(1).and_then(|at| acts.get(at)).filter(|act| *due < act.until);
+        let place = act.and_then(|act| acts.iter().position(|first| first.name == act.name));
+        windows.entry(place).or_default().entry(begun).or_default().push(*took);
     }
-    let still = quantiles(quiet);
-    println!("  {what:<14} quiet: p50 {:.2} ms, p99 {:.2} ms", ms(still.0), ms(still.1));
-    for (name, took) in within.into_values() {
-        let calls = took.len();
-        let (p50, p99) = quantiles(took);
-        let ratio = p99.as_secs_f64() / still.1.as_secs_f64();
-        let (p50, p99) = (ms(p50), ms(p99));
+    let figures = |windows: &BTreeMap<usize, Vec<Duration>>| {
+        let all = quantiles(windows.values().flatten().copied().collect());
+        let each = windows.values().map(|window| quantiles(window.clone()).1).collect();
+        (all.0, all.1, quantiles(each).0)
+    };
+    let Some(quiet) = windows.remove(&None).as_ref().map(figures) else { return };
+    println!(
+        "  {what:<14} quiet: p50 {:.2} ms, p99 {:.2} ms, of the median window {:.2} ms",
+        ms(quiet.0),
+        ms(quiet.1),
+        ms(quiet.2)
+    );
+    for (place, of_act) in &windows {
+        let name = place.and_then(|place| acts.get(place)).map_or("", |act| act.name);
+        let (p50, p99, median) = figures(of_act);
         println!(
-            "  {what:<14} {name}: p50 {p50:.2} ms, p99 {p99:.2} ms, {ratio:.2} of quiet ({calls} calls)"
+            "  {what:<14} {name}: p50 {:.2} ms, p99 {:.2} ms ({:.2} of quiet), of the median window {:.2} ms ({:.2} of quiet)",
+            ms(p50),
+            ms(p99),
+            p99.as_secs_f64() / quiet.1.as_secs_f64(),
+            ms(median),
+            median.as_secs_f64() / quiet.2.as_secs_f64(),
         );
     }
 }

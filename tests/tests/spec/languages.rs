@@ -1,10 +1,12 @@
-//! Plugins in JavaScript and Python: built, checked, published, switched on, called. Where their tools are missing these
-//! tests say so and end; never where `CI` is set.
+//! Plugins as their languages build them: Rust to the same bytes anywhere; JavaScript and Python built, checked,
+//! published, switched on, called. Where the tools of these are missing the tests say so and end; never where `CI` is
+//! set.
 
 use std::path::Path;
 
 use gateway::cli::plugin::builder::missing_tool;
 use gateway::manifest::{Language, inspect};
+use gateway_tests::child::command;
 use gateway_tests::{Component, Options, TestGateway, built_at, events, paths, world};
 use serde_json::{Value, json};
 
@@ -253,4 +255,36 @@ async fn another_build_of_the_same_source_says_so() {
     let other = built(dir.path().to_path_buf()).await;
     let provenance = |component: &Component| inspect(&component.bytes).unwrap().provenance.unwrap();
     assert_eq!(provenance(&first), provenance(&other));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_rust_source_and_lock_file_give_the_same_bytes_in_another_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let project = |place: &str, source: Option<(&str, &str)>| {
+        let to = dir.path().join(place);
+        let made = command(dir.path())
+            .args(["plugin", "new", "same-bytes", "--lang", "rust", "--dir"])
+            .arg(&to)
+            .output()
+            .expect("the gateway's binary runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        if let Some((from, to_text)) = source {
+            let file = to.join("src/lib.rs");
+            let text = std::fs::read_to_string(&file).unwrap();
+            assert!(text.contains(from));
+            std::fs::write(file, text.replace(from, to_text)).unwrap();
+        }
+        to
+    };
+    // With a panic that names its file, and a path of another length.
+    let panics = Some(("let lead =", "assert!(event.time.len() < 100, \"a time\");\n        let lead ="));
+    let one = built(project("one", panics)).await;
+    let other = built(project("in/a place/with a longer name", panics)).await;
+    assert_eq!(one.digest, other.digest);
+    let changed = built(project("changed", Some(("\"Hello\".to_owned()", "\"Good day\".to_owned()")))).await;
+    assert_ne!(one.digest, changed.digest);
+    let here = dir.path().to_str().unwrap();
+    let names_a_path =
+        |component: &Component| component.bytes.windows(here.len()).any(|at| at == here.as_bytes());
+    assert!(!names_a_path(&one) && !names_a_path(&other));
 }

@@ -9,6 +9,7 @@ mod cases;
 mod choices;
 mod combined;
 mod demo;
+mod developing;
 mod disclosures;
 mod forms;
 mod hostile;

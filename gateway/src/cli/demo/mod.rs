@@ -138,6 +138,7 @@ impl Demo {
                 dir: plugins_dir.join(name),
                 out: None,
                 install_toolchain: self.toolchain.install_toolchain,
+                version: None,
             };
             built.push(plugin::build(options, progress).await?);
         }

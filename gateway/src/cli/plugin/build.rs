@@ -28,6 +28,7 @@ impl Build {
             dir: self.dir,
             out: self.out,
             install_toolchain: self.toolchain.install_toolchain,
+            version: None,
         };
         let progress = Progress::spinner("building");
         let built = build(options, &progress).await?;

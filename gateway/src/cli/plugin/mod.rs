@@ -5,6 +5,7 @@ mod block;
 mod build;
 pub mod builder;
 mod check;
+mod dev;
 mod diff;
 mod doctor;
 mod keygen;
@@ -90,7 +91,8 @@ Example:
 It is taken back by itself where more than a few of its calls fail.
 
 Example:
-  gateway plugin rollout northside-motors adf-lead 1.1.0 --percent 10")]
+  gateway plugin rollout northside-motors adf-lead 1.1.0 --percent 10
+  gateway plugin rollout northside-motors adf-lead 2.0.0 --percent 10 --grant grant.json")]
     Rollout(rollout::RolloutArgs),
     /// Return to a release that a connection had, at once; the API key is the brand's
     #[command(after_help = "\
@@ -123,6 +125,17 @@ Examples:
 Example:
   gateway plugin run plugins/adf-lead --event event.json --connection connection.json")]
     Run(run::Run),
+    /// Build, try and reload into a running gateway with each change; the API key is the partner's
+    #[command(after_help = "\
+Each build is published as a pre-release, such as 1.2.0-dev.3, if its cases pass. A connection with `follow` takes it
+over where it gets no more than the one before; --brand switches one connection to every release. What does not build
+or pass is told, and the release before goes on. Use a gateway of your own.
+
+Examples:
+  gateway plugin dev plugins/adf-lead --signing-key acme-crm.key
+  gateway plugin dev --signing-key acme-crm.key --brand northside-motors
+  gateway plugin dev --signing-key acme-crm.key --once")]
+    Dev(dev::Dev),
     /// Run a recorded call again, and say where another thing comes of it
     #[command(after_help = "\
 FLOW is a row of the ledger of stage `call`. With a brand's key the call is replayed with its event, and with choices,
@@ -182,6 +195,7 @@ impl Plugin {
             Self::Block(block) => block.run().await,
             Self::Test(test) => test.run().await,
             Self::Run(run) => run.run().await,
+            Self::Dev(dev) => dev.run().await,
             Self::Replay(replay) => replay.run().await,
             Self::Listen(listen) => listen.run().await,
             Self::Logs(logs) => logs.run().await,

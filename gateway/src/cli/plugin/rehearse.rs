@@ -26,19 +26,26 @@ pub(in crate::cli) struct RehearseArgs {
     /// A component to call instead of building the directory
     #[arg(long)]
     component: Option<PathBuf>,
+    #[command(flatten)]
+    rules: RulesArgs,
+    #[command(flatten)]
+    toolchain: ToolchainArgs,
+}
+
+/// By which catalogue and policies something is called.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct RulesArgs {
     /// A folder of event types beside the shipped ones
     #[arg(long)]
     catalogue_dir: Option<PathBuf>,
     /// A folder of policies beside the shipped one
     #[arg(long)]
     policies_dir: Option<PathBuf>,
-    #[command(flatten)]
-    toolchain: ToolchainArgs,
 }
 
-impl RehearseArgs {
-    /// Builds the plugin where no component is named, and makes it ready to be called.
-    pub(super) async fn prepare(&self) -> Result<(Rehearsal, RehearsedPlugin), CliError> {
+impl RulesArgs {
+    /// What calls components; compiled code goes into `cache`.
+    pub(super) fn rehearsal(&self, cache: PathBuf) -> Result<Rehearsal, CliError> {
         let catalogue = match &self.catalogue_dir {
             Some(dir) => Catalogue::load(dir),
             None => Catalogue::embedded(),
@@ -46,6 +53,20 @@ impl RehearseArgs {
         .map_err(CliError::start("the catalogue"))?;
         let book = PolicyBook::new(&policies(self.policies_dir.as_deref())?)
             .map_err(CliError::start("the policy"))?;
+        let mut host = HostConfig::new(cache);
+        host.max_concurrent_calls = 1;
+        host.cache_bytes = Some(CACHE_BYTES);
+        // Somebody waits, and there are no calls beside it.
+        host.limits.compile_threads = std::thread::available_parallelism().map_or(1, usize::from);
+        host.limits.compile_niceness = 0;
+        let host = PluginHost::new(host).map_err(CliError::start("the sandbox"))?;
+        Ok(Rehearsal::new(catalogue, book, host, Clock::system()))
+    }
+}
+
+impl RehearseArgs {
+    /// Builds the plugin where no component is named, and makes it ready to be called.
+    pub(super) async fn prepare(&self) -> Result<(Rehearsal, RehearsedPlugin), CliError> {
         let progress = Progress::spinner("building");
         let file = match &self.component {
             Some(file) => file.clone(),
@@ -55,6 +76,7 @@ impl RehearseArgs {
                     dir: self.dir.clone(),
                     out: None,
                     install_toolchain: self.toolchain.install_toolchain,
+                    version: None,
                 };
                 build(options, &progress).await?.path
             }
@@ -63,14 +85,7 @@ impl RehearseArgs {
         progress.say("compiling it for this machine");
         // Beside the component, so that the same one is compiled once.
         let cache = file.parent().unwrap_or(Path::new(".")).join(".rehearsal-cache");
-        let mut host = HostConfig::new(cache);
-        host.max_concurrent_calls = 1;
-        host.cache_bytes = Some(CACHE_BYTES);
-        // Somebody waits, and there are no calls beside it.
-        host.limits.compile_threads = std::thread::available_parallelism().map_or(1, usize::from);
-        host.limits.compile_niceness = 0;
-        let host = PluginHost::new(host).map_err(CliError::start("the sandbox"))?;
-        let rehearsal = Rehearsal::new(catalogue, book, host, Clock::system());
+        let rehearsal = self.rules.rehearsal(cache)?;
         let plugin =
             rehearsal.plugin(&component).await.map_err(|error| CliError::FellShort(error.to_string()))?;
         Ok((rehearsal, plugin))

@@ -24,7 +24,7 @@ pub(in crate::cli) struct Test {
 }
 
 /// What came of one case.
-struct Tested {
+pub(super) struct Tested {
     name: String,
     /// `passed`, `differs`, `updated` or `broken`.
     verdict: &'static str,
@@ -46,9 +46,9 @@ impl Test {
         let (rehearsal, plugin) = self.rehearse.prepare().await?;
         let mut tested = Vec::with_capacity(folders.len());
         for (name, dir) in folders {
-            tested.push(self.one(&rehearsal, &plugin, name, &dir).await?);
+            tested.push(one(&rehearsal, &plugin, name, &dir, self.update).await?);
         }
-        let failed = tested.iter().filter(|one| matches!(one.verdict, "differs" | "broken")).count();
+        let failed = failed(&tested);
         if self.format.json() {
             let listed = tested.iter().map(|one| {
                 json!({
@@ -57,50 +57,68 @@ impl Test {
             });
             output::json(&listed.collect::<Vec<_>>())?;
         } else {
-            output::line(&render(&tested, failed))?;
+            output::line(&render(&tested))?;
         }
         if failed == 0 { Ok(()) } else { Err(CliError::Told) }
     }
+}
 
-    async fn one(
-        &self,
-        rehearsal: &Rehearsal,
-        plugin: &RehearsedPlugin,
-        name: String,
-        dir: &Path,
-    ) -> Result<Tested, CliError> {
-        let label = format!("cases/{name}");
-        let broken = |name: String, problems: Vec<CaseProblem>| Tested {
-            name,
-            verdict: "broken",
-            lines: listed(&problems).lines().map(|line| line.trim().to_owned()).collect(),
-            outcome: None,
-        };
-        let (case, expected) = match read_case(dir, &label) {
-            Ok(read) => read,
-            Err(problems) => return Ok(broken(name, problems)),
-        };
-        let called = match rehearsal.run(plugin, case, &label).await {
-            Ok(called) => value(&called)?,
-            Err(problems) => return Ok(broken(name, problems)),
-        };
-        let (verdict, lines) = if self.update {
-            write_expected(dir, &called)?;
-            ("updated", Vec::new())
-        } else {
-            match &expected {
-                None => {
-                    let line = format!("{label}/expected.json: is missing; `--update` writes it");
-                    ("broken", vec![line])
-                }
-                Some(expected) => match differences(expected, &called) {
-                    none if none.is_empty() => ("passed", none),
-                    some => ("differs", some),
-                },
-            }
-        };
-        Ok(Tested { name, verdict, lines, outcome: Some(called) })
+/// How many did not come out as expected.
+pub(super) fn failed(tested: &[Tested]) -> usize {
+    tested.iter().filter(|one| matches!(one.verdict, "differs" | "broken")).count()
+}
+
+/// Runs every case in a folder of cases.
+pub(super) async fn all(
+    rehearsal: &Rehearsal,
+    plugin: &RehearsedPlugin,
+    cases: &Path,
+) -> Result<Vec<Tested>, CliError> {
+    let mut tested = Vec::new();
+    for (name, dir) in folders(cases)? {
+        tested.push(one(rehearsal, plugin, name, &dir, false).await?);
     }
+    Ok(tested)
+}
+
+async fn one(
+    rehearsal: &Rehearsal,
+    plugin: &RehearsedPlugin,
+    name: String,
+    dir: &Path,
+    update: bool,
+) -> Result<Tested, CliError> {
+    let label = format!("cases/{name}");
+    let broken = |name: String, problems: Vec<CaseProblem>| Tested {
+        name,
+        verdict: "broken",
+        lines: listed(&problems).lines().map(|line| line.trim().to_owned()).collect(),
+        outcome: None,
+    };
+    let (case, expected) = match read_case(dir, &label) {
+        Ok(read) => read,
+        Err(problems) => return Ok(broken(name, problems)),
+    };
+    let called = match rehearsal.run(plugin, case, &label).await {
+        Ok(called) => value(&called)?,
+        Err(problems) => return Ok(broken(name, problems)),
+    };
+    let (verdict, lines) = if update {
+        write_expected(dir, &called)?;
+        ("updated", Vec::new())
+    } else {
+        match &expected {
+            None => {
+                let line = format!("{label}/expected.json: is missing; `--update` writes it");
+                ("broken", vec![line])
+            }
+            Some(expected) => match differences(expected, &called) {
+                none if none.is_empty() => ("passed", none),
+                some => ("differs", some),
+            },
+        }
+    };
+    Ok(Tested { name, verdict, lines, outcome: Some(called) })
 }
 
 /// The folders of cases, by name: without hidden ones, such as what a write that broke off left.
@@ -128,7 +146,9 @@ fn write_expected(dir: &Path, called: &Value) -> Result<(), CliError> {
     std::fs::write(&path, written(&expectation(called))?).map_err(CliError::file("writing", &path))
 }
 
-fn render(tested: &[Tested], failed: usize) -> String {
+/// A table of them, and how those differ that do.
+pub(super) fn render(tested: &[Tested]) -> String {
+    let failed = failed(tested);
     let mut table = Table::new(&["case", "verdict", "outcome", "requests", "fuel", "memory"]);
     for one in tested {
         let of = |key: &str| one.outcome.as_ref().and_then(|outcome| outcome.get(key));

@@ -4,7 +4,7 @@ use axum::extract::State;
 use utoipa_axum::routes;
 
 use crate::http::api::Api;
-use crate::http::extract::{Json, Segments};
+use crate::http::extract::{Identity, Json, Segments};
 use crate::http::problem::ProblemDetails;
 use crate::http::routes::{Operation, Scope};
 use crate::pipeline::{ReleaseView, Role};
@@ -22,9 +22,10 @@ use crate::pipeline::{ReleaseView, Role};
 )]
 async fn list_releases(
     State(api): State<Api>,
+    Identity(caller): Identity,
     Segments(plugin): Segments<String>,
 ) -> Result<Json<Vec<ReleaseView>>, ProblemDetails> {
-    Ok(Json(api.gateway().releases(&plugin)?))
+    Ok(Json(api.gateway().releases(&plugin, &caller)?))
 }
 
 pub(in crate::http) fn operation() -> Operation {

@@ -34,6 +34,8 @@ pub struct BuildOptions {
     pub out: Option<PathBuf>,
     /// May Debian's packages be installed, where there is no compiler?
     pub install_toolchain: bool,
+    /// The release's version in place of the manifest's; a file whose path is not given is then named `NAME-dev.wasm`.
+    pub version: Option<semver::Version>,
 }
 
 /// A component, ready to be checked and published.
@@ -254,7 +256,10 @@ pub fn missing_tool(language: Language) -> Option<ToolError> {
 /// A plugin's directory with its manifest.
 struct Project {
     dir: PathBuf,
+    /// With the version that the release gets.
     manifest: Manifest,
+    /// The name of its component, where no path is given.
+    file_name: String,
 }
 
 /// What a language makes of a project, before it has a manifest.
@@ -276,8 +281,13 @@ pub fn build(options: &BuildOptions, progress: &mut dyn FnMut(&str)) -> Result<B
         return Err(BuildError::NotAPlugin { dir, file: "plugin.toml" });
     }
     let language = language_of(&dir)?;
-    let manifest = manifest::read(&dir, progress)?;
-    let project = Project { dir, manifest };
+    let mut manifest = manifest::read(&dir, progress)?;
+    let mut file_name = format!("{}.wasm", manifest.plugin.name);
+    if let Some(version) = &options.version {
+        file_name = format!("{}-dev.wasm", manifest.plugin.name);
+        manifest.plugin.version = version.clone();
+    }
+    let project = Project { dir, manifest, file_name };
     match language {
         Language::Rust => {
             let made = rust::make(&project, options, progress)?;
@@ -288,6 +298,29 @@ pub fn build(options: &BuildOptions, progress: &mut dyn FnMut(&str)) -> Result<B
         Language::JavaScript => snapshot(&project, options, &javascript::Javascript, progress),
         Language::Python => snapshot(&project, options, &python::Python, progress),
     }
+}
+
+/// The manifest of the plugin in `dir`, checked as publication checks it; what is told and keeps nothing from being
+/// built goes to `progress`.
+///
+/// # Errors
+/// [`BuildError::Manifest`] with everything that is wrong.
+pub fn read_manifest(dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<Manifest, BuildError> {
+    manifest::read(dir, progress)
+}
+
+/// SHA-256 over what a directory's files hold that go into a component, lock files too: without readmes, cases, hidden
+/// files and what builds make.
+///
+/// # Errors
+/// A file that cannot be read; a symbolic link or device.
+pub fn fingerprint(dir: &Path) -> Result<String, BuildError> {
+    source::digest(&[source::Root { prefix: String::new(), dir: dir.to_path_buf() }], &[])
+}
+
+/// Whether a directory of this name holds what a build makes.
+pub fn is_made(name: &str) -> bool {
+    source::MADE.contains(&name)
 }
 
 /// A language whose tool keeps a running interpreter.
@@ -326,11 +359,11 @@ fn snapshot<S: Snapshot>(
         lock: hex(&Sha256::digest(&lock)),
         tools: language.versions(project)?,
     };
-    let path = options.out.clone().unwrap_or_else(|| dir.join("build").join(format!("{name}.wasm")));
+    let path = options.out.clone().unwrap_or_else(|| dir.join("build").join(&project.file_name));
     // The source holds the manifest and its schemas, and the tools' names hold what this gateway adds.
     if let Ok(bytes) = std::fs::read(&path)
         && provenance_of(&bytes).as_ref() == Some(&provenance)
-        && inspect(&bytes).is_ok()
+        && inspect(&bytes).is_ok_and(|inspected| inspected.manifest.plugin.version == *version)
     {
         progress(&format!("{name} {version}: {} is built from this source already", path.display()));
         return Ok(project.built(&path, &bytes, provenance));
@@ -408,7 +441,12 @@ mod tests {
     #[test]
     fn a_directory_that_is_no_plugin_is_named_with_what_it_lacks() {
         let dir = tempfile::tempdir().unwrap();
-        let options = BuildOptions { dir: dir.path().to_path_buf(), out: None, install_toolchain: false };
+        let options = BuildOptions {
+            dir: dir.path().to_path_buf(),
+            out: None,
+            install_toolchain: false,
+            version: None,
+        };
         let said = || build(&options, &mut |_| {}).unwrap_err().to_string();
         assert!(said().contains("has no plugin.toml;"), "{}", said());
         std::fs::write(dir.path().join("plugin.toml"), "").unwrap();

@@ -36,7 +36,7 @@ pub(super) fn make(
     let path = options
         .out
         .clone()
-        .unwrap_or_else(|| workspace.target_directory.join("components").join(format!("{name}.wasm")));
+        .unwrap_or_else(|| workspace.target_directory.join("components").join(&project.file_name));
     // After the build, which writes the lock file where there was none.
     let provenance = workspace.provenance(dir, &toolchain)?;
     Ok(Made { component, provenance, path })

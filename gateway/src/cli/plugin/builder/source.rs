@@ -13,8 +13,10 @@ pub(super) struct Root {
     pub(super) dir: PathBuf,
 }
 
-/// Directories that hold what is made of the source, or tests it.
-const SKIPPED: [&str; 5] = ["build", "cases", "node_modules", "target", "__pycache__"];
+/// Directories that hold what is made of the source.
+pub(super) const MADE: [&str; 4] = ["build", "node_modules", "target", "__pycache__"];
+/// The directory that tests it.
+const CASES: &str = "cases";
 
 /// SHA-256 over every file's name (octets, their number before them) and SHA-256, in the order of the names. Left
 /// out: hidden files, readmes (`*.md`), `build`, `cases`, `node_modules`, `target`, `__pycache__`, and `without`: the
@@ -61,7 +63,8 @@ fn collect(
         let kind = entry.file_type().map_err(file_error(&path, "read"))?;
         let skipped = file_name.starts_with('.')
             || file_name.ends_with(".md")
-            || SKIPPED.contains(&&*file_name)
+            || file_name == CASES
+            || MADE.contains(&&*file_name)
             || without.contains(&path);
         if skipped {
             continue;

@@ -1,0 +1,248 @@
+//! `gateway plugin dev`: each time a plugin's source changes it is built, tried and published as a pre-release, which
+//! the running gateway takes over as it takes over any release.
+
+mod reload;
+mod version;
+mod watch;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use secrecy::SecretString;
+
+use super::builder::{self, BuildOptions, BuiltPlugin};
+use super::keygen::SigningArgs;
+use super::rehearse::RulesArgs;
+use super::{ToolchainArgs, build, read_component, test, with_reference};
+use crate::cli::client::{ClientArgs, ClientError};
+use crate::cli::progress::Progress;
+use crate::cli::{CliError, output, serve};
+use crate::manifest::{Manifest, ReleaseSigningKey};
+use crate::pipeline::{Rehearsal, RehearsedPlugin};
+use reload::{Brand, Reload};
+use watch::Watch;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Dev {
+    /// The plugin's directory
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// Build and reload one time, and end
+    #[arg(long)]
+    once: bool,
+    /// A brand whose connection is switched to each release, also to one that gets more; needs the brand's key
+    #[arg(long, requires = "brand_key")]
+    brand: Option<String>,
+    /// API key of that brand; the environment keeps it out of the process list
+    #[arg(long, env = "GATEWAY_BRAND_KEY", hide_env_values = true)]
+    brand_key: Option<SecretString>,
+    #[command(flatten)]
+    rules: RulesArgs,
+    #[command(flatten)]
+    signing: SigningArgs,
+    #[command(flatten)]
+    toolchain: ToolchainArgs,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// A component that was built from the source as it is.
+struct Built {
+    /// Of the source.
+    fingerprint: String,
+    plugin: BuiltPlugin,
+    component: Vec<u8>,
+    /// When its build ended.
+    at: Instant,
+    /// Ready for cases; with the directory of its compiled code.
+    tried: Option<(Rehearsal, RehearsedPlugin, tempfile::TempDir)>,
+    /// The gateway has it.
+    published: bool,
+}
+
+/// What there is between two changes.
+struct Session {
+    dir: PathBuf,
+    rules: RulesArgs,
+    install_toolchain: bool,
+    signing_key: ReleaseSigningKey,
+    reload: Reload,
+    built: Option<Built>,
+    /// Of the source and of the cases, as they were looked at last.
+    seen: Option<(String, Option<String>)>,
+}
+
+impl Dev {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        let dir = std::path::absolute(&self.dir).map_err(CliError::file("finding", &self.dir))?;
+        let signing_key = self.signing.read()?;
+        let client = self.client.connect()?;
+        let stop = serve::stop_signal()?;
+        // Before the first build, so that no change is missed.
+        let watch = if self.once { None } else { Some(Watch::new(&dir)?) };
+        let brand =
+            self.brand.zip(self.brand_key).map(|(name, key)| Brand { name, client: client.with_key(key) });
+        let session = Session {
+            dir,
+            rules: self.rules,
+            install_toolchain: self.toolchain.install_toolchain,
+            signing_key,
+            reload: Reload { client, brand },
+            built: None,
+            seen: None,
+        };
+        tokio::select! {
+            ended = session.work(watch) => ended,
+            () = stop => output::line("stopped; what is published stays"),
+        }
+    }
+}
+
+impl Session {
+    /// Once, or with every change from now on.
+    async fn work(mut self, watch: Option<Watch>) -> Result<(), CliError> {
+        let Some(mut watch) = watch else { return self.step().await };
+        loop {
+            match self.step().await {
+                Ok(()) | Err(CliError::Told) => {}
+                Err(error) if is_final(&error) => return Err(error),
+                Err(error) => error.print(),
+            }
+            output::line("watching; ctrl-c ends it")?;
+            watch.changed().await?;
+        }
+    }
+
+    /// Builds what changed, tries it, publishes it and looks who runs it.
+    async fn step(&mut self) -> Result<(), CliError> {
+        let source = told(builder::fingerprint(&self.dir))?;
+        let cases = self.cases();
+        let of_cases = cases.as_deref().map(|cases| told(builder::fingerprint(cases))).transpose()?;
+        let seen = Some((source.clone(), of_cases));
+        if self.seen == seen {
+            return Ok(());
+        }
+        self.seen = seen;
+        let done = self.anew(source, cases.as_deref()).await;
+        if matches!(done, Err(CliError::Client(_))) {
+            // Not the source's fault: saving it again is another try.
+            self.seen = None;
+        }
+        done
+    }
+
+    async fn anew(&mut self, source: String, cases: Option<&Path>) -> Result<(), CliError> {
+        let mut built = match self.built.take().filter(|built| built.fingerprint == source) {
+            Some(built) => built,
+            None => self.build(source).await?,
+        };
+        let tried = match cases {
+            Some(cases) => self.try_cases(&mut built, cases).await,
+            None => Ok(()),
+        };
+        let done = match tried {
+            Ok(()) if !built.published => self.publish(&mut built).await,
+            tried => tried,
+        };
+        self.built = Some(built);
+        done
+    }
+
+    /// The plugin's cases, where it has any.
+    fn cases(&self) -> Option<PathBuf> {
+        let dir = self.dir.join("cases");
+        let mut entries = std::fs::read_dir(&dir).ok()?;
+        entries.any(|entry| entry.is_ok_and(|entry| entry.path().is_dir())).then_some(dir)
+    }
+
+    async fn build(&self, fingerprint: String) -> Result<Built, CliError> {
+        let manifest: Manifest = told(builder::read_manifest(&self.dir, &mut |_| {}))?;
+        let plugin = &manifest.plugin;
+        let releases = self.reload.releases(&plugin.name).await?;
+        let version = version::next(&plugin.version, releases.iter().map(|release| &release.version));
+        let progress = Progress::spinner("building");
+        let options = BuildOptions {
+            dir: self.dir.clone(),
+            out: None,
+            install_toolchain: self.install_toolchain,
+            version: Some(version),
+        };
+        let began = Instant::now();
+        let built = build(options, &progress).await?;
+        let at = Instant::now();
+        drop(progress);
+        // What was published last may be of this source: after a restart, or where a change was taken back.
+        let last = releases.iter().max_by(|one, other| one.version.cmp(&other.version));
+        let same = last.filter(|last| last.is_of(&built.provenance));
+        let component = read_component(&built.path)?;
+        output::line(&format!("{} {} is built in {}", built.name, built.version, seconds(at - began)))?;
+        if let Some(same) = same {
+            output::line(&format!("{} is published from this source already", same.version))?;
+            self.reload.settle(&built.name, &same.version.to_string(), at).await?;
+        }
+        Ok(Built { fingerprint, published: same.is_some(), plugin: built, component, at, tried: None })
+    }
+
+    /// Runs the cases.
+    ///
+    /// # Errors
+    /// [`CliError::FellShort`] where one does not pass.
+    async fn try_cases(&self, built: &mut Built, cases: &Path) -> Result<(), CliError> {
+        let (rehearsal, plugin, _) = match &mut built.tried {
+            Some(tried) => tried,
+            none => none.insert(self.rehearsed(&built.component).await?),
+        };
+        let tested = test::all(rehearsal, plugin, cases).await?;
+        output::line(&test::render(&tested))?;
+        if test::failed(&tested) == 0 {
+            return Ok(());
+        }
+        let standing = if built.published { "it is published already" } else { "it is not published" };
+        Err(CliError::FellShort(format!(
+            "{} {} does not pass its cases, and {standing}",
+            built.plugin.name, built.plugin.version
+        )))
+    }
+
+    /// Its compiled code goes with it, so that a day's work leaves none behind.
+    async fn rehearsed(
+        &self,
+        component: &[u8],
+    ) -> Result<(Rehearsal, RehearsedPlugin, tempfile::TempDir), CliError> {
+        let _progress = Progress::spinner("compiling it for its cases");
+        let cache =
+            tempfile::tempdir().map_err(CliError::file("making a directory in", &std::env::temp_dir()))?;
+        let rehearsal = self.rules.rehearsal(cache.path().to_owned())?;
+        let plugin =
+            rehearsal.plugin(component).await.map_err(|error| CliError::FellShort(error.to_string()))?;
+        Ok((rehearsal, plugin, cache))
+    }
+
+    async fn publish(&self, built: &mut Built) -> Result<(), CliError> {
+        let progress = Progress::spinner("publishing; the gateway checks and compiles it");
+        let component = built.component.clone();
+        let release = self.reload.publish(component, &self.signing_key).await;
+        drop(progress);
+        let release = release?;
+        built.published = true;
+        self.reload.settle(&built.plugin.name, &release.version.to_string(), built.at).await
+    }
+}
+
+/// Nothing that the author saves mends it.
+fn is_final(error: &CliError) -> bool {
+    match error {
+        CliError::OutputClosed => true,
+        CliError::Client(ClientError::Refused(refused)) => refused.status == StatusCode::UNAUTHORIZED,
+        _ => false,
+    }
+}
+
+fn told<T>(result: Result<T, builder::BuildError>) -> Result<T, CliError> {
+    result.map_err(|error| CliError::FellShort(with_reference(&error)))
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
+}
