@@ -93,11 +93,10 @@ async fn an_answer_is_in_it_while_the_brand_would_still_be_given_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn that_something_is_given_for_the_data_is_in_it_where_a_decision_turns_on_it() {
     let gateway = start().await;
-    let operator = gateway.operator().await;
-    let mut record = operator.get("/v1/partners/acme-crm").await.ok();
-    record["consideration"] = json!(true);
-    record.as_object_mut().unwrap().shift_remove("name");
-    operator.put("/v1/partners/acme-crm", &record).await.ok();
+    let record = json!({
+        "display_name": "Acme CRM", "region": "US", "domains": ["acme.example"], "consideration": true,
+    });
+    gateway.operator().await.put("/v1/partners/acme-crm", &record).await.ok();
     // What is said in a conversation is not sold.
     let flow = call(&gateway, "adf-lead", &super::chat_ended(super::NORTHSIDE, "ada")).await;
     let recorded = recording(&gateway.brand(super::NORTHSIDE).await, &flow).await;
