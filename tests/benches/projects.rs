@@ -18,7 +18,7 @@ fn main() {
     gateway_tests::gateway_binary();
     for (language, allowed) in LANGUAGES {
         let name = language.as_str();
-        if let Some(missing) = missing_tool(language) {
+        if let Some(missing) = missing_tool(language, Path::new(".")) {
             println!("{name}: skipped, {missing}");
             continue;
         }

@@ -3,6 +3,7 @@
 //!
 //! `cargo bench --bench releases` (`-- --seconds 10` for longer phases, `-- --releases 20` for fewer)
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -46,7 +47,7 @@ fn main() {
             ms(one.1),
             ms(many.1)
         );
-        match missing_tool(Language::Python) {
+        match missing_tool(Language::Python, Path::new(".")) {
             Some(missing) => println!("publishing a large component: skipped, {missing}"),
             None => publish_large(phase).await,
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// A request as it came.
@@ -54,6 +55,8 @@ pub enum Behaviour {
     Answer(u16, Vec<(String, String)>, Vec<u8>),
     /// Waits, then does the other.
     Delay(Duration, Box<Behaviour>),
+    /// Waits until it is told to, then does the other.
+    Held(Arc<Notify>, Box<Behaviour>),
     /// Says where else to go.
     Redirect(String),
     /// Sends these bytes, whatever they are, and closes.
@@ -193,6 +196,10 @@ async fn answer(stream: &mut TcpStream, behaviour: Behaviour) -> bool {
         Behaviour::Answer(status, headers, body) => write(stream, status, &headers, &body).await,
         Behaviour::Delay(wait, then) => {
             tokio::time::sleep(wait).await;
+            Box::pin(answer(stream, *then)).await
+        }
+        Behaviour::Held(told, then) => {
+            told.notified().await;
             Box::pin(answer(stream, *then)).await
         }
         Behaviour::Redirect(to) => write(stream, 302, &[("location".to_owned(), to)], b"").await,

@@ -22,6 +22,8 @@ use super::CliError;
 const MAX_BODY: usize = 4 * 1024 * 1024;
 /// For the headers of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// For an open connection to end, once all is to end.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 /// After a fault of the listener, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -102,7 +104,7 @@ where
         _ = connection.as_mut() => {}
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+            let _ = tokio::time::timeout(END_TIMEOUT, connection).await;
         }
     }
 }

@@ -291,7 +291,8 @@ impl Gateway {
             Ok(Some(loaded)) => return Some(loaded),
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(%error, "a release's compiled code cannot be used; compiling it again")
+                tracing::error!(%error, "a release cannot be loaded");
+                return None;
             }
         }
         let bytes = match self.store.release_bytes(digest).await {

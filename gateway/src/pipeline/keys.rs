@@ -93,6 +93,10 @@ impl Gateway {
         if let Some(caller) = self.registry.load().caller(&digest) {
             return Some(caller.clone());
         }
+        // Others that waited here have read it already, perhaps.
+        if self.store.control_version().await.ok()? == self.registry.load().version {
+            return None;
+        }
         self.reload().await.ok()?;
         self.registry.load().caller(&digest).cloned()
     }

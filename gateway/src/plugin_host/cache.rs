@@ -77,7 +77,10 @@ impl Cache {
                 return Ok(None);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(HostError::Io { doing: "reading", path: artifact, source }),
+            Err(error) => {
+                tracing::warn!(artifact = %artifact.display(), %error, "compiled code does not read; compiling it again");
+                return Ok(None);
+            }
         }
         match deserialize(engine, &artifact) {
             Ok(component) => Ok(Some(component)),

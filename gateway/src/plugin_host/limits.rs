@@ -207,7 +207,7 @@ impl Default for Limits {
             compile_memory: 2 * GIB,
             compile_address_space: 4 * GIB,
             artifact_bytes: GIB / 4,
-            compile_threads: (cores() / 2).max(1),
+            compile_threads: (cores() / 2).clamp(1, COMPILE_THREADS),
             compile_niceness: 5,
 
             memory: 64 * MIB,
@@ -284,6 +284,9 @@ pub(super) const AGGREGATE_TEXT_BYTES: usize = 256;
 
 /// How much is kept of what the compiling process says when it fails.
 pub(super) const COMPILER_MESSAGE_BYTES: usize = 2 * KIB;
+
+/// Threads of one compilation, at most: its limits of memory are for so many.
+pub const COMPILE_THREADS: usize = 4;
 
 /// Compilations at once: they take seconds of every core, and publishing can wait.
 pub(super) const COMPILATIONS: usize = 1;

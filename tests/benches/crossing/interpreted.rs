@@ -51,7 +51,7 @@ pub fn interpreted(
     ];
     for sample in samples {
         let (plugin, language) = (sample.plugin, sample.language.as_str());
-        if let Some(missing) = missing_tool(sample.language) {
+        if let Some(missing) = missing_tool(sample.language, Path::new(".")) {
             println!("crossing: {plugin} ({language}): skipped, {missing}");
             continue;
         }

@@ -15,7 +15,7 @@ const IMPROVE: &str = "essential.service.operations.improve";
 
 /// False where the tools are missing.
 fn has_tools(language: Language) -> bool {
-    match missing_tool(language) {
+    match missing_tool(language, Path::new(".")) {
         None => true,
         Some(missing) => {
             assert!(std::env::var("CI").as_deref() != Ok("true"), "{missing}");

@@ -70,7 +70,7 @@ fn examine(dir: Option<&Path>) -> Result<Vec<Finding>, CliError> {
     let here = dir.unwrap_or(Path::new("."));
     let mut findings = Vec::new();
     for language in languages {
-        findings.extend(builder::tools_of(language).into_iter().map(|tool| finding(language, tool)));
+        findings.extend(builder::tools_of(language, here).into_iter().map(|tool| finding(language, tool)));
         if language == Language::Rust {
             findings.push(compiler(here));
         }

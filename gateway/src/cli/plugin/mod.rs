@@ -127,9 +127,9 @@ Example:
     Run(run::Run),
     /// Build, try and reload into a running gateway with each change; the API key is the partner's
     #[command(after_help = "\
-Each build is published as a pre-release, such as 1.2.0-dev.3, if its cases pass. A connection with `follow` takes it
-over where it gets no more than the one before; --brand switches one connection to every release. What does not build
-or pass is told, and the release before goes on. Use a gateway of your own.
+Each build is published as a pre-release, such as 1.2.0-dev.3, if its cases pass. A connection that follows
+and runs a pre-release takes it over where it gets no more than the one before; --brand switches one connection to every
+release. What does not build or pass is told, and the release before goes on. Use a gateway of your own.
 
 Examples:
   gateway plugin dev plugins/adf-lead --signing-key acme-crm.key
@@ -206,7 +206,7 @@ impl Plugin {
 
 /// What keeps the plugin in `dir` from being built, where its language's programs are missing.
 pub(super) fn missing_tool(dir: &Path) -> Option<builder::ToolError> {
-    builder::missing_tool(builder::language_of(dir).ok()?)
+    builder::missing_tool(builder::language_of(dir).ok()?, dir)
 }
 
 /// Builds one plugin, telling each step to `progress`.

@@ -1,31 +1,33 @@
 //! The operator blocks a release while one of its calls waits for the partner.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::Arc;
 
 use gateway_tests::{Behaviour, events};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::{BRAND, World, chat, let_all_meet};
 
 const BLOCK: &str = "/v1/plugins/hostile/releases/1.0.0/block";
-/// Long enough to block a release meanwhile.
-const ANSWERED_AFTER: Duration = Duration::from_millis(700);
 
-/// A plugin that asks a partner which takes its time, of somebody who wrote to the brand before.
-async fn asking() -> World {
+/// A plugin that asks a partner which answers once the notice is given, of somebody who wrote to the brand before.
+async fn asking() -> (World, Arc<Notify>) {
     let world = World::new().await;
     world.share("value-in-failure", &chat("ada")).await;
     world.behave("ask", &[]).await;
     let answer = Box::new(Behaviour::Status(200));
-    world.gateway.partner.script([Behaviour::Delay(ANSWERED_AFTER, answer)]);
-    world
+    let blocked = Arc::new(Notify::new());
+    world.gateway.partner.script([Behaviour::Held(Arc::clone(&blocked), answer)]);
+    (world, blocked)
 }
 
-async fn block(world: &World) {
+/// Blocks the release while the question is open, then has it answered.
+async fn block(world: &World, blocked: &Notify) {
     let reason = json!({ "reason": "it loses leads" });
     world.gateway.partner.wait_for(1).await;
     world.gateway.operator().await.put(BLOCK, &reason).await.expect(200);
+    blocked.notify_one();
 }
 
 fn outcomes(rows: &[Value]) -> Vec<&str> {
@@ -34,9 +36,9 @@ fn outcomes(rows: &[Value]) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_call_brings_whose_release_is_blocked_meanwhile_is_not_kept_and_the_work_is_done_later() {
-    let world = asking().await;
+    let (world, blocked) = asking().await;
     world.gateway.source(BRAND).await.post_event(&chat("ada")).await.expect(202);
-    block(&world).await;
+    block(&world, &blocked).await;
     world.gateway.settled().await;
     assert_eq!(outcomes(&world.rows("ada", "call").await), ["failed:rejected", "failed:blocked"]);
     assert_eq!(world.returned().await, Value::Null);
@@ -54,10 +56,10 @@ async fn what_a_call_brings_whose_release_is_blocked_meanwhile_is_not_kept_and_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decision_whose_release_is_blocked_meanwhile_is_none() {
-    let world = asking().await;
+    let (world, blocked) = asking().await;
     let source = world.gateway.source(BRAND).await;
     let page = events::page_viewed(BRAND, "ada");
-    let (answer, ()) = tokio::join!(source.decide("hostile", &page), block(&world));
+    let (answer, ()) = tokio::join!(source.decide("hostile", &page), block(&world, &blocked));
     let answer = answer.expect(200);
     assert_eq!(
         (&answer["decision"], &answer["reason"]),

@@ -65,7 +65,7 @@ impl Snapshot for Javascript {
 
     fn versions(&self, _: &Project) -> Result<BTreeMap<String, String>, BuildError> {
         let mut versions = fixed_versions();
-        versions.insert("node".to_owned(), NODE.required()?);
+        versions.insert("node".to_owned(), NODE.required(Path::new("."))?);
         versions.insert("gateway-kit".to_owned(), KIT.digest());
         Ok(versions)
     }
@@ -159,7 +159,7 @@ fn imported(listed: &str, version: &str) -> Vec<String> {
 /// The kit with its packages.
 fn installed(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, BuildError> {
     Ok(KIT.installed("", |dir| {
-        NPM.required()?;
+        NPM.required(Path::new("."))?;
         KIT.run(&mut npm_ci(dir), progress)
     })?)
 }
@@ -178,7 +178,7 @@ fn install_packages(dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<(), Bu
     if std::fs::read_to_string(&memo).is_ok_and(|installed| installed == digest) {
         return Ok(());
     }
-    NPM.required().map_err(BuildError::Tool)?;
+    NPM.required(dir).map_err(BuildError::Tool)?;
     let installed = succeed(&mut npm_ci(dir), progress)?;
     installed.map_err(|log| BuildError::Dependencies { dir: dir.to_path_buf(), log })?;
     std::fs::write(&memo, digest).map_err(file_error(&memo, "written"))

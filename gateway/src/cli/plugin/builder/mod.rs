@@ -228,7 +228,7 @@ pub enum Tool {
 
 /// What building in a language needs, in the order in which it is needed. Rust's compiler for WebAssembly is found by
 /// [`Toolchain`](super::toolchain::Toolchain).
-pub fn tools_of(language: Language) -> Vec<Tool> {
+pub fn tools_of(language: Language, dir: &Path) -> Vec<Tool> {
     let (programs, (versions, place)) = match language {
         Language::Rust => (rust::PROGRAMS.as_slice(), (BTreeMap::new(), None)),
         Language::JavaScript => (javascript::PROGRAMS.as_slice(), javascript::kit()),
@@ -237,8 +237,8 @@ pub fn tools_of(language: Language) -> Vec<Tool> {
     let installed = place.is_some_and(|place| place.is_dir());
     let programs = programs.iter().map(|program| Tool::Program {
         name: program.name,
-        version: program.version(),
-        fault: program.required().err(),
+        version: program.version(dir),
+        fault: program.required(dir).err(),
     });
     programs
         .chain(versions.into_iter().map(|(name, version)| Tool::Kit { name, version, installed }))
@@ -246,8 +246,8 @@ pub fn tools_of(language: Language) -> Vec<Tool> {
 }
 
 /// The first program that a language needs and this machine has not.
-pub fn missing_tool(language: Language) -> Option<ToolError> {
-    tools_of(language).into_iter().find_map(|tool| match tool {
+pub fn missing_tool(language: Language, dir: &Path) -> Option<ToolError> {
+    tools_of(language, dir).into_iter().find_map(|tool| match tool {
         Tool::Program { fault, .. } => fault,
         Tool::Kit { .. } => None,
     })
@@ -314,8 +314,22 @@ pub fn read_manifest(dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<Manif
 ///
 /// # Errors
 /// A file that cannot be read; a symbolic link or device.
-pub fn fingerprint(dir: &Path) -> Result<String, BuildError> {
-    source::digest(&[source::Root { prefix: String::new(), dir: dir.to_path_buf() }], &[])
+pub fn fingerprint(dirs: &[PathBuf]) -> Result<String, BuildError> {
+    let root = |dir: &PathBuf| source::Root { prefix: dir.display().to_string(), dir: dir.clone() };
+    source::digest(&dirs.iter().map(root).collect::<Vec<_>>(), &[])
+}
+
+/// The directories that a plugin's component is built from: its own, and of a Rust workspace those of the packages by
+/// path. Where the workspace does not read, which a build will tell, the plugin's own.
+pub fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut found = match language_of(dir) {
+        Ok(Language::Rust) => rust::sources(dir).unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    if !found.iter().any(|one| one == dir) {
+        found.insert(0, dir.to_path_buf());
+    }
+    found
 }
 
 /// Whether a directory of this name holds what a build makes.

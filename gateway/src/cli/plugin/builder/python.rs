@@ -56,7 +56,7 @@ impl Snapshot for Python {
 
     fn versions(&self, _: &Project) -> Result<BTreeMap<String, String>, BuildError> {
         let mut versions = fixed_versions();
-        versions.insert("python".to_owned(), PYTHON.required()?);
+        versions.insert("python".to_owned(), PYTHON.required(Path::new("."))?);
         versions.insert("gateway-kit".to_owned(), KIT.digest());
         Ok(versions)
     }
@@ -154,7 +154,7 @@ fn pinned(requirements: &str) -> Result<Option<bool>, BuildError> {
 
 /// An installation belongs to one version of the interpreter, which it refers to.
 fn beside() -> Result<String, BuildError> {
-    let version = PYTHON.required()?;
+    let version = PYTHON.required(Path::new("."))?;
     let short: Vec<_> = version.split('.').take(2).collect();
     Ok(format!("-{}", short.join(".")))
 }
@@ -162,7 +162,7 @@ fn beside() -> Result<String, BuildError> {
 /// The kit with its packages, in an environment of its own.
 fn installed(progress: &mut dyn FnMut(&str)) -> Result<PathBuf, BuildError> {
     Ok(KIT.installed(&beside()?, |dir| {
-        VENV.required()?;
+        VENV.required(Path::new("."))?;
         KIT.run(clean(dir, "python3").args(["-m", "venv", "venv"]), progress)?;
         let mut pip = clean(dir, dir.join("venv/bin/python"));
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]);

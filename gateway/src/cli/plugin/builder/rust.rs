@@ -84,9 +84,15 @@ const CARGO: Program = Program {
 /// All that Rust needs beside its compiler for WebAssembly.
 pub(super) const PROGRAMS: [Program; 1] = [CARGO];
 
+/// [`super::sources`] of a plugin in Rust.
+pub(super) fn sources(dir: &Path) -> Result<Vec<PathBuf>, BuildError> {
+    let workspace = Workspace::of(dir, &mut |_| {})?;
+    Ok(workspace.local_dependencies(dir).into_iter().map(|root| root.dir).collect())
+}
+
 impl Workspace {
     fn of(dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<Self, BuildError> {
-        CARGO.required()?;
+        CARGO.required(dir)?;
         let mut command = toolchain::clean(dir, "cargo");
         command.args(["metadata", "--format-version", "1", "--filter-platform", TARGET]);
         let ran = toolchain::run(&mut command, None, progress)?;

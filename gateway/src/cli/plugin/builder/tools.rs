@@ -81,10 +81,10 @@ pub(in crate::cli::plugin) struct Program {
 }
 
 impl Program {
-    /// Its version, where it runs: the first number with a point in what it says to `--version`.
-    pub(in crate::cli::plugin) fn version(&self) -> Option<String> {
+    /// Its version in a directory, where it runs: the first number with a point in what it says to `--version`.
+    pub(in crate::cli::plugin) fn version(&self, dir: &Path) -> Option<String> {
         let (program, arguments) = self.asked.split_first()?;
-        let said = toolchain::stdout_of(toolchain::clean(Path::new("."), program).args(arguments))?;
+        let said = toolchain::stdout_of(toolchain::clean(dir, program).args(arguments))?;
         version_in(&said)
     }
 
@@ -95,9 +95,9 @@ impl Program {
     }
 
     /// Its version, or why it cannot be used.
-    pub(super) fn required(&self) -> Result<String, ToolError> {
+    pub(super) fn required(&self, dir: &Path) -> Result<String, ToolError> {
         let (program, language, remedy) = (self.name, self.language, self.remedy);
-        let found = self.version().ok_or(ToolError::Missing { program, language, remedy })?;
+        let found = self.version(dir).ok_or(ToolError::Missing { program, language, remedy })?;
         if self.suffices(&found) {
             return Ok(found);
         }
@@ -254,7 +254,7 @@ mod tests {
             needed: "1.0",
             remedy: "Get it there.",
         };
-        let error = program.required().unwrap_err().to_string();
+        let error = program.required(Path::new(".")).unwrap_err().to_string();
         assert!(
             error.contains("no-such-program is not installed") && error.contains("Get it there."),
             "{error}"

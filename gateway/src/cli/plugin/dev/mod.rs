@@ -57,13 +57,17 @@ struct Built {
     at: Instant,
     /// Ready for cases; with the directory of its compiled code.
     tried: Option<(Rehearsal, RehearsedPlugin, tempfile::TempDir)>,
-    /// The gateway has it.
-    published: bool,
+    /// The gateway has it, under this version.
+    published: Option<String>,
+    /// Who runs it has been seen to, and told.
+    settled: bool,
 }
 
 /// What there is between two changes.
 struct Session {
     dir: PathBuf,
+    /// What its component is built from: its own directory, and others of a Rust workspace.
+    sources: Vec<PathBuf>,
     rules: RulesArgs,
     install_toolchain: bool,
     signing_key: ReleaseSigningKey,
@@ -80,11 +84,13 @@ impl Dev {
         let client = self.client.connect()?;
         let stop = serve::stop_signal()?;
         // Before the first build, so that no change is missed.
-        let watch = if self.once { None } else { Some(Watch::new(&dir)?) };
+        let sources = builder::sources(&dir);
+        let watch = if self.once { None } else { Some(Watch::new(&sources)?) };
         let brand =
             self.brand.zip(self.brand_key).map(|(name, key)| Brand { name, client: client.with_key(key) });
         let session = Session {
             dir,
+            sources,
             rules: self.rules,
             install_toolchain: self.toolchain.install_toolchain,
             signing_key,
@@ -102,26 +108,32 @@ impl Dev {
 impl Session {
     /// Once, or with every change from now on.
     async fn work(mut self, watch: Option<Watch>) -> Result<(), CliError> {
-        let Some(mut watch) = watch else { return self.step().await };
+        let Some(mut watch) = watch else { return self.step().await.map(|_| ()) };
         loop {
-            match self.step().await {
-                Ok(()) | Err(CliError::Told) => {}
+            let is_news = match self.step().await {
+                Ok(is_news) => is_news,
+                Err(CliError::Told) => true,
                 Err(error) if is_final(&error) => return Err(error),
-                Err(error) => error.print(),
+                Err(error) => {
+                    error.print();
+                    true
+                }
+            };
+            if is_news {
+                output::line("watching; ctrl-c ends it")?;
             }
-            output::line("watching; ctrl-c ends it")?;
             watch.changed().await?;
         }
     }
 
-    /// Builds what changed, tries it, publishes it and looks who runs it.
-    async fn step(&mut self) -> Result<(), CliError> {
-        let source = told(builder::fingerprint(&self.dir))?;
+    /// Builds what changed, tries it, publishes it and looks who runs it. False where nothing changed.
+    async fn step(&mut self) -> Result<bool, CliError> {
+        let source = told(builder::fingerprint(&self.sources))?;
         let cases = self.cases();
-        let of_cases = cases.as_deref().map(|cases| told(builder::fingerprint(cases))).transpose()?;
+        let of_cases = cases.clone().map(|cases| told(builder::fingerprint(&[cases]))).transpose()?;
         let seen = Some((source.clone(), of_cases));
         if self.seen == seen {
-            return Ok(());
+            return Ok(false);
         }
         self.seen = seen;
         let done = self.anew(source, cases.as_deref()).await;
@@ -129,7 +141,7 @@ impl Session {
             // Not the source's fault: saving it again is another try.
             self.seen = None;
         }
-        done
+        done.map(|()| true)
     }
 
     async fn anew(&mut self, source: String, cases: Option<&Path>) -> Result<(), CliError> {
@@ -142,10 +154,14 @@ impl Session {
             None => Ok(()),
         };
         let done = match tried {
-            Ok(()) if !built.published => self.publish(&mut built).await,
+            Ok(()) => self.give(&mut built).await,
             tried => tried,
         };
-        self.built = Some(built);
+        // Where another has published its version meanwhile, it needs a new one.
+        if !matches!(&done, Err(CliError::Client(ClientError::Refused(refused))) if refused.status == StatusCode::CONFLICT)
+        {
+            self.built = Some(built);
+        }
         done
     }
 
@@ -179,9 +195,9 @@ impl Session {
         output::line(&format!("{} {} is built in {}", built.name, built.version, seconds(at - began)))?;
         if let Some(same) = same {
             output::line(&format!("{} is published from this source already", same.version))?;
-            self.reload.settle(&built.name, &same.version.to_string(), at).await?;
         }
-        Ok(Built { fingerprint, published: same.is_some(), plugin: built, component, at, tried: None })
+        let published = same.map(|same| same.version.to_string());
+        Ok(Built { fingerprint, plugin: built, component, at, tried: None, published, settled: false })
     }
 
     /// Runs the cases.
@@ -198,7 +214,8 @@ impl Session {
         if test::failed(&tested) == 0 {
             return Ok(());
         }
-        let standing = if built.published { "it is published already" } else { "it is not published" };
+        let standing =
+            if built.published.is_some() { "it is published already" } else { "it is not published" };
         Err(CliError::FellShort(format!(
             "{} {} does not pass its cases, and {standing}",
             built.plugin.name, built.plugin.version
@@ -219,14 +236,23 @@ impl Session {
         Ok((rehearsal, plugin, cache))
     }
 
-    async fn publish(&self, built: &mut Built) -> Result<(), CliError> {
-        let progress = Progress::spinner("publishing; the gateway checks and compiles it");
-        let component = built.component.clone();
-        let release = self.reload.publish(component, &self.signing_key).await;
-        drop(progress);
-        let release = release?;
-        built.published = true;
-        self.reload.settle(&built.plugin.name, &release.version.to_string(), built.at).await
+    /// Publishes it and sees to who runs it, as far as that is not done.
+    async fn give(&self, built: &mut Built) -> Result<(), CliError> {
+        let version = match &built.published {
+            Some(version) => version.clone(),
+            None => {
+                let progress = Progress::spinner("publishing; the gateway checks and compiles it");
+                let component = built.component.clone();
+                let release = self.reload.publish(component, &self.signing_key).await;
+                drop(progress);
+                built.published.insert(release?.version.to_string()).clone()
+            }
+        };
+        if !built.settled {
+            self.reload.settle(&built.plugin.name, &version, built.at).await?;
+            built.settled = true;
+        }
+        Ok(())
     }
 }
 

@@ -58,10 +58,8 @@ impl Published {
                     let declared = |entry: &GrantEntry| fields.iter().any(|of| of.field == entry.field());
                     entries.into_iter().filter(declared).collect()
                 }
-                (None, Some(of))
-                    if entries.iter().map(GrantEntry::field).eq(of.iter().map(String::as_str)) =>
-                {
-                    entries
+                (None, Some(of)) if of.iter().all(|field| entries.iter().any(|of| of.field() == field)) => {
+                    entries.into_iter().filter(|entry| of.contains(entry.field())).collect()
                 }
                 _ => return None,
             };
@@ -132,7 +130,7 @@ impl Reload {
             .collect();
         if brands.is_empty() && keeping.is_empty() {
             output::line(&format!(
-                "{version} is published, and no brand has {plugin} on; a brand switches it on with PUT /v1/brands/BRAND/connections/{plugin}"
+                "{version} is published, and no brand runs {plugin}; a brand switches it on with PUT /v1/brands/BRAND/connections/{plugin}"
             ))?;
         }
         for (brand, old) in keeping {
@@ -208,17 +206,22 @@ mod tests {
         let release: Published = read(json!({
             "version": "1.0.0-dev.1", "provenance": null, "status": "published",
             "hooks": { "share chat.ended": [{ "field": "/contact/email" }, { "field": "/new" }] },
-            "combinations": { "combine offer": ["/a", "/b"], "combine other": ["/a"] },
+            "combinations": {
+                "combine offer": ["/a", "/b"], "combine narrower": ["/a"], "combine wider": ["/a", "/b"],
+            },
         }))
         .unwrap();
         let grant: Grant = serde_json::from_value(json!({
             "share chat.ended": ["/contact/email", "/gone"],
             "share page.viewed": ["/url"],
             "combine offer": ["/a", "/b"],
-            "combine other": ["/a", "/b"],
+            "combine narrower": ["/a", "/b"],
+            "combine wider": ["/a"],
         }))
         .unwrap();
-        let expected = json!({ "share chat.ended": ["/contact/email"], "combine offer": ["/a", "/b"] });
+        let expected = json!({
+            "share chat.ended": ["/contact/email"], "combine offer": ["/a", "/b"], "combine narrower": ["/a"],
+        });
         assert_eq!(serde_json::to_value(release.carried(grant)).unwrap(), sorted(expected));
     }
 

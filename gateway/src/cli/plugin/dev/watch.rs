@@ -17,23 +17,23 @@ const AT_MOST: Duration = Duration::from_secs(1);
 
 /// The directories of a project, but for what is hidden and what builds make.
 pub(super) struct Watch {
-    dir: PathBuf,
+    roots: Vec<PathBuf>,
     watcher: RecommendedWatcher,
     changes: mpsc::Receiver<()>,
 }
 
 impl Watch {
-    pub(super) fn new(dir: &Path) -> Result<Self, CliError> {
+    pub(super) fn new(roots: &[PathBuf]) -> Result<Self, CliError> {
         // One that waits stands for all that come after it.
         let (tell, changes) = mpsc::channel(1);
-        let root = dir.to_owned();
+        let of = roots.to_vec();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if event.map_or(true, |event| matters(&root, &event)) {
+            if event.map_or(true, |event| of.iter().any(|root| matters(root, &event))) {
                 let _ = tell.try_send(());
             }
         });
         let watcher = watcher.map_err(CliError::start("watching"))?;
-        let mut watch = Self { dir: dir.to_owned(), watcher, changes };
+        let mut watch = Self { roots: roots.to_vec(), watcher, changes };
         watch.look()?;
         Ok(watch)
     }
@@ -53,11 +53,11 @@ impl Watch {
 
     /// Watches directories that came since, too; of one that is watched already nothing changes.
     fn look(&mut self) -> Result<(), CliError> {
-        let mut next = vec![self.dir.clone()];
+        let mut next = self.roots.clone();
         while let Some(dir) = next.pop() {
             match self.watcher.watch(&dir, RecursiveMode::NonRecursive) {
-                // Gone again: a change of what is above it.
-                Err(_) if dir != self.dir && !dir.is_dir() => continue,
+                // Gone again, a change of what is above it; or unreadable, which a build would tell.
+                Err(_) if !self.roots.contains(&dir) => continue,
                 watched => watched.map_err(CliError::start("watching the project"))?,
             }
             let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten();
@@ -119,7 +119,7 @@ mod tests {
         let root = dir.path();
         std::fs::create_dir_all(root.join("src")).unwrap();
         std::fs::create_dir_all(root.join("target")).unwrap();
-        let mut watch = Watch::new(root).unwrap();
+        let mut watch = Watch::new(&[root.to_owned()]).unwrap();
         let mut seen = async |what: &str| {
             tokio::time::timeout(BOUND, watch.changed()).await.unwrap_or_else(|_| panic!("{what}")).unwrap();
         };
