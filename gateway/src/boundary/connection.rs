@@ -94,6 +94,13 @@ pub struct HookField {
     pub(super) region: Option<Region>,
 }
 
+impl HookField {
+    /// Where in an event that is which stands in for the field as a region; none: nothing does.
+    pub fn region(&self) -> Option<FieldPath> {
+        self.region.as_ref()?.beside_of(self.path.as_ref()?)
+    }
+}
+
 /// Where the value of a declared field comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {

@@ -26,6 +26,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::{Iso8601, Rfc3339};
 
 use super::connection::HookField;
+use crate::catalogue::path::escape;
 use crate::catalogue::{EventType, Field, FieldKind, FieldPath, Segment};
 
 /// What a pseudonym begins with, so that nobody takes it for an address or a name.
@@ -177,6 +178,12 @@ impl Region {
         let origin = if coarsest.public { Origin::Public } else { Origin::FirstParty };
         let category = Category::parse(&coarsest.category).ok()?;
         (rank > own).then(|| Self { key: key.clone(), label: Label { category, origin } })
+    }
+
+    /// Its path, from that of the field beside it.
+    pub(super) fn beside_of(&self, field: &FieldPath) -> Option<FieldPath> {
+        let (above, _) = field.as_str().rsplit_once('/')?;
+        FieldPath::parse(&format!("{above}/{}", escape(&self.key))).ok()
     }
 }
 

@@ -308,19 +308,11 @@ impl Gateway {
         let Recorded { view, conditions } = serde_json::from_slice(&text).map_err(|_| Refusal::Internal)?;
         let Some(conditions) = conditions else { return Ok(Some(view)) };
         let labels = view.provenance.iter().flat_map(|provenance| provenance.labels.values());
-        // As it stands now: a brand may have marked the slot promotional since.
-        let promotional = self
-            .registry
-            .load()
-            .slot(&consumer.brand, slot)
-            .is_some_and(|live| live.connection.promotional.contains(slot));
         let may = view.plugin.as_deref().is_none_or(|plugin| {
             // Of no release that is known: nothing says for what it may be used.
             let release = view.provenance.as_ref().and_then(|from| parse_digest(&from.release));
             release.is_some_and(|release| {
-                let by = (plugin, Some(&release));
-                !self.registry.load().is_blocked(&release)
-                    && self.may_use(Flow::Return, consumer, by, promotional, &conditions, labels)
+                self.may_answer(slot, consumer, (plugin, &release), &conditions, labels)
             })
         });
         Ok(Some(if may { view } else { DecisionView::none("withheld") }))

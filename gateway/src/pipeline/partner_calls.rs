@@ -24,8 +24,8 @@ const LOOKED_THROUGH: usize = 5_000;
 const READ: u32 = 1_000;
 
 /// How a call ended, as its partner may know; none where it is not to be seen.
-pub(super) fn seen(row: &FlowRecord) -> Option<(PartnerOutcome, Option<String>)> {
-    match row.outcome.as_str() {
+pub(super) fn seen(outcome: &str) -> Option<(PartnerOutcome, Option<String>)> {
+    match outcome {
         // Where what it placed may meet, or what the partner has since received, is a matter of the policy and of
         // what the consumer chose.
         "failed:received-meanwhile" => None,
@@ -83,7 +83,7 @@ impl Seen for PartnerCallView {
     const STAGE: Stage = Stage::Call;
 
     async fn of(_: &Gateway, row: &FlowRecord) -> Result<Option<Self>, Refusal> {
-        Ok(seen(row).map(|(outcome, code)| Self {
+        Ok(seen(&row.outcome).map(|(outcome, code)| Self {
             id: format_uid(&row.id),
             at: rfc3339(row.at_ms),
             brand: row.brand.clone(),
@@ -113,7 +113,7 @@ impl Seen for PartnerLogView {
     const STAGE: Stage = Stage::Call;
 
     async fn of(gateway: &Gateway, row: &FlowRecord) -> Result<Option<Self>, Refusal> {
-        if seen(row).is_none() { Ok(None) } else { gateway.partner_log(row).await }
+        if seen(&row.outcome).is_none() { Ok(None) } else { gateway.partner_log(row).await }
     }
 }
 
@@ -245,7 +245,7 @@ impl Gateway {
                 }
                 looked += 1;
                 before = Some(row.id);
-                let outcome = seen(&row).map(|(outcome, _)| outcome);
+                let outcome = seen(&row.outcome).map(|(outcome, _)| outcome);
                 if V::STAGE == Stage::Call && filter.outcome.is_some() && filter.outcome != outcome {
                     continue;
                 }

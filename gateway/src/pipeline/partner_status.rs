@@ -60,7 +60,7 @@ impl Gateway {
             for row in rows {
                 let key = (row.brand.clone(), row.plugin.clone());
                 if stage == Stage::Call {
-                    let Some((outcome, _)) = seen(&row) else { continue };
+                    let Some((outcome, _)) = seen(&row.outcome) else { continue };
                     let of = figures.entry(key).or_default();
                     of.calls += 1;
                     of.failures += u64::from(outcome != PartnerOutcome::Ran);

@@ -299,6 +299,23 @@ impl Gateway {
                 .all(|live| self.may_use_by(live, flow, consumer, promotional, conditions, labels.clone()))
     }
 
+    /// Whether an answer for a slot may be given now: one of no release that is blocked, and as the slot stands, which a
+    /// brand may have marked promotional since.
+    pub(super) fn may_answer<'l>(
+        &self,
+        slot: &str,
+        consumer: &Consumer,
+        (plugin, release): (&str, &Digest),
+        conditions: &Conditions,
+        labels: impl Iterator<Item = &'l LabelSet> + Clone,
+    ) -> bool {
+        let registry = self.registry.load();
+        let live = registry.slot(&consumer.brand, slot);
+        let promotional = live.is_some_and(|live| live.connection.promotional.contains(slot));
+        !registry.is_blocked(release)
+            && self.may_use(Flow::Return, consumer, (plugin, Some(release)), promotional, conditions, labels)
+    }
+
     fn may_use_by<'l>(
         &self,
         live: &LiveRelease,

@@ -306,3 +306,35 @@ async fn a_looser_version_does_not_reach_what_was_received_before_it() {
     assert_eq!(send(&gateway, NORTHSIDE, &secret, "m-3", &tier(&other, "gold")).await, 202);
     assert_eq!(decide(&gateway, "bob", 900.0).await["decision"]["offer"]["percent"], 25);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_case_is_made_up_for_a_partner_where_the_call_needs_what_it_sent() {
+    let (gateway, _, _) = world().await;
+    let component = with_manifest(&components().loyalty_offer.bytes, |manifest| {
+        manifest["plugin"]["version"] = json!("1.0.1");
+        manifest["decide"][0]["receives"][1]["required"] = json!(true);
+    });
+    let (partner, client) = (gateway.partner_key("gold-club").await, gateway.brand(NORTHSIDE).await);
+    let release = partner.publish(&component).await.ok();
+    let path = format!("/v1/brands/{NORTHSIDE}/connections/{PLUGIN}");
+    let document = json!({
+        "release": release["release"], "grant": whole_grant(&release), "rotate_inbound_secret": true,
+    });
+    let secret = client.put(&path, &document).await.ok()["inbound_secret"].as_str().unwrap().to_owned();
+    let handle = pseudonym(&gateway, "ada").await;
+    assert_eq!(send(&gateway, NORTHSIDE, &secret, "m-1", &tier(&handle, "gold")).await, 202);
+    assert_eq!(decide(&gateway, "ada", 900.0).await["decision"]["offer"]["percent"], 25);
+    gateway.settled().await;
+    let page = partner.get("/v1/partner/calls").await.ok();
+    for (hook, status) in [("decide", 409), ("share", 200)] {
+        let calls = page["items"].as_array().unwrap();
+        let call = calls.iter().find(|call| call["hook"] == hook).unwrap()["id"].as_str().unwrap();
+        let answer = partner.get(&format!("/v1/flows/{call}/recording")).await.expect(status);
+        assert_eq!(
+            answer.to_string().contains("/partner/member/tier is required"),
+            status == 409,
+            "{answer}"
+        );
+        assert!(!answer.to_string().contains("gold\""), "{answer}");
+    }
+}

@@ -1,8 +1,12 @@
-//! Recorded calls: a brand replays one as it was, a partner with made-up values; and who may not have one gets none.
+//! Recorded calls: a brand replays one whole, by what stands now, a partner with made-up values; and who may not have
+//! one gets none.
+
+mod partners;
+mod stands;
 
 use gateway::boundary::PolicyBook;
 use gateway::catalogue::Catalogue;
-use gateway::pipeline::{Case, Rehearsal, RehearsedPlugin, differences};
+use gateway::pipeline::{Case, RecordingView, Rehearsal, RehearsedPlugin};
 use gateway_tests::builds::Component;
 use gateway_tests::events::{chat_ended, page_viewed, with};
 use gateway_tests::gateway::shared_host;
@@ -79,18 +83,9 @@ async fn replay(gateway: &TestGateway, component: &[u8], recording: &Value) -> (
     plugin.keep_declared(&mut case.connection);
     let called = rehearsal.run(&plugin, case, "").await.unwrap_or_else(|problems| panic!("{problems:?}"));
     let called = serde_json::to_value(called).unwrap();
-    let found = differences(&recording["recorded"], &called);
+    let view: RecordingView = serde_json::from_value(recording.clone()).unwrap();
+    let found = view.compare(&called).differences;
     (called, found)
-}
-
-/// Every plain value of a document.
-fn leaves(value: &Value, found: &mut Vec<String>) {
-    match value {
-        Value::Object(members) => members.values().for_each(|value| leaves(value, found)),
-        Value::Array(items) => items.iter().for_each(|value| leaves(value, found)),
-        Value::String(text) => found.push(text.clone()),
-        other => found.push(other.to_string()),
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,6 +105,7 @@ async fn a_brand_replays_its_call_without_a_difference_whatever_the_hook() {
         assert_eq!(recorded["release"]["sha256"], component.digest, "{name}");
         assert_eq!(recorded["event"]["data"], event["data"], "{name}");
         let ran = recorded["recorded"]["outcome"] == "ran";
+        assert!(recorded["not_repeated"].as_array().unwrap().contains(&json!("had")), "{recorded}");
         assert_eq!(recorded["input"], if ran { json!("same") } else { Value::Null }, "{name}: {recorded}");
         let (called, found) = replay(&gateway, &component.bytes, &recorded).await;
         assert!(found.is_empty(), "{name} {}: {found:?}", event["subject"]);
@@ -140,68 +136,6 @@ async fn another_version_shows_what_differs_and_a_change_of_mind_that_the_input_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_partners_recording_holds_nothing_of_the_consumer_and_is_the_same_for_all() {
-    let gateway = start().await;
-    permit(&gateway, "eve", json!({})).await;
-    let partner = gateway.partner_key("acme-crm").await;
-    let event = chat_ended(NORTHSIDE, "ada");
-    let flow = call(&gateway, "adf-lead", &event).await;
-    let recorded = recording(&partner, &flow).await;
-    assert_eq!(recorded["redacted"], true, "{recorded}");
-    assert!(recorded.get("input").is_none());
-
-    let (mut of_event, mut of_recording) = (Vec::new(), Vec::new());
-    leaves(&event["data"], &mut of_event);
-    of_event.extend(["ada", "/tests", "2026-03-02T09:00:00Z"].map(str::to_owned));
-    of_event.push(event["id"].as_str().unwrap().to_owned());
-    leaves(&recorded, &mut of_recording);
-    for value in &of_event {
-        assert!(!of_recording.contains(value), "{value}");
-        assert!(value.len() < 5 || !recorded.to_string().contains(value.as_str()), "{value}");
-    }
-    let row = gateway.auditor().await.get(&format!("/v1/flows/{flow}")).await.ok();
-    for name in ["consumer", "event"] {
-        assert!(!recorded.to_string().contains(row[name].as_str().unwrap()), "{name}");
-    }
-    // A decision too: its partner has a contract for it.
-    let decided = call(&gateway, "chat-button", &page_viewed(DENTAL, "dan")).await;
-    let button = recording(&gateway.partner_key("engage").await, &decided).await;
-    assert_eq!(button["hook"], "decide chat-button");
-    let (_, found) = replay(&gateway, &components().chat_button.bytes, &button).await;
-    assert!(found.is_empty(), "{found:?}");
-    // Neither a sealed field nor how many turns the chat had.
-    assert_eq!(
-        recorded["event"]["data"],
-        json!({
-            "conversation": "made up",
-            "contact": { "name": { "first": "made up", "last": "made up" } },
-            "visit": { "device_type": "desktop" },
-        "transcript": [{ "text": "made up" }],
-        })
-    );
-    let (called, found) = replay(&gateway, &components().adf_lead.bytes, &recorded).await;
-    assert!(found.is_empty() && called["outcome"] == "ran", "{found:?} {called}");
-
-    // Another one, of whom other values are known and the same fields: the same but for the row and its cost.
-    let other = with(
-        chat_ended(NORTHSIDE, "eve"),
-        [
-            ("data/contact/name/first", json!("E")),
-            ("data/contact/phone", Value::Null),
-            ("data/visit/device_type", json!("phone")),
-            ("data/transcript", json!([{ "speaker": "agent", "text": "Hi", "at": "2026-03-02T08:59:00Z" }])),
-            ("dnt", Value::Null),
-        ],
-    );
-    let flow = call(&gateway, "adf-lead", &other).await;
-    let mut of_other = recording(&partner, &flow).await;
-    for name in ["flow", "fuel", "memory"] {
-        of_other[name] = recorded[name].clone();
-    }
-    assert_eq!(of_other, recorded);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn whose_call_it_is_not_gets_no_recording_and_cannot_tell_why() {
     let gateway = start().await;
     let flow = call(&gateway, "adf-lead", &chat_ended(NORTHSIDE, "ada")).await;
@@ -223,11 +157,6 @@ async fn whose_call_it_is_not_gets_no_recording_and_cannot_tell_why() {
     let stayed = recording(&brand, &stayed).await;
     let (_, found) = replay(&gateway, &components().adf_lead.bytes, &stayed).await;
     assert!(found.is_empty(), "{found:?}");
-    // Whoever opted out since, too: which fields there were tells of them.
-    recording(&partner, &flow).await;
-    permit(&gateway, "ada", json!({ "integrations": ["adf-lead"] })).await;
-    assert_eq!(refused(&partner, &flow).await, not_found);
-    assert_eq!(recording(&brand, &flow).await["input"], "changed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -235,23 +164,29 @@ async fn what_is_not_kept_any_more_is_named() {
     let gateway = start().await;
     let (brand, partner) = (gateway.brand(NORTHSIDE).await, gateway.partner_key("acme-crm").await);
     let flow = call(&gateway, "adf-lead", &chat_ended(NORTHSIDE, "ada")).await;
-    let gone = async |missing: &str| {
-        let problem = brand.get(&format!("/v1/flows/{flow}/recording")).await.expect(410);
+    let made_up = recording(&partner, &flow).await;
+    let gone = async |client: &Client, missing: &str| {
+        let problem = client.get(&format!("/v1/flows/{flow}/recording")).await.expect(410);
         assert_eq!(problem["type"], "/problems/no-longer-kept");
         let detail = problem["detail"].as_str().unwrap();
-        assert!(detail.contains(missing) && detail.contains("can not be replayed"), "{detail}");
-        assert_eq!(refused(&partner, &flow).await.0, 404);
+        for part in [missing, "can not be replayed", "write the case by hand"] {
+            assert!(detail.contains(part), "{detail}");
+        }
     };
     let url = format!("sqlite:{}", gateway.database().display());
     let mut store = sqlx::SqliteConnection::connect(&url).await.unwrap();
     sqlx::query("PRAGMA foreign_keys = OFF").execute(&mut store).await.unwrap();
     sqlx::query("DELETE FROM events").execute(&mut store).await.unwrap();
-    gone("the event is not stored").await;
+    gone(&brand, "the event is not stored").await;
     sqlx::query("DELETE FROM consumers").execute(&mut store).await.unwrap();
-    gone("the consumer is deleted").await;
+    gone(&brand, "the consumer is deleted").await;
+    // Neither is any business of the partner's.
+    assert_eq!(recording(&partner, &flow).await, made_up);
     let path = format!("/v1/brands/{NORTHSIDE}/connections/adf-lead");
     brand.delete(&path).await.expect(204);
-    gone("the plugin is switched off").await;
+    for client in [&brand, &partner] {
+        gone(client, "the plugin is switched off").await;
+    }
     store.close().await.unwrap();
 }
 
@@ -269,6 +204,7 @@ async fn decided(second: &[&str]) -> (TestGateway, Vec<u8>, Value, String) {
     });
     world::brand(&gateway, "testers", false).await;
     world::partner(&gateway, "mallory", "US", "mallory.example").await;
+    world::contract(&gateway, "mallory", "essential.service.operations.support", json!({})).await;
     let release = gateway.partner_key("mallory").await.publish(&component).await.expect(201);
     world::hostile_behaves(&gateway, &release, "none").await;
     let event = page_viewed("testers", "ada");
@@ -294,10 +230,14 @@ async fn a_decision_is_of_the_slot_that_its_row_tells_or_of_none() {
         let called = rehearsal.run(&plugin, Case { event, connection, expects, ..Case::default() }, "").await;
         assert_eq!(called.ok().map(|called| called.hook).as_deref(), hook);
     }
+    let untold = async |client: Client, flow: &str| {
+        let problem = client.get(&format!("/v1/flows/{flow}/recording")).await.expect(409);
+        assert!(problem["detail"].as_str().unwrap().contains("which of the plugin's slots"), "{problem}");
+    };
+    // What an event had tells it to the brand alone.
+    untold(gateway.partner_key("mallory").await, &flow).await;
     let (gateway, _, _, flow) = decided(&["/url", "/seconds_on_page"]).await;
-    let problem =
-        gateway.brand("testers").await.get(&format!("/v1/flows/{flow}/recording")).await.expect(409);
-    assert!(problem["detail"].as_str().unwrap().contains("which of the plugin's slots"), "{problem}");
+    untold(gateway.brand("testers").await, &flow).await;
 }
 
 /// What `gateway plugin` prints, with its exit status.
@@ -325,16 +265,15 @@ async fn the_command_compares_and_writes_a_case_that_passes() {
         }),
     )
     .unwrap();
-    for (client, name) in
-        [(gateway.brand(NORTHSIDE).await, "whole"), (gateway.partner_key("acme-crm").await, "made-up")]
-    {
+    for (client, name, same, is_whole) in [
+        (gateway.brand(NORTHSIDE).await, "whole", "no difference in hook, outcome, recipient, fields,", true),
+        (gateway.partner_key("acme-crm").await, "made-up", "no difference in hook, outcome\n", false),
+    ] {
         let case = cases.join(name);
         let written = ["replay", &flow, component, "--write", case.to_str().unwrap()];
         let (code, told) = command(&gateway, &client, &written).await;
-        assert!(
-            code == 0 && told.contains("the component that ran") && told.contains("no difference"),
-            "{told}"
-        );
+        assert!(code == 0 && told.contains("the component that ran") && told.contains(same), "{told}");
+        assert_eq!(told.contains("keep it out of every repository"), is_whole, "{told}");
         // Never over another.
         let before = std::fs::read(case.join("expected.json")).unwrap();
         let (code, told) = command(&gateway, &client, &written).await;
@@ -343,6 +282,8 @@ async fn the_command_compares_and_writes_a_case_that_passes() {
     }
     let names = std::fs::read_dir(&cases).unwrap().map(|entry| entry.unwrap().file_name());
     assert_eq!(names.count(), 2, "nothing half written is left");
+    // What a write that broke off left is no case.
+    std::fs::create_dir(cases.join(".broke-off.1")).unwrap();
     let cases = cases.to_str().unwrap();
     let brand = gateway.brand(NORTHSIDE).await;
     let test = ["test", "--component", component, "--cases", cases];
@@ -353,6 +294,18 @@ async fn the_command_compares_and_writes_a_case_that_passes() {
     let (code, told) = command(&gateway, &brand, &json).await;
     assert!(code == 1 && told.contains("\"same_component\": false"), "{told}");
     assert!(told.contains("/fields/~1conversation: "), "{told}");
+    // Progress is told on standard error.
+    let told: Value = serde_json::from_str(&told[..=told.rfind('}').unwrap()]).unwrap();
+    let names = |of: &str| told[of].as_array().unwrap().to_vec();
+    for name in told["outcome"].as_object().unwrap().keys() {
+        let is_stated = told["recorded"].get(name).is_some();
+        assert_eq!(names("compared").contains(&json!(name)), is_stated, "{name}");
+        assert_eq!(names("not_compared").contains(&json!(name)), !is_stated, "{name}");
+    }
+    for dir in ["/", "..", "cases/.."] {
+        let (code, told) = command(&gateway, &brand, &["replay", &flow, component, "--write", dir]).await;
+        assert!(code == 2 && told.contains("names no folder"), "{code} {told}");
+    }
     for (flow, component, says) in [
         ("0".repeat(32), component, "there is no call with this id"),
         (flow.clone(), components().hostile.path.to_str().unwrap(), "the call is one of adf-lead"),

@@ -104,6 +104,11 @@ fn a_region_is_the_coarsest_part_beside_it() {
     ] {
         let region = field(&catalogue, kind, path).1;
         assert_eq!(region.as_ref().map(|region| &*region.key), expected, "{kind} {path}");
+        let path = FieldPath::parse(path).unwrap();
+        let beside = region.and_then(|region| region.beside_of(&path));
+        let beside =
+            beside.map(|beside| catalogue.event_type(kind).unwrap().field(beside.as_str()).is_some());
+        assert_eq!(beside, expected.map(|_| true), "{kind} {path}");
     }
 }
 

@@ -138,15 +138,19 @@ Examples:
     Dev(dev::Dev),
     /// Run a recorded call again, and say where another thing comes of it
     #[command(after_help = "\
-FLOW is a row of the ledger of stage `call`. With a brand's key the call is replayed as it was; with a partner's key
-made-up values stand in place of the consumer's. The component is the one that is given: a release's own is nowhere to
-be fetched, so it is said whether this is the one that ran. Nothing is sent and nothing is kept.
+FLOW is a row of the ledger of stage `call`. With a brand's key the call is replayed with its event, and with choices,
+grant and settings of now; with a partner's key made-up values stand in place of the event's. The component is the one
+that is given: a release's own is nowhere to be fetched, so it is said whether this is the one that ran. Nothing is sent
+and nothing is kept.
+
+It says what is compared and what is not. A case that --write makes with a brand's key holds a consumer's data: write it
+outside of the project, so that it gets into no repository.
 
 It exits 0 where the same comes of it, 1 where something differs, 2 where nothing could be compared.
 
 Examples:
   gateway plugin replay 019af0c2d1e07a5d3f6b8c9d0e1f2a3b plugins/adf-lead
-  gateway plugin replay 019af0c2d1e07a5d3f6b8c9d0e1f2a3b adf-lead.wasm --write cases/a-real-lead")]
+  gateway plugin replay 019af0c2d1e07a5d3f6b8c9d0e1f2a3b adf-lead.wasm --write ~/replayed/a-real-lead")]
     Replay(replay::Replay),
     /// Take requests as a partner's server would, and show them: for a first try
     #[command(after_help = "\

@@ -13,7 +13,7 @@ use super::rehearse::{RehearseArgs, expectation, listed, value, written};
 use crate::cli::CliError;
 use crate::cli::client::{ClientArgs, segment};
 use crate::cli::output::{self, FormatArgs};
-use crate::pipeline::{Case, RecordedInput, RecordingView, differences};
+use crate::pipeline::{Case, Comparison, RecordedInput, RecordingView};
 use crate::store::crypto::format_digest;
 
 #[derive(Debug, clap::Args)]
@@ -37,7 +37,7 @@ struct Replayed {
     /// Name, version and digest of the component that was called.
     component: (String, String, String),
     called: Value,
-    differences: Vec<String>,
+    comparison: Comparison,
 }
 
 impl Replay {
@@ -48,12 +48,22 @@ impl Replay {
         } else {
             output::line(&replayed.render())?;
         }
-        if replayed.differences.is_empty() { Ok(()) } else { Err(CliError::Told) }
+        if let Some(dir) = self.write.as_ref().filter(|_| !replayed.recording.redacted) {
+            // Not on standard output, which may be JSON.
+            eprintln!("warning: {} holds a consumer's data; keep it out of every repository", dir.display());
+        }
+        if replayed.comparison.differences.is_empty() { Ok(()) } else { Err(CliError::Told) }
     }
 
     async fn compare(&self) -> Result<Replayed, CliError> {
-        if let Some(dir) = self.write.as_deref().filter(|dir| dir.symlink_metadata().is_ok()) {
-            return Err(CliError::Usage(format!("{} is there already; name a new folder", dir.display())));
+        if let Some(dir) = self.write.as_deref() {
+            beside(dir)?;
+            if dir.symlink_metadata().is_ok() {
+                return Err(CliError::Usage(format!(
+                    "{} is there already; name a new folder",
+                    dir.display()
+                )));
+            }
         }
         let path = format!("/v1/flows/{}/recording", segment(&self.flow));
         let recording: RecordingView = read(self.client.connect()?.get(&path, &[]).await?)?;
@@ -86,8 +96,8 @@ impl Replay {
         if let Some(dir) = &self.write {
             write_case(dir, &recording, &connection, &called)?;
         }
-        let differences = differences(&recording.recorded, &called);
-        Ok(Replayed { recording, component, called, differences })
+        let comparison = recording.compare(&called);
+        Ok(Replayed { recording, component, called, comparison })
     }
 }
 
@@ -101,7 +111,7 @@ impl Replayed {
     }
 
     fn document(&self) -> Value {
-        let Self { recording, component, called, differences } = self;
+        let Self { recording, component, called, comparison } = self;
         json!({
             "flow": recording.flow,
             "redacted": recording.redacted,
@@ -110,7 +120,9 @@ impl Replayed {
             "same_component": self.is_same_component(),
             "input": recording.input,
             "not_repeated": recording.not_repeated,
-            "differences": differences,
+            "compared": comparison.compared,
+            "not_compared": comparison.not_compared,
+            "differences": comparison.differences,
             "fuel": { "recorded": recording.fuel, "replayed": self.cost("fuel") },
             "memory": { "recorded": recording.memory, "replayed": self.cost("memory-bytes") },
             "recorded": recording.recorded,
@@ -119,7 +131,8 @@ impl Replayed {
     }
 
     fn render(&self) -> String {
-        let Self { recording, component, differences, .. } = self;
+        let Self { recording, component, comparison, .. } = self;
+        let Comparison { compared, not_compared, differences } = comparison;
         let release = &recording.release;
         let mut lines = vec![format!(
             "{} of {} {}, replayed with {}",
@@ -132,16 +145,17 @@ impl Replayed {
                 format!("another component: {} {}", component.1, component.2)
             },
         )];
-        if recording.redacted {
-            lines.push(
-                "with made-up values: what they cost and what comes of them is not compared".to_owned(),
-            );
-        }
+        lines.push(if recording.redacted {
+            "with made-up values for what the plugin declares and the brand grants now".to_owned()
+        } else {
+            "with choices, grant, settings and contracts of now".to_owned()
+        });
         lines.extend(recording.input.map(|input| {
             match input {
-                RecordedInput::Same => "input: the same as then".to_owned(),
+                RecordedInput::Same => "input: fields and settings are the same as then".to_owned(),
                 RecordedInput::Changed => {
-                    "input: changed since, by choices, the grant, contracts, the policy or what was received"
+                    "input: changed since, or not known to be the same: choices, the grant, settings, contracts, the \
+                     policy, what was received, or what the partner already had"
                         .to_owned()
                 }
             }
@@ -157,10 +171,14 @@ impl Replayed {
             recording.memory,
             self.cost("memory-bytes"),
         ));
+        if !not_compared.is_empty() {
+            lines.push(format!("not compared: {}", not_compared.join(", ")));
+        }
+        let compared = compared.join(", ");
         lines.push(match differences.len() {
-            0 => "no difference".to_owned(),
-            1 => "1 difference:".to_owned(),
-            many => format!("{many} differences:"),
+            0 => format!("no difference in {compared}"),
+            1 => format!("1 difference in {compared}:"),
+            many => format!("{many} differences in {compared}:"),
         });
         lines.extend(differences.iter().map(|difference| format!("  {difference}")));
         lines.join("\n")
@@ -171,6 +189,14 @@ fn read<T: DeserializeOwned>(answer: Value) -> Result<T, CliError> {
     serde_json::from_value(answer).map_err(|_| {
         CliError::FellShort("the answer is no recording of a call; is the gateway newer?".into())
     })
+}
+
+/// Where the folder of a case is filled before it gets its name.
+fn beside(dir: &Path) -> Result<PathBuf, CliError> {
+    let name = dir.file_name().ok_or_else(|| {
+        CliError::Usage(format!("{} names no folder; end --write with a new folder's name", dir.display()))
+    })?;
+    Ok(dir.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id())))
 }
 
 /// Writes the folder of a case: all of it or nothing, never over another, and for its owner alone, because a brand's
@@ -189,8 +215,7 @@ fn write_case(
         ("replies.json", recording.replies.as_ref()),
         ("expected.json", Some(&expected)),
     ];
-    let name = dir.file_name().ok_or_else(|| CliError::Usage("--write needs a folder's name".into()))?;
-    let beside = dir.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let beside = beside(dir)?;
     let parents = beside.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parents).map_err(CliError::file("making the folder", parents))?;
     DirBuilder::new().mode(0o700).create(&beside).map_err(CliError::file("making the folder", &beside))?;

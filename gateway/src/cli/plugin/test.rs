@@ -121,13 +121,14 @@ async fn one(
     Ok(Tested { name, verdict, lines, outcome: Some(called) })
 }
 
-/// The folders of cases, by name.
+/// The folders of cases, by name: without hidden ones, such as what a write that broke off left.
 fn folders(dir: &Path) -> Result<Vec<(String, PathBuf)>, CliError> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(CliError::file("reading the cases in", dir))? {
         let path = entry.map_err(CliError::file("reading the cases in", dir))?.path();
-        if let Some(name) = path.file_name().filter(|_| path.is_dir()) {
-            found.push((name.to_string_lossy().into_owned(), path.clone()));
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if path.is_dir() && !name.starts_with('.') {
+            found.push((name, path));
         }
     }
     found.sort();

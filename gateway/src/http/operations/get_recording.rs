@@ -12,8 +12,7 @@ use crate::pipeline::{RecordingView, Role};
 /// Read a call as a case to be replayed
 ///
 /// A brand reads its own calls whole. A partner reads those of its own plugins that `/v1/partner/calls` shows, with
-/// made-up values in place of the fields that the plugin was given; one whose fields may not flow to it any more
-/// looks as if it were not there.
+/// made-up values for what the plugin declares and the brand grants now: the same whatever the consumer gave or chose.
 #[utoipa::path(
     get,
     path = "/v1/flows/{id}/recording",
@@ -22,7 +21,7 @@ use crate::pipeline::{RecordingView, Role};
     responses(
         (status = 200, description = "The call as a case", body = RecordingView),
         (status = 404, description = "There is no such call", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 409, description = "Values cannot be made up for it, or its slot cannot be told", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 409, description = "Values cannot be made up for it, or nothing tells which slot was asked for", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 410, description = "Something of the call is not kept any more", body = ProblemDetails, content_type = "application/problem+json"),
     ),
 )]

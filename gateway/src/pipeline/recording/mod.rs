@@ -1,6 +1,8 @@
 //! Recorded calls, as cases to be replayed: whole for the brand whose content it is, with made-up values for the
 //! plugin's partner. Nothing runs here, and nothing is written.
 
+mod compare;
+mod record;
 mod redacted;
 mod view;
 mod whole;
@@ -8,18 +10,21 @@ mod whole;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gateway_policy::Flow;
+use gateway_policy::{FieldVerdict, Flow};
 use serde_json::Value;
 
+pub use compare::Comparison;
 pub use view::{NotRepeated, RecordedInput, RecordedRelease, RecordingView};
+
+use self::record::RecordCase;
 
 use super::documents::{Agreed, ConnectionDocument};
 use super::error::Refusal;
 use super::gateway::Gateway;
 use super::grant::GrantEntry;
-use super::model::{Caller, ContractInput, Role};
+use super::model::{Caller, Role};
 use super::registry::{LivePartner, LiveRelease, Registry};
-use super::rehearsal::{ConnectionCase, PartnerCase};
+use super::rehearsal::ConnectionCase;
 use crate::boundary::{Hook, Source, Transform, grant_key};
 use crate::store::crypto::{format_digest, format_uid, parse_uid};
 use crate::store::{FlowRecord, Stage, Uid};
@@ -36,10 +41,13 @@ struct Recorded<'r> {
     connection: Uid,
     /// What the brand agreed to for the release, or for the one that stands where it did not agree to that one.
     agreed: Agreed,
+    /// Since when, in milliseconds since the Unix epoch; none: it is not known of a release that a connection had.
+    agreed_since_ms: Option<i64>,
 }
 
 fn gone(what: &str) -> Refusal {
-    Refusal::Gone { message: format!("{what}; this call can not be replayed") }
+    let remedy = "take another call, or write the case by hand (plugin-sdk/docs/cases.md)";
+    Refusal::Gone { message: format!("{what}; this call can not be replayed: {remedy}") }
 }
 
 impl Gateway {
@@ -59,12 +67,12 @@ impl Gateway {
         let registry = self.registry.load_full();
         match caller.role {
             Role::Brand if caller.brand.as_deref() == Some(&row.brand) => match row.stage {
-                Stage::Call => self.whole(&Recorded::of(&row, &registry)?).await,
+                Stage::Call => self.whole(&Recorded::of(&row, &registry, Some(&row.verdicts))?).await,
                 Stage::Receive => Err(gone("a partner's message is kept only until it is worked on")),
                 _ => Err(missing()),
             },
             Role::Partner if caller.partner.as_deref() == Some(&row.partner) && row.stage == Stage::Call => {
-                self.redacted(&row, &registry).await?.ok_or_else(missing)
+                self.redacted(&row, &registry)?.ok_or_else(missing)
             }
             _ => Err(missing()),
         }
@@ -72,16 +80,21 @@ impl Gateway {
 }
 
 impl<'r> Recorded<'r> {
-    fn of(row: &'r FlowRecord, registry: &'r Registry) -> Result<Self, Refusal> {
+    /// `verdicts` may tell of several slots which one was asked for.
+    fn of(
+        row: &'r FlowRecord,
+        registry: &'r Registry,
+        verdicts: Option<&[FieldVerdict]>,
+    ) -> Result<Self, Refusal> {
         let written = registry
             .written(&row.brand, &row.plugin)
             .ok_or_else(|| gone("the plugin is switched off, and with it went what the brand agreed to"))?;
         let release = registry.releases.get(&row.release).ok_or_else(|| gone("no release took this call"))?;
         let partner =
             registry.partners.get(&row.partner).ok_or_else(|| gone("the partner is not registered"))?;
-        let (index, hook) = called(release, row)?;
-        let agreed = agreed(&written.document, &format_digest(&row.release));
-        Ok(Self { row, release, index, hook, partner, connection: written.id, agreed })
+        let (index, hook) = called(release, row, verdicts)?;
+        let (agreed, agreed_since_ms) = agreed(&written.document, &format_digest(&row.release));
+        Ok(Self { row, release, index, hook, partner, connection: written.id, agreed, agreed_since_ms })
     }
 
     fn key(&self) -> String {
@@ -89,24 +102,23 @@ impl<'r> Recorded<'r> {
     }
 
     /// The connection as a case says it, with what it and the operator's record say now.
-    fn connection_case(&self, grant: BTreeMap<String, BTreeSet<GrantEntry>>) -> ConnectionCase {
-        let record = &self.partner.record;
-        let contracts: BTreeMap<String, ContractInput> = self.partner.contracts.clone();
+    fn connection_case(
+        &self,
+        grant: BTreeMap<String, BTreeSet<GrantEntry>>,
+        record: RecordCase,
+    ) -> ConnectionCase {
         ConnectionCase {
             grant: Some(grant),
             settings: Some(self.agreed.settings.clone()),
             promotional: self.agreed.promotional.clone(),
-            partner: PartnerCase {
-                region: Some(record.region.as_str().to_owned()),
-                domains: Some(record.domains.clone()),
-                consideration: record.consideration,
-            },
-            contracts,
+            partner: record.partner,
+            contracts: record.contracts,
             ..ConnectionCase::default()
         }
     }
 
     /// What the release may have used and a case does not have: by what it declares, and not by what this call did.
+    /// What its partner already had may decide about any call.
     fn not_repeated(&self) -> Vec<NotRepeated> {
         let interfaces: BTreeSet<String> =
             serde_json::from_str(&self.release.meta.interfaces).unwrap_or_default();
@@ -117,6 +129,7 @@ impl<'r> Recorded<'r> {
         ];
         let imported = imported.into_iter().filter(|(name, _)| interfaces.contains(*name));
         let mut found: Vec<NotRepeated> = imported.map(|(_, of)| of).collect();
+        found.push(NotRepeated::Had);
         if !self.hook.reads_returned_by.is_empty() {
             found.push(NotRepeated::Returned);
         }
@@ -125,6 +138,12 @@ impl<'r> Recorded<'r> {
             found.push(NotRepeated::Pseudonyms);
         }
         found
+    }
+
+    /// Whether its settings are known to be those of the call.
+    fn has_same_settings(&self) -> bool {
+        let of_then = self.agreed_since_ms.is_some_and(|since_ms| since_ms <= self.row.at_ms);
+        of_then || self.release.release.manifest.settings.is_none()
     }
 
     fn reads_received(&self) -> bool {
@@ -162,34 +181,41 @@ impl<'r> Recorded<'r> {
     }
 }
 
-/// The hook that a row is about: of several slots about one type of event that which declares what the row names.
-fn called<'r>(release: &'r Arc<LiveRelease>, row: &FlowRecord) -> Result<(usize, &'r Hook), Refusal> {
+/// The hook that a row is about: of several slots about one type of event that which declares what `verdicts` name. Which
+/// of them a row has is the consumer's; without them one of several slots is not told.
+fn called<'r>(
+    release: &'r Arc<LiveRelease>,
+    row: &FlowRecord,
+    verdicts: Option<&[FieldVerdict]>,
+) -> Result<(usize, &'r Hook), Refusal> {
     let hooks = release.release.hooks.iter().enumerate();
     let mut fitting: Vec<_> =
         hooks.filter(|(_, hook)| hook.flow == row.flow && hook.event() == row.event_type).collect();
-    if fitting.len() > 1 && row.flow == Flow::Decide {
+    if let Some(verdicts) = verdicts.filter(|_| fitting.len() > 1 && row.flow == Flow::Decide) {
         let declares = |hook: &Hook, name: &str| hook.fields.iter().any(|field| *field.name == *name);
-        let of_event = || row.verdicts.iter().filter(|verdict| verdict.field.starts_with('/'));
+        let of_event = || verdicts.iter().filter(|verdict| verdict.field.starts_with('/'));
         fitting.retain(|(_, hook)| of_event().all(|verdict| declares(hook, &verdict.field)));
     }
     match fitting.as_slice() {
         [one] => Ok(*one),
         [] => Err(gone("the release has no hook for it any more")),
-        _ => Err(Refusal::Conflict {
-            message:
-                "the ledger does not say for which of the plugin's slots this was; write the case by hand"
-                    .into(),
-        }),
+        _ => Err(by_hand("nothing tells for which of the plugin's slots this was")),
     }
 }
 
-/// What the brand agreed to for a release.
-fn agreed(document: &ConnectionDocument, release: &str) -> Agreed {
+fn by_hand(why: &str) -> Refusal {
+    Refusal::Conflict { message: format!("{why}; write the case by hand (plugin-sdk/docs/cases.md)") }
+}
+
+/// What the brand agreed to for a release, and since when where that is known.
+fn agreed(document: &ConnectionDocument, release: &str) -> (Agreed, Option<i64>) {
     let rollout = document.rollout.as_ref().map(|rollout| &rollout.agreed);
-    let other = document.history.iter().chain(rollout).find(|agreed| agreed.release == release);
-    match other {
-        Some(agreed) if document.release != release => agreed.clone(),
-        _ => document.agreed(document.switched_on_ms),
+    if let Some(agreed) = rollout.filter(|agreed| agreed.release == release && document.release != release) {
+        return (agreed.clone(), Some(agreed.at_ms));
+    }
+    match document.history.iter().find(|agreed| agreed.release == release) {
+        Some(agreed) if document.release != release => (agreed.clone(), None),
+        _ => (document.agreed(document.switched_on_ms), Some(document.switched_on_ms)),
     }
 }
 

@@ -1,19 +1,18 @@
-//! A recorded call for the plugin's partner: the fields that the plugin was given, with made-up values. What was
-//! withheld and what was never there are one, and of the consumer, their choices and the event nothing is in it.
+//! A recorded call for the plugin's partner: made-up values for what the plugin declares and the brand grants. Of the
+//! consumer, their choices and the event nothing is in it, not even which fields there were: no such thing is read here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gateway_policy::{Access, Choices, LabelSet, Permission, PermissionScope};
+use gateway_policy::{Access, Choices, Conditions, Permission, PermissionScope, Region};
 use serde_json::{Value, json};
 
 use super::super::error::Refusal;
 use super::super::gateway::Gateway;
 use super::super::grant::GrantEntry;
-use super::super::partner_calls::seen;
-use super::super::partner_model::PartnerOutcome;
 use super::super::registry::Registry;
-use super::{NotRepeated, Recorded, RecordingView};
-use crate::boundary::{Source, Subject, may_see_text};
+use super::compare::as_seen;
+use super::{NotRepeated, Recorded, RecordingView, by_hand};
+use crate::boundary::{HookField, Source, Subject};
 use crate::catalogue::FieldPath;
 use crate::store::FlowRecord;
 
@@ -22,80 +21,65 @@ const MADE_UP: &str = "made-up";
 const TIME: &str = "2000-01-01T00:00:00Z";
 
 impl Gateway {
-    /// None where the partner does not see the call, or what its plugin was given may not flow to it any more.
-    pub(super) async fn redacted(
+    /// None where the partner does not see the call.
+    pub(super) fn redacted(
         &self,
         row: &FlowRecord,
         registry: &Registry,
     ) -> Result<Option<RecordingView>, Refusal> {
-        let Some((outcome, code)) = seen(row) else { return Ok(None) };
-        if !self.may_still_see(row, registry).await? {
-            return Ok(None);
-        }
-        let recorded = Recorded::of(row, registry)?;
-        let given = given(&recorded);
+        let Some(outcome) = as_seen(&row.outcome) else { return Ok(None) };
+        let recorded = Recorded::of(row, registry, None)?;
+        let given = given(&recorded)?;
         let kind = self.catalogue.event_type(&row.event_type);
-        let made = kind.and_then(|kind| {
-            let paths = given.iter().filter_map(|name| Some(&kind.field(name)?.path));
-            kind.made_up(&paths.collect::<Vec<&FieldPath>>())
-        });
-        let data = made.ok_or_else(|| Refusal::Conflict {
-            message: "no values can be made up for an event of this type; write the case by hand".into(),
-        })?;
-        let mut connection = recorded.connection_case(grant(&recorded, &given));
-        // Whether they did is nothing that the plugin was given.
+        let beside: Vec<FieldPath> = given.iter().filter_map(|field| field.region()).collect();
+        let paths = given.iter().filter_map(|field| field.path.as_ref()).chain(&beside);
+        let data = kind.and_then(|kind| kind.made_up(&paths.collect::<Vec<_>>()));
+        let data = data.ok_or_else(|| by_hand("no values can be made up for an event of this type"))?;
+        let choices = permitted(&recorded);
+        let conditions = Conditions {
+            region: Region::Us,
+            in_conversation: kind.is_some_and(|kind| kind.conversation),
+            ..Conditions::default()
+        };
+        let subject = Subject { conditions: &conditions, choices: Some(&choices), engaged: true };
+        let record = self.record_case(&recorded, &self.connection_of(&recorded), [].iter(), subject);
+        let mut connection = recorded.connection_case(grant(&recorded, &given), record);
         connection.engaged = true;
-        let came = json!({ "hook": recorded.key(), "outcome": told(outcome, code) });
-        let mut view = recorded.view(event(row, data), &connection, &permitted(&row.plugin), came)?;
+        let came = json!({ "hook": recorded.key(), "outcome": outcome });
+        let mut view = recorded.view(event(row, data), &connection, &choices, came)?;
         view.redacted = true;
         if recorded.reads_received() {
             view.not_repeated.push(NotRepeated::Received);
         }
         Ok(Some(view))
     }
-
-    /// Whether all that the plugin was given may flow to its partner now, as for a text that it wrote: which fields
-    /// an event had tells of the consumer too.
-    async fn may_still_see(&self, row: &FlowRecord, registry: &Registry) -> Result<bool, Refusal> {
-        let Some(live) = registry.connection(&row.brand, &row.plugin) else { return Ok(false) };
-        let consumer = self.consumers.by_pseudonym(&*self.store, &self.master, &row.consumer).await?;
-        let (Some(consumer), Some(event)) = (consumer, self.store.event(&row.event).await?) else {
-            return Ok(false);
-        };
-        let event = self.open_event(&consumer, &event)?;
-        let given = row.verdicts.iter().filter(|verdict| verdict.verdict.allows());
-        let labels: LabelSet = given.flat_map(|verdict| verdict.labels.iter().cloned()).collect();
-        let choices = consumer.choices();
-        let subject = Subject {
-            conditions: &event.conditions,
-            choices: Some(&choices),
-            engaged: consumer.engaged() || event.engages,
-        };
-        let moment = self.book.moment(row.at_ms, self.clock.now_ms());
-        let connection = &live.of_release(&row.release).connection;
-        Ok(may_see_text(&self.book, connection, row.flow, &labels, subject, moment))
-    }
 }
 
-/// Declared fields that the plugin was given: those that it could read, and of those that it could only place the ones
-/// without which there would have been no call. Whether another sealed field was there is left out.
-fn given<'r>(recorded: &'r Recorded<'_>) -> BTreeSet<&'r str> {
-    let allowed =
-        |name: &str| recorded.row.verdicts.iter().any(|of| *of.field == *name && of.verdict.allows());
-    let fields = recorded.hook.fields.iter().filter(|field| field.source == Source::FirstParty);
-    fields
-        .filter(|field| field.access == Access::Read || field.required)
-        .map(|field| &*field.name)
-        .filter(|name| allowed(name))
-        .collect()
+/// Declared fields of the event that the brand grants: those that the plugin reads, and of those that it may only place
+/// the ones without which there is no call.
+fn given<'r>(recorded: &Recorded<'r>) -> Result<Vec<&'r HookField>, Refusal> {
+    let granted = recorded.agreed.grant.get(&recorded.key());
+    let is_granted = |field: &HookField| {
+        field.source == Source::FirstParty
+            && granted.into_iter().flatten().any(|entry| entry.field() == &*field.name)
+    };
+    let fields = &recorded.hook.fields;
+    if let Some(field) = fields.iter().find(|field| field.required && !is_granted(field)) {
+        let name = &field.name;
+        return Err(by_hand(&format!("{name} is required, and is none that the brand grants of the event")));
+    }
+    let wanted = |field: &&HookField| is_granted(field) && (field.access == Access::Read || field.required);
+    let given: Vec<&HookField> = fields.iter().filter(wanted).collect();
+    if given.is_empty() { Err(by_hand("the brand grants nothing that the hook reads")) } else { Ok(given) }
 }
 
 /// Of the grant what covers these fields, and the combinations.
-fn grant(recorded: &Recorded<'_>, given: &BTreeSet<&str>) -> BTreeMap<String, BTreeSet<GrantEntry>> {
+fn grant(recorded: &Recorded<'_>, given: &[&HookField]) -> BTreeMap<String, BTreeSet<GrantEntry>> {
     let key = recorded.key();
+    let is_given = |entry: &GrantEntry| given.iter().any(|field| *field.name == *entry.field());
     let entries = recorded.agreed.grant.iter().filter_map(|(name, entries)| {
         if *name == key {
-            let kept = entries.iter().filter(|entry| given.contains(entry.field())).cloned();
+            let kept = entries.iter().filter(|entry| is_given(entry)).cloned();
             return Some((name.clone(), kept.collect()));
         }
         name.starts_with("combine ").then(|| (name.clone(), entries.clone()))
@@ -110,23 +94,16 @@ fn event(row: &FlowRecord, data: Value) -> Value {
     })
 }
 
-/// The same for every consumer: what may be permitted is.
-fn permitted(plugin: &str) -> Choices {
-    let permission = Permission {
-        scope: PermissionScope::Integration(plugin.to_owned()),
+/// The same for every consumer: what may be permitted is, for the plugin and for its purpose.
+fn permitted(recorded: &Recorded<'_>) -> Choices {
+    let purpose = recorded.release.release.purpose.as_str().to_owned();
+    let scopes =
+        [PermissionScope::Integration(recorded.row.plugin.clone()), PermissionScope::Purpose(purpose)];
+    let permission = |scope: PermissionScope| Permission {
+        scope,
         wording: MADE_UP.to_owned(),
         actor: MADE_UP.to_owned(),
         at: TIME.to_owned(),
     };
-    Choices { permissions: vec![permission], ..Choices::default() }
-}
-
-/// As `/v1/partner/calls` says it, in the ledger's words.
-fn told(outcome: PartnerOutcome, code: Option<String>) -> String {
-    let code = code.unwrap_or_default();
-    match outcome {
-        PartnerOutcome::Ran => "ran".to_owned(),
-        PartnerOutcome::Failed => format!("failed:{code}"),
-        PartnerOutcome::Refused => format!("refused:{code}"),
-    }
+    Choices { permissions: scopes.map(permission).into(), ..Choices::default() }
 }

@@ -34,7 +34,7 @@ pub struct RecordingView {
     pub fuel: u64,
     /// Bytes of linear memory, at its largest.
     pub memory: u64,
-    /// Whether the plugin would be given the same now, to the byte; none: it did not run, or values are made up.
+    /// Whether the plugin would be given the same now; none: it did not run, or values are made up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<RecordedInput>,
     /// What the call may have used and a replay does not have as it was.
@@ -54,9 +54,11 @@ pub struct RecordedRelease {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecordedInput {
-    /// The same bytes.
+    /// The same bytes of readable fields, the same names of fields, and settings that nobody wrote since. The event, its
+    /// time and its names do not change.
     Same,
-    /// Choices, grant, contracts, policy, or what was received or returned have changed since.
+    /// Choices, grant, settings, contracts, policy, what was received or returned, or what the partner already had were
+    /// others then, or it is not known that they were not.
     Changed,
 }
 
@@ -64,8 +66,10 @@ pub enum RecordedInput {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NotRepeated {
-    /// What the plugin remembered: nobody but the plugin reads that, and only what it is now is kept.
+    /// What the plugin remembered: only what it is now is kept, and nobody but the plugin reads that.
     Memory,
+    /// What the partner had already received of the consumer: it decides what may meet.
+    Had,
     /// What endpoints answered: it is not kept.
     Replies,
     /// Answers about consumers as a whole.
@@ -76,7 +80,7 @@ pub enum NotRepeated {
     Received,
     /// Pseudonyms of values: they are made with a key that stays in the gateway.
     Pseudonyms,
-    /// Requests of the call: they may hold what the brand may not see.
+    /// Requests of the call: they may hold what the brand may not see, or what came of a first try is not known.
     Requests,
     /// What the plugin returned: it may not be used any more.
     ReturnedValue,
@@ -87,6 +91,7 @@ impl NotRepeated {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Memory => "memory",
+            Self::Had => "had",
             Self::Replies => "replies",
             Self::Aggregates => "aggregates",
             Self::Returned => "returned",

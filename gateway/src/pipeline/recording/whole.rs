@@ -1,9 +1,11 @@
-//! A recorded call as it was, for the brand whose consumer it is about: the event, and what came of it. What the brand
-//! may not see elsewhere (what a plugin remembers, what of a partner's it may not use) it does not see here.
+//! A recorded call for the brand whose consumer it is about: the event, what stands now of what it was decided by, and
+//! what came of it. What the brand may not see elsewhere (what a plugin remembers, what of a partner's it may not use)
+//! it does not see here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use gateway_policy::{Flow, LabelSet, Origin};
+use gateway_policy::{Access, FieldVerdict, Flow, LabelSet, Origin};
 use serde_json::{Map, Value, json};
 
 use super::super::accept::{StoredEvent, event_place};
@@ -18,7 +20,7 @@ use super::super::rehearsal::{
     IdentityCase, ReceivedCase, RehearsedRequest, RehearsedReturn, ScriptedReply, fields,
 };
 use super::{NotRepeated, Recorded, RecordedInput, RecordingView, document, gone};
-use crate::boundary::{Connection, EventView, PlannedDelivery, Subject, toward_plugin};
+use crate::boundary::{Connection, EventView, PlannedDelivery, Subject, Trigger, toward_plugin};
 use crate::store::{FlowQuery, FlowRecord, Stage};
 
 /// Rows that one question about a call's own rows reads at most.
@@ -42,22 +44,31 @@ impl Gateway {
         consumer.know_received(&*self.store).await?;
 
         let mut lacks = recorded.not_repeated();
-        let mut connection = recorded.connection_case(recorded.agreed.grant.clone());
+        let as_agreed = self.connection_of(recorded);
+        let received = self.received_case(recorded, &consumer);
+        let choices = consumer.choices();
+        let subject = Subject {
+            conditions: &stored.event.conditions,
+            choices: Some(&choices),
+            engaged: consumer.engaged() || stored.event.engages,
+        };
+        let labels = received.iter().flat_map(|received| received.labels.values()).flat_map(LabelSet::iter);
+        let record = self.record_case(recorded, &as_agreed, labels, subject);
+        let mut connection = recorded.connection_case(recorded.agreed.grant.clone(), record);
         connection.engaged = consumer.engaged();
-        connection.received = self.received_case(recorded, &consumer);
+        connection.received = received;
         if recorded.reads_received() && connection.received.is_none() {
             lacks.push(NotRepeated::Received);
         }
-        let as_agreed = self.connection_of(recorded);
         let names = self.identity(&as_agreed, &consumer, &stored);
         connection.identity =
             Some(IdentityCase { event: names.event.clone(), consumer: names.consumer.clone() });
         let came = self.came(recorded, &consumer, &mut lacks).await?;
-        let mut view = recorded.view(text, &connection, &consumer.choices(), came)?;
+        let mut view = recorded.view(text, &connection, &choices, came)?;
         view.replies = self.answered(row).await?;
-        if let Some(digest) = row.payload {
-            let now = self.input_now(recorded, &as_agreed, &consumer, &stored).await?;
-            let same = now.is_some_and(|fields| consumer.key.digest(fields.as_bytes()) == digest);
+        if row.payload.is_some() {
+            let same = recorded.has_same_settings()
+                && self.is_given_the_same(recorded, &as_agreed, &consumer, &stored, subject).await?;
             view.input = Some(if same { RecordedInput::Same } else { RecordedInput::Changed });
         }
         view.not_repeated = lacks;
@@ -65,7 +76,7 @@ impl Gateway {
     }
 
     /// The connection of the release that ran, by what the brand agreed to for it and the partner's record now.
-    fn connection_of(&self, recorded: &Recorded<'_>) -> Connection {
+    pub(super) fn connection_of(&self, recorded: &Recorded<'_>) -> Connection {
         let Recorded { row, release, partner, agreed, .. } = recorded;
         let connection = Connection::new(
             &self.book,
@@ -83,14 +94,15 @@ impl Gateway {
         connection
     }
 
-    /// The argument that the call would have now, as the plugin reads it; none where it would not run.
-    async fn input_now(
+    /// Whether the call would be given the same fields now, those that it reads to the byte.
+    async fn is_given_the_same(
         &self,
         recorded: &Recorded<'_>,
         connection: &Connection,
         consumer: &Consumer,
         stored: &StoredEvent,
-    ) -> Result<Option<String>, Refusal> {
+        subject: Subject<'_>,
+    ) -> Result<bool, Refusal> {
         let hook = recorded.hook;
         self.look_up_returned(consumer, hook).await?;
         let received = consumer.received(&recorded.connection);
@@ -99,15 +111,10 @@ impl Gateway {
         let exposed = consumer.exposed(&connection.partner.name);
         let identity = self.identity(connection, consumer, stored);
         let view: EventView<'_> = identity.view(stored, received.as_deref(), &onward, &exposed);
-        let choices = consumer.choices();
-        let subject = Subject {
-            conditions: &stored.event.conditions,
-            choices: Some(&choices),
-            engaged: consumer.engaged() || stored.event.engages,
-        };
         let moment = self.book.moment(stored.accepted_ms, self.clock.now_ms());
         let toward = toward_plugin(&self.book, connection, recorded.index, hook, &view, subject, moment);
-        Ok(toward.input.ok().map(|input| input.get().fields.clone()))
+        let digest = toward.input.ok().map(|input| consumer.key.digest(input.get().fields.as_bytes()));
+        Ok(digest == recorded.row.payload && named(&toward.verdicts) == named(&recorded.row.verdicts))
     }
 
     /// What the plugin received of the consumer, where its hook reads it and the brand may use it.
@@ -133,7 +140,7 @@ impl Gateway {
         came.insert("fields".into(), document(&fields(&row.verdicts))?);
         came.insert("fuel".into(), row.fuel.into());
         came.insert("memory-bytes".into(), row.memory.into());
-        match self.returned(row, consumer).await? {
+        match self.returned(recorded, consumer).await? {
             Some(returned) => drop(came.insert("returned".into(), returned)),
             None => lacks.push(NotRepeated::ReturnedValue),
         }
@@ -145,7 +152,8 @@ impl Gateway {
     }
 
     /// What the plugin returned; none where the brand may not use it any more.
-    async fn returned(&self, row: &FlowRecord, consumer: &Consumer) -> Result<Option<Value>, Refusal> {
+    async fn returned(&self, recorded: &Recorded<'_>, consumer: &Consumer) -> Result<Option<Value>, Refusal> {
+        let row = recorded.row;
         let query = FlowQuery { until_ms: Some(row.at_ms + 1), ..of_call(row, Stage::Return) };
         let rows = self.store.flows(&query).await?;
         let Some(back) = rows.iter().find(|back| back.event == row.event && back.at_ms == row.at_ms) else {
@@ -159,15 +167,21 @@ impl Gateway {
         let Some(record) = records.iter().find(|record| record.flow == back.id) else { return Ok(None) };
         let returned = self.open_return(consumer, record)?;
         let labels = returned.fields.iter().map(|field| &field.labels);
-        let by = (&*row.plugin, Some(&row.release));
-        if !self.may_use(Flow::Return, consumer, by, false, &returned.conditions, labels) {
+        let (plugin, release, conditions) = (&*row.plugin, &row.release, &returned.conditions);
+        let may = match &recorded.hook.trigger {
+            Trigger::Slot { slot, .. } => {
+                self.may_answer(slot, consumer, (plugin, release), conditions, labels)
+            }
+            _ => self.may_use(Flow::Return, consumer, (plugin, Some(release)), false, conditions, labels),
+        };
+        if !may {
             return Ok(None);
         }
         document(&RehearsedReturn { value: returned.value.clone(), fields }).map(Some)
     }
 
     /// Requests that the call asked for, sealed fields shown as that; none where one may hold more than the brand's own
-    /// data.
+    /// data, or it is not known what came of its first try.
     async fn requests(
         &self,
         recorded: &Recorded<'_>,
@@ -197,7 +211,7 @@ impl Gateway {
             let outcome = match first.map(|first| &*first.outcome) {
                 Some("attempt") => "sent",
                 Some(stays) => stays,
-                None => "waiting",
+                None => return Ok(None),
             };
             let is_sealed = |path: &str| {
                 let mut fields = recorded.hook.fields.iter();
@@ -208,21 +222,40 @@ impl Gateway {
         Ok(Some(found))
     }
 
-    /// What endpoints answered while the call ran, in their order: the status alone, for no body is kept.
+    /// What endpoints answered while the call ran, in their order: the status alone, for no body is kept. What came of an
+    /// exchange is committed after its row, so one that is missing counts as unanswered.
     async fn answered(&self, row: &FlowRecord) -> Result<Option<Value>, Refusal> {
         let ended_ms = row.at_ms.saturating_add(i64::try_from(row.micros / 1_000).unwrap_or(i64::MAX - 1));
         let query = FlowQuery { until_ms: Some(ended_ms.saturating_add(2)), ..of_call(row, Stage::Exchange) };
         let rows = self.store.flows(&query).await?;
-        let answered = rows.iter().rev().filter(|asked| asked.event == row.event);
-        let replies: Vec<ScriptedReply> = answered
-            .filter_map(|asked| {
-                let (endpoint, result) = (asked.endpoint.clone()?, asked.result.as_ref()?);
-                let status = result.status.filter(|_| result.outcome == "answered")?;
-                Some(ScriptedReply { endpoint, status, body: None })
-            })
-            .collect();
+        let asked = rows.iter().rev().filter(|asked| asked.event == row.event);
+        let replies = script(asked.filter_map(|asked| {
+            let answered = asked.result.as_ref().filter(|result| result.outcome == "answered");
+            Some((asked.endpoint.as_deref()?, answered.and_then(|result| result.status)))
+        }));
         Ok((!replies.is_empty()).then(|| json!({ "replies": replies })))
     }
+}
+
+/// Names of the fields that a call is given. Of its memory the row says no more than that there was one.
+fn named(verdicts: &[FieldVerdict]) -> BTreeSet<&str> {
+    let given = verdicts.iter().filter(|of| of.access != Access::Memory && of.verdict.allows());
+    given.map(|of| &*of.field).collect()
+}
+
+/// What each endpoint answers in turn, from what was asked: endpoint and status, none for no answer. A script has no
+/// silence, so an endpoint's ends with its first one: no later answer is given to an earlier question.
+fn script<'a>(asked: impl Iterator<Item = (&'a str, Option<u16>)>) -> Vec<ScriptedReply> {
+    let mut silent = BTreeSet::new();
+    asked
+        .filter_map(|(endpoint, status)| {
+            let Some(status) = status.filter(|_| !silent.contains(endpoint)) else {
+                silent.insert(endpoint);
+                return None;
+            };
+            Some(ScriptedReply { endpoint: endpoint.to_owned(), status, body: None })
+        })
+        .collect()
 }
 
 /// Rows of the call's consumer and plugin that are not older than it.
@@ -244,4 +277,23 @@ fn case_event(body: &[u8], row: &FlowRecord, accepted_ms: i64) -> Result<Value, 
     event.insert("brand".into(), row.brand.clone().into());
     event.entry("time").or_insert_with(|| rfc3339(accepted_ms).into());
     Ok(Value::Object(event))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoints_script_ends_where_it_gave_no_answer() {
+        for (asked, expected) in [
+            (&[][..], &[][..]),
+            (&[("a", Some(200)), ("a", Some(404))], &[("a", 200), ("a", 404)]),
+            (&[("a", None), ("b", Some(200)), ("a", Some(201))], &[("b", 200)]),
+            (&[("a", Some(200)), ("a", None), ("a", Some(201)), ("b", Some(202))], &[("a", 200), ("b", 202)]),
+        ] {
+            let replies = script(asked.iter().copied());
+            let found: Vec<_> = replies.iter().map(|reply| (&*reply.endpoint, reply.status)).collect();
+            assert_eq!(found, expected, "{asked:?}");
+        }
+    }
 }
