@@ -300,7 +300,8 @@ impl Gateway {
     }
 
     /// Whether an answer for a slot may be given now: one of no release that is blocked, and as the slot stands, which a
-    /// brand may have marked promotional since.
+    /// brand may have marked promotional since. Where its plugin does not fill the slot any more, so that nothing says
+    /// which it is, it counts as promotional.
     pub(super) fn may_answer<'l>(
         &self,
         slot: &str,
@@ -311,7 +312,10 @@ impl Gateway {
     ) -> bool {
         let registry = self.registry.load();
         let live = registry.slot(&consumer.brand, slot);
-        let promotional = live.is_some_and(|live| live.connection.promotional.contains(slot));
+        let promotional = live.is_none_or(|live| {
+            *live.connection.release.manifest.plugin.name != *plugin
+                || live.connection.promotional.contains(slot)
+        });
         !registry.is_blocked(release)
             && self.may_use(Flow::Return, consumer, (plugin, Some(release)), promotional, conditions, labels)
     }

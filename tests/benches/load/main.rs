@@ -35,7 +35,8 @@ fn main() {
     let after = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     if let Some(partner) = after("--native") {
-        return runtime.block_on(native::serve(partner.parse().unwrap()));
+        let dir = arguments.last().unwrap();
+        return runtime.block_on(native::serve(partner.parse().unwrap(), dir.as_ref()));
     }
     let seconds = after("--seconds").map_or(5, |text| text.parse().unwrap());
     let only = after("--only").map(String::as_str);

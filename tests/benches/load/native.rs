@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -24,18 +25,22 @@ use tokio::sync::Semaphore;
 pub struct Child {
     process: std::process::Child,
     pub address: String,
+    /// Of its store: it is killed, and cannot remove it.
+    _dir: tempfile::TempDir,
 }
 
 impl Child {
     pub fn start(partner: SocketAddr) -> Self {
+        let dir = tempfile::tempdir().unwrap();
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(["--native", &partner.to_string()])
+            .arg(dir.path())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut address = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        Self { process, address: address.trim().to_owned() }
+        Self { process, address: address.trim().to_owned(), _dir: dir }
     }
 }
 
@@ -58,9 +63,8 @@ struct Twin {
 }
 
 /// Serves until it is killed.
-pub async fn serve(partner: SocketAddr) {
-    let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&dir.path().join("twin.db")).await.unwrap();
+pub async fn serve(partner: SocketAddr, dir: &Path) {
+    let store = SqliteStore::open(&dir.join("twin.db")).await.unwrap();
     let consumer = ConsumerRecord {
         id: 0,
         brand: "b".into(),

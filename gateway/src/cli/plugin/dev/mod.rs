@@ -1,5 +1,5 @@
 //! `gateway plugin dev`: each time a plugin's source changes it is built, tried and published as a pre-release, which
-//! the running gateway takes over as it takes over any release.
+//! the running gateway gives to connections that chose one.
 
 mod reload;
 mod version;
