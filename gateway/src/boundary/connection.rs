@@ -189,6 +189,11 @@ impl Release {
 }
 
 impl Hook {
+    /// Whether its plugin may place this field and not read it.
+    pub fn is_sealed(&self, field: &str) -> bool {
+        self.fields.iter().any(|known| *known.name == *field && known.access == Access::Sealed)
+    }
+
     fn new(
         trigger: Trigger,
         flow: Flow,

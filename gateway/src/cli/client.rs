@@ -7,10 +7,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::{Host, Url};
 
+use super::CliError;
 use crate::manifest::{RELEASE_SIGNATURE, ReleaseSigningKey};
 
 /// Where the API listens by default.
@@ -311,6 +313,18 @@ fn is_loopback(url: &Url) -> bool {
 
 /// Everything but what RFC 3986 calls unreserved.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// An answer as what it is to be.
+///
+/// # Errors
+/// [`CliError::FellShort`] where it is something else.
+pub(super) fn read<T: DeserializeOwned>(answer: Value) -> Result<T, CliError> {
+    serde_json::from_value(answer).map_err(|_| {
+        CliError::FellShort(
+            "the gateway answers otherwise than this program expects; is it of the same version?".into(),
+        )
+    })
+}
 
 /// One encoded segment of a path.
 pub(super) fn segment(name: &str) -> String {

@@ -112,10 +112,11 @@ impl Gateway {
     ) -> Result<DecisionView, Refusal> {
         let (mut outcome, mut view) = self.judge_decision(&asked).await?;
         let _until_commit = self.blocking.read().await;
-        let is_blocked = self.registry.load().is_blocked(&asked.live.connection.release.digest);
-        let ran = |flow: &&FlowRecord| !flow.outcome.starts_with("not-run:");
-        if let Some(flow) = outcome.record.flows.first().filter(ran).filter(|_| is_blocked).cloned() {
-            let flow = FlowRecord { outcome: "failed:blocked".into(), ..flow };
+        if self.registry.load().is_blocked(&asked.live.connection.release.digest)
+            && let Some(flow) = outcome.record.flows.first()
+            && !flow.outcome.starts_with("not-run:")
+        {
+            let flow = FlowRecord { outcome: "failed:blocked".into(), ..flow.clone() };
             (outcome, view) = self.no_answer(&asked, flow, None)?;
         }
         let CallOutcome { record: mut call, turn, returned, .. } = outcome;

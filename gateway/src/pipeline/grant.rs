@@ -7,7 +7,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use crate::boundary::{Grant, PseudonymKey, Transform};
+use crate::boundary::{Grant, PseudonymKey, Release, Transform, combine_key, grant_key};
 use crate::store::crypto::MasterKey;
 
 /// A field that a brand agrees to.
@@ -78,6 +78,32 @@ impl<'de> Deserialize<'de> for GrantEntry {
         }
         deserializer.deserialize_any(Entry)
     }
+}
+
+/// Fields by the key of a grant, such as `share EVENT-TYPE`; combinations under `combine FIELD`.
+pub type GrantMap = BTreeMap<String, BTreeSet<GrantEntry>>;
+
+/// What a release declares under a key of a grant; none: nothing of that key.
+pub(super) fn declared<'r>(release: &'r Release, key: &str) -> Option<BTreeSet<&'r str>> {
+    if let Some(hook) = release.hooks.iter().find(|hook| grant_key(&hook.trigger) == key) {
+        return Some(hook.fields.iter().map(|field| &*field.name).collect());
+    }
+    let combination = release.combinations.iter().find(|combination| combine_key(combination) == key)?;
+    Some(combination.of.iter().map(|part| part.text.as_str()).collect())
+}
+
+/// A grant, as far as a release declares what it is of: `declared` says it by key. A combination whole or not at all.
+pub fn carried<'r>(grant: &GrantMap, declared: impl Fn(&str) -> Option<BTreeSet<&'r str>>) -> GrantMap {
+    let mut next = GrantMap::new();
+    for (key, entries) in grant {
+        let Some(declared) = declared(key) else { continue };
+        let fits = |entry: &&GrantEntry| declared.contains(entry.field());
+        let kept: BTreeSet<GrantEntry> = entries.iter().filter(fits).cloned().collect();
+        if !key.starts_with("combine ") || kept.len() == declared.len() {
+            next.insert(key.clone(), kept);
+        }
+    }
+    next
 }
 
 /// A grant as decisions read it, with the key of the pseudonyms that this brand has for this partner.

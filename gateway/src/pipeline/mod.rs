@@ -57,7 +57,7 @@ pub use disclosures::{
 };
 pub use error::{Problem, Refusal};
 pub use gateway::{Gateway, Parts, StartError, Tuning};
-pub use grant::{FormedField, GrantEntry};
+pub use grant::{FormedField, GrantEntry, GrantMap, carried};
 pub use keys::{new_key, store_new_key};
 // What the API says of releases, as the manifest's room puts it.
 pub use crate::manifest::{Declaration, Difference, RELEASE_SIGNATURE};

@@ -8,18 +8,16 @@ use super::control::find_release;
 use super::documents::{Agreed, ConnectionDocument, Returned, Rollout};
 use super::error::Refusal;
 use super::gateway::Gateway;
-use super::grant::GrantEntry;
+use super::grant::{GrantMap, carried, declared};
 use super::model::{ConnectionInput, ConnectionView};
 use super::registry::{LiveRelease, Registry, Written};
 use super::releases::declaration;
 use super::switch_model::{Follow, RollbackInput, RolloutInput};
 use super::trial::Trial;
-use crate::boundary::{Release, Trigger, combine_key, grant_key};
+use crate::boundary::Release;
 use crate::manifest::{Reach, difference};
 use crate::store::crypto::format_digest;
 use crate::store::{Change, Document, DocumentKind};
-
-type GrantMap = BTreeMap<String, BTreeSet<GrantEntry>>;
 
 impl Gateway {
     /// Gives a release to some of a brand's consumers; to all of them at 100.
@@ -56,7 +54,7 @@ impl Gateway {
             (None, Some(kept)) => kept.grant.clone(),
             (None, None) => {
                 narrower(standing, new)?;
-                carried(&before.document.grant, &new.release)
+                carried(&before.document.grant, |key| declared(&new.release, key))
             }
         };
         let settings = input.settings.or_else(|| kept.as_ref().map(|kept| kept.settings.clone()));
@@ -199,7 +197,7 @@ impl Gateway {
         let now_ms = self.clock.now_ms();
         let agreed = Agreed {
             release: format_digest(&new.meta.digest),
-            grant: carried(&before.document.grant, &new.release),
+            grant: carried(&before.document.grant, |key| declared(&new.release, key)),
             promotional: promotional(&before.document.promotional, &new.release),
             at_ms: now_ms,
             ..before.document.agreed(now_ms)
@@ -322,33 +320,6 @@ fn same_slots(standing: &LiveRelease, new: &LiveRelease) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// What a release declares under a key of a grant; none: nothing of that key.
-fn declared<'r>(release: &'r Release, key: &str) -> Option<BTreeSet<&'r str>> {
-    if let Some(hook) = release.hooks.iter().find(|hook| grant_key(&hook.trigger) == key) {
-        return Some(hook.fields.iter().map(|field| &*field.name).collect());
-    }
-    let combination = release.combinations.iter().find(|combination| combine_key(combination) == key)?;
-    Some(combination.of.iter().map(|part| part.text.as_str()).collect())
-}
-
-fn is_combination(release: &Release, key: &str) -> bool {
-    release.combinations.iter().any(|combination| combine_key(combination) == key)
-}
-
-/// A grant, as far as the release declares what it is of; a combination whole or not at all.
-fn carried(grant: &GrantMap, release: &Release) -> GrantMap {
-    let mut next = GrantMap::new();
-    for (key, entries) in grant {
-        let Some(declared) = declared(release, key) else { continue };
-        let fits = |entry: &&GrantEntry| declared.contains(entry.field());
-        if is_combination(release, key) && entries.iter().filter(fits).count() != declared.len() {
-            continue;
-        }
-        next.insert(key.clone(), entries.iter().filter(fits).cloned().collect());
-    }
-    next
-}
-
 /// What was granted to `old`, without what was taken from a field since that `current` declares too; where the field
 /// goes in a form now, it goes in that one.
 fn restored(past: &GrantMap, now: &GrantMap, current: Option<&Release>, old: &Release) -> GrantMap {
@@ -367,18 +338,11 @@ fn restored(past: &GrantMap, now: &GrantMap, current: Option<&Release>, old: &Re
         });
         next.insert(key.clone(), kept.collect());
     }
-    carried(&next, old)
+    carried(&next, |key| declared(old, key))
 }
 
 /// Slots that stay promotional.
 fn promotional(of: &BTreeSet<String>, release: &Release) -> BTreeSet<String> {
-    let slots: BTreeSet<&str> = release
-        .hooks
-        .iter()
-        .filter_map(|hook| match &hook.trigger {
-            Trigger::Slot { slot, .. } => Some(&**slot),
-            Trigger::Event(_) | Trigger::Message => None,
-        })
-        .collect();
+    let slots: BTreeSet<&str> = release.slots().map(|(slot, _)| slot).collect();
     of.iter().filter(|slot| slots.contains(slot.as_str())).cloned().collect()
 }

@@ -313,8 +313,7 @@ impl Gateway {
         let registry = self.registry.load();
         let live = registry.slot(&consumer.brand, slot);
         let promotional = live.is_none_or(|live| {
-            *live.connection.release.manifest.plugin.name != *plugin
-                || live.connection.promotional.contains(slot)
+            *live.connection.plugin != *plugin || live.connection.promotional.contains(slot)
         });
         !registry.is_blocked(release)
             && self.may_use(Flow::Return, consumer, (plugin, Some(release)), promotional, conditions, labels)

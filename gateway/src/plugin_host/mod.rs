@@ -41,5 +41,5 @@ pub use compile::{COMPILE_SUBCOMMAND, compile_component_child};
 pub use error::{CallError, HostError, Spent};
 pub use exchange::{Exchanger, NoReply};
 pub use host::{Compiler, HostConfig, PluginHost};
-pub use limits::{Budget, COMPILE_THREADS, Limits};
+pub use limits::{Budget, COMPILE_THREADS, Limits, cores};
 pub use release::LoadedRelease;

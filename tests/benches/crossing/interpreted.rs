@@ -4,16 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use criterion::Criterion;
-use gateway::boundary::{EventView, Exposed, Moment, PolicyBook, Subject};
+use gateway::boundary::{Exposed, Moment, PolicyBook, Subject};
 use gateway::catalogue::Catalogue;
 use gateway::cli::plugin::builder::{BuildOptions, build, missing_tool};
 use gateway::manifest::Language;
-use gateway::plugin_host::{Compiler, HostConfig, PluginHost};
 use gateway_policy::{Choices, Conditions, Region};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::{connection, cross, median};
+use super::{connection, cross, event, loaded, median};
 
 /// A sample, the event that it gets, and the milliseconds that its crossing may take (issue 5, Speed).
 struct Sample {
@@ -78,28 +77,14 @@ fn one(
     let component = std::fs::read(built.path).unwrap();
     let catalogue = Catalogue::embedded().unwrap();
     let connection = connection(book, &component, &catalogue, false);
-    let cache = tempfile::tempdir().unwrap();
-    let config = HostConfig { compiler: Compiler::InProcess, ..HostConfig::new(cache.path().to_owned()) };
-    let host = PluginHost::new(config).unwrap();
-    let loaded = runtime.block_on(host.load(connection.release.digest, &component)).unwrap();
+    let (host, loaded, _cache) = loaded(runtime, &connection, &component);
 
     let data = Arc::new(sample.data.clone());
     let conditions = Conditions { region: Region::Us, in_conversation: true, ..Conditions::default() };
     let choices = Choices::default();
     let subject = Subject { conditions: &conditions, choices: Some(&choices), engaged: true };
     let exposed = Exposed::default();
-    let event = EventView {
-        id: "0123456789abcdef0123456789abcdef",
-        kind: sample.kind,
-        time: "2026-01-02T03:04:05Z",
-        consumer: "fedcba9876543210fedcba9876543210",
-        accepted_ms: 1_700_000_000_000,
-        data: &data,
-        received: None,
-        onward: &[],
-        exposed: &exposed,
-        memory: None,
-    };
+    let event = event(sample.kind, &data, &exposed);
     let (plugin, language) = (sample.plugin, sample.language.as_str());
     criterion.bench_function(&format!("crossing: {plugin}, in {language}"), |bencher| {
         bencher.to_async(runtime).iter(|| cross(book, &connection, &host, &loaded, &event, subject, moment));

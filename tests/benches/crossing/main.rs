@@ -31,6 +31,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 /// A chat of 15 turns with every field of the type.
 fn chat() -> Value {
@@ -95,6 +96,35 @@ fn connection(book: &PolicyBook, component: &[u8], catalogue: &Catalogue, every_
     Connection::new(book, "northside".into(), release, Arc::new(partner()), &grant, HashSet::new(), settings)
 }
 
+/// An event as a hook sees it, of a consumer of whom nothing is known yet.
+fn event<'a>(kind: &'a str, data: &'a Arc<Value>, exposed: &'a Exposed) -> EventView<'a> {
+    EventView {
+        id: "0123456789abcdef0123456789abcdef",
+        kind,
+        time: "2026-01-02T03:04:05Z",
+        consumer: "fedcba9876543210fedcba9876543210",
+        accepted_ms: 1_700_000_000_000,
+        data,
+        received: None,
+        onward: &[],
+        exposed,
+        memory: None,
+    }
+}
+
+/// A sandbox that has the component, with the directory of its compiled code.
+fn loaded(
+    runtime: &Runtime,
+    connection: &Connection,
+    component: &[u8],
+) -> (PluginHost, LoadedRelease, tempfile::TempDir) {
+    let cache = tempfile::tempdir().unwrap();
+    let config = HostConfig { compiler: Compiler::InProcess, ..HostConfig::new(cache.path().to_owned()) };
+    let host = PluginHost::new(config).unwrap();
+    let loaded = runtime.block_on(host.load(connection.release.digest, component)).unwrap();
+    (host, loaded, cache)
+}
+
 async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let body = request.into_body().collect().await?.to_bytes();
     Ok(Response::new(Full::new(body)))
@@ -116,18 +146,7 @@ fn crossing(criterion: &mut Criterion) {
     let choices = Choices::default();
     let subject = Subject { conditions: &conditions, choices: Some(&choices), engaged: true };
     let exposed = Exposed::default();
-    let event = EventView {
-        id: "0123456789abcdef0123456789abcdef",
-        kind: "chat.ended",
-        time: "2026-01-02T03:04:05Z",
-        consumer: "fedcba9876543210fedcba9876543210",
-        accepted_ms: 1_700_000_000_000,
-        data: &data,
-        received: None,
-        onward: &[],
-        exposed: &exposed,
-        memory: None,
-    };
+    let event = event("chat.ended", &data, &exposed);
 
     // Every rule is asked for every field of the type, with reasons; what follows from it is not counted.
     let all = connection(&book, &component, &catalogue, true);
@@ -137,10 +156,7 @@ fn crossing(criterion: &mut Criterion) {
     beside_cedar(criterion, &all, &data, subject, moment);
 
     let connection = connection(&book, &component, &catalogue, false);
-    let cache = tempfile::tempdir().unwrap();
-    let config = HostConfig { compiler: Compiler::InProcess, ..HostConfig::new(cache.path().to_owned()) };
-    let host = PluginHost::new(config).unwrap();
-    let loaded = runtime.block_on(host.load(connection.release.digest, &component)).unwrap();
+    let (host, loaded, _cache) = loaded(&runtime, &connection, &component);
     let hook = &connection.release.hooks[0];
     criterion.bench_function("crossing: adf-lead, 15 turns", |bencher| {
         bencher

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::read_component;
 use crate::cli::CliError;
-use crate::cli::client::{Client, DEFAULT_URL, segment};
+use crate::cli::client::{Client, DEFAULT_URL, read, segment};
 use crate::cli::output::{self, FormatArgs, Table};
 use crate::manifest::{self, Declaration, difference, imported_interfaces};
 
@@ -54,9 +54,7 @@ impl Diff {
             })?;
             let client = Client::new(&self.url, key)?;
             let path = format!("/v1/plugins/{}/releases/{}/declaration", segment(plugin), segment(version));
-            let answer = client.get(&path, &[]).await?;
-            return serde_json::from_value(answer)
-                .map_err(|_| CliError::FellShort("the answer is no declaration of a release".into()));
+            return read(client.get(&path, &[]).await?);
         }
         let component = read_component(path)?;
         let inspected = manifest::inspect(&component).map_err(|problems| {

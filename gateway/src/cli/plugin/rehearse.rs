@@ -12,7 +12,7 @@ use crate::cli::assemble::policies;
 use crate::cli::progress::Progress;
 use crate::clock::Clock;
 use crate::pipeline::{CaseProblem, Rehearsal, RehearsedPlugin};
-use crate::plugin_host::{COMPILE_THREADS, HostConfig, PluginHost};
+use crate::plugin_host::{COMPILE_THREADS, HostConfig, PluginHost, cores};
 
 /// Compiled code to keep beside components. Each build in JavaScript or Python is another component, of 40 MB of code.
 const CACHE_BYTES: u64 = 256 * 1024 * 1024;
@@ -57,8 +57,7 @@ impl RulesArgs {
         host.max_concurrent_calls = 1;
         host.cache_bytes = Some(CACHE_BYTES);
         // Somebody waits, and there are no calls beside it.
-        host.limits.compile_threads =
-            std::thread::available_parallelism().map_or(1, usize::from).min(COMPILE_THREADS);
+        host.limits.compile_threads = cores().min(COMPILE_THREADS);
         host.limits.compile_niceness = 0;
         let host = PluginHost::new(host).map_err(CliError::start("the sandbox"))?;
         Ok(Rehearsal::new(catalogue, book, host, Clock::system()))

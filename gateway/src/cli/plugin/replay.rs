@@ -6,12 +6,11 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::rehearse::{RehearseArgs, expectation, listed, value, written};
 use crate::cli::CliError;
-use crate::cli::client::{ClientArgs, segment};
+use crate::cli::client::{ClientArgs, read, segment};
 use crate::cli::output::{self, FormatArgs};
 use crate::pipeline::{Case, Comparison, RecordedInput, RecordingView};
 use crate::store::crypto::format_digest;
@@ -183,12 +182,6 @@ impl Replayed {
         lines.extend(differences.iter().map(|difference| format!("  {difference}")));
         lines.join("\n")
     }
-}
-
-fn read<T: DeserializeOwned>(answer: Value) -> Result<T, CliError> {
-    serde_json::from_value(answer).map_err(|_| {
-        CliError::FellShort("the answer is no recording of a call; is the gateway newer?".into())
-    })
 }
 
 /// Where the folder of a case is filled before it gets its name.

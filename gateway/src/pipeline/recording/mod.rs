@@ -7,7 +7,7 @@ mod redacted;
 mod view;
 mod whole;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gateway_policy::{FieldVerdict, Flow};
@@ -21,7 +21,7 @@ use self::record::RecordCase;
 use super::documents::{Agreed, ConnectionDocument};
 use super::error::Refusal;
 use super::gateway::Gateway;
-use super::grant::GrantEntry;
+use super::grant::GrantMap;
 use super::model::{Caller, Role};
 use super::registry::{LivePartner, LiveRelease, Registry};
 use super::rehearsal::ConnectionCase;
@@ -102,11 +102,7 @@ impl<'r> Recorded<'r> {
     }
 
     /// The connection as a case says it, with what it and the operator's record say now.
-    fn connection_case(
-        &self,
-        grant: BTreeMap<String, BTreeSet<GrantEntry>>,
-        record: RecordCase,
-    ) -> ConnectionCase {
+    fn connection_case(&self, grant: GrantMap, record: RecordCase) -> ConnectionCase {
         ConnectionCase {
             grant: Some(grant),
             settings: Some(self.agreed.settings.clone()),

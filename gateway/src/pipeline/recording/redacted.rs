@@ -1,14 +1,12 @@
 //! A recorded call for the plugin's partner: made-up values for what the plugin declares and the brand grants. Of the
 //! consumer, their choices and the event nothing is in it, not even which fields there were: no such thing is read here.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use gateway_policy::{Access, Choices, Conditions, Permission, PermissionScope, Region};
 use serde_json::{Value, json};
 
 use super::super::error::Refusal;
 use super::super::gateway::Gateway;
-use super::super::grant::GrantEntry;
+use super::super::grant::{GrantEntry, GrantMap};
 use super::super::registry::Registry;
 use super::compare::as_seen;
 use super::{NotRepeated, Recorded, RecordingView, by_hand};
@@ -74,7 +72,7 @@ fn given<'r>(recorded: &Recorded<'r>) -> Result<Vec<&'r HookField>, Refusal> {
 }
 
 /// Of the grant what covers these fields, and the combinations.
-fn grant(recorded: &Recorded<'_>, given: &[&HookField]) -> BTreeMap<String, BTreeSet<GrantEntry>> {
+fn grant(recorded: &Recorded<'_>, given: &[&HookField]) -> GrantMap {
     let key = recorded.key();
     let is_given = |entry: &GrantEntry| given.iter().any(|field| *field.name == *entry.field());
     let entries = recorded.agreed.grant.iter().filter_map(|(name, entries)| {

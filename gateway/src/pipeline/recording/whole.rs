@@ -213,11 +213,7 @@ impl Gateway {
                 Some(stays) => stays,
                 None => return Ok(None),
             };
-            let is_sealed = |path: &str| {
-                let mut fields = recorded.hook.fields.iter();
-                fields.any(|field| *field.name == *path && field.access == gateway_policy::Access::Sealed)
-            };
-            found.push(RehearsedRequest::of(&planned, outcome, is_sealed));
+            found.push(RehearsedRequest::of(&planned, outcome, |path| recorded.hook.is_sealed(path)));
         }
         Ok(Some(found))
     }

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gateway_policy::{Access, Choices, Conditions, Flow, Label, Recipient};
+use gateway_policy::{Choices, Conditions, Flow, Label, Recipient};
 use serde_json::Value;
 
 pub use case::{
@@ -81,8 +81,7 @@ impl Setting {
     }
 
     fn is_sealed(&self, path: &str) -> bool {
-        let mut fields = self.declared().into_iter().flat_map(|hook| &hook.fields);
-        fields.any(|field| *field.name == *path && field.access == Access::Sealed)
+        self.declared().is_some_and(|hook| hook.is_sealed(path))
     }
 
     fn exposed(&self) -> Exposed {

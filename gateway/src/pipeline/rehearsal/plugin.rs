@@ -1,9 +1,8 @@
 //! A component that can be rehearsed, and what it declares.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::super::grant::GrantEntry;
+use super::super::grant::{GrantEntry, GrantMap, carried, declared};
 use super::case::ConnectionCase;
 use crate::boundary::{Release, combine_key, grant_key};
 use crate::manifest;
@@ -38,16 +37,9 @@ impl RehearsedPlugin {
     /// Takes out of a connection's grant what this release does not declare: nothing of it would be granted either were
     /// the release switched to.
     pub fn keep_declared(&self, connection: &mut ConnectionCase) {
-        let declared = full_grant(&self.release);
-        let Some(grant) = &mut connection.grant else { return };
-        grant.retain(|key, entries| {
-            let Some(known) = declared.get(key) else { return false };
-            let known: BTreeSet<&str> = known.iter().map(GrantEntry::field).collect();
-            let all = entries.len();
-            entries.retain(|entry| known.contains(entry.field()));
-            // A combination is granted as a whole or not at all.
-            !key.starts_with("combine ") || (entries.len() == all && all == known.len())
-        });
+        if let Some(grant) = &mut connection.grant {
+            *grant = carried(grant, |key| declared(&self.release, key));
+        }
     }
 
     /// The manifest's name and version.
@@ -58,7 +50,7 @@ impl RehearsedPlugin {
 }
 
 /// Everything that a release declares.
-pub(super) fn full_grant(release: &Release) -> BTreeMap<String, BTreeSet<GrantEntry>> {
+pub(super) fn full_grant(release: &Release) -> GrantMap {
     let hooks = release.hooks.iter().map(|hook| {
         let fields = hook.fields.iter().map(|field| GrantEntry::from(field.name.to_string()));
         (grant_key(&hook.trigger), fields.collect())

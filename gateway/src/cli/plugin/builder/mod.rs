@@ -235,10 +235,10 @@ pub fn tools_of(language: Language, dir: &Path) -> Vec<Tool> {
         Language::Python => (python::PROGRAMS.as_slice(), python::kit()),
     };
     let installed = place.is_some_and(|place| place.is_dir());
-    let programs = programs.iter().map(|program| Tool::Program {
-        name: program.name,
-        version: program.version(dir),
-        fault: program.required(dir).err(),
+    let programs = programs.iter().map(|program| {
+        let version = program.version(dir);
+        let fault = program.judged(version.clone()).err();
+        Tool::Program { name: program.name, version, fault }
     });
     programs
         .chain(versions.into_iter().map(|(name, version)| Tool::Kit { name, version, installed }))

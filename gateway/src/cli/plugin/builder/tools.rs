@@ -96,8 +96,13 @@ impl Program {
 
     /// Its version, or why it cannot be used.
     pub(super) fn required(&self, dir: &Path) -> Result<String, ToolError> {
+        self.judged(self.version(dir))
+    }
+
+    /// The version that was found, or why that cannot be used.
+    pub(super) fn judged(&self, found: Option<String>) -> Result<String, ToolError> {
         let (program, language, remedy) = (self.name, self.language, self.remedy);
-        let found = self.version(dir).ok_or(ToolError::Missing { program, language, remedy })?;
+        let found = found.ok_or(ToolError::Missing { program, language, remedy })?;
         if self.suffices(&found) {
             return Ok(found);
         }

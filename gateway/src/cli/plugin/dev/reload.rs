@@ -7,14 +7,13 @@ use std::time::Instant;
 use reqwest::StatusCode;
 use semver::Version;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::seconds;
-use crate::cli::client::{Client, ClientError, segment};
+use crate::cli::client::{Client, ClientError, read, segment};
 use crate::cli::{CliError, output};
 use crate::manifest::{Difference, Provenance, Reach, ReleaseSigningKey};
-use crate::pipeline::{GrantEntry, RolloutInput};
+use crate::pipeline::{GrantMap, RolloutInput, carried};
 
 /// A release as its partner sees it.
 #[derive(Debug, Deserialize)]
@@ -38,10 +37,8 @@ struct Declared {
 #[derive(Debug, Deserialize)]
 struct Connection {
     version: String,
-    grant: Grant,
+    grant: GrantMap,
 }
-
-type Grant = BTreeMap<String, BTreeSet<GrantEntry>>;
 
 impl Published {
     /// Whether it can be taken, and was built from this.
@@ -50,22 +47,10 @@ impl Published {
         self.status == "published" && self.provenance.is_some() && self.provenance == built
     }
 
-    /// A grant, as far as this release declares what it is of; a combination whole or not at all.
-    fn carried(&self, grant: Grant) -> Grant {
-        let kept = |(key, entries): (String, BTreeSet<GrantEntry>)| {
-            let entries: BTreeSet<GrantEntry> = match (self.hooks.get(&key), self.combinations.get(&key)) {
-                (Some(fields), _) => {
-                    let declared = |entry: &GrantEntry| fields.iter().any(|of| of.field == entry.field());
-                    entries.into_iter().filter(declared).collect()
-                }
-                (None, Some(of)) if of.iter().all(|field| entries.iter().any(|of| of.field() == field)) => {
-                    entries.into_iter().filter(|entry| of.contains(entry.field())).collect()
-                }
-                _ => return None,
-            };
-            Some((key, entries))
-        };
-        grant.into_iter().filter_map(kept).collect()
+    /// What it declares under a key of a grant.
+    fn declared(&self, key: &str) -> Option<BTreeSet<&str>> {
+        let fields = self.hooks.get(key).map(|fields| fields.iter().map(|of| of.field.as_str()).collect());
+        fields.or_else(|| self.combinations.get(key).map(|of| of.iter().map(String::as_str).collect()))
     }
 }
 
@@ -151,7 +136,7 @@ impl Reload {
                 brand.name,
                 wider(&found)
             ))?;
-            Some(new.carried(connection.grant))
+            Some(carried(&connection.grant, |key| new.declared(key)))
         } else {
             None
         };
@@ -187,14 +172,6 @@ fn wider(found: &Difference) -> String {
     lines.map(|change| format!("  {}: {}", change.at, change.what)).collect::<Vec<_>>().join("\n")
 }
 
-fn read<T: DeserializeOwned>(answer: Value) -> Result<T, CliError> {
-    serde_json::from_value(answer).map_err(|_| {
-        CliError::FellShort(
-            "the gateway answers otherwise than this program expects; is it of the same version?".into(),
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -211,7 +188,7 @@ mod tests {
             },
         }))
         .unwrap();
-        let grant: Grant = serde_json::from_value(json!({
+        let grant: GrantMap = serde_json::from_value(json!({
             "share chat.ended": ["/contact/email", "/gone"],
             "share page.viewed": ["/url"],
             "combine offer": ["/a", "/b"],
@@ -222,7 +199,10 @@ mod tests {
         let expected = json!({
             "share chat.ended": ["/contact/email"], "combine offer": ["/a", "/b"], "combine narrower": ["/a"],
         });
-        assert_eq!(serde_json::to_value(release.carried(grant)).unwrap(), sorted(expected));
+        assert_eq!(
+            serde_json::to_value(carried(&grant, |key| release.declared(key))).unwrap(),
+            sorted(expected)
+        );
     }
 
     /// In the order of a map's keys.
