@@ -265,7 +265,7 @@ impl Gateway {
         if declared(release).is_none_or(|gone| declared(&live.connection.release.digest) != Some(gone)) {
             return;
         }
-        let mut document: ConnectionDocument = live.document.clone();
+        let mut document: ConnectionDocument = live.written.document.clone();
         if !document.endpoints_off.insert(endpoint.to_owned()) {
             return;
         }
@@ -284,7 +284,7 @@ impl Gateway {
                     scope: brand.to_owned(),
                     name: plugin.to_owned(),
                     body,
-                    secret: live.sealed_secrets(),
+                    secret: live.written.sealed.clone(),
                     connection: Some(live.id),
                 },
                 change,
@@ -307,7 +307,9 @@ pub(super) fn ready<'l>(
     endpoint: &Endpoint,
 ) -> Result<(Permitted<OutboundRequest>, Credentials, &'l Arc<LiveConnection>), &'static str> {
     match (request, live) {
-        (Ok(_), Some(live)) if live.document.endpoints_off.contains(&endpoint.name) => Err("endpoint-off"),
+        (Ok(_), Some(live)) if live.written.document.endpoints_off.contains(&endpoint.name) => {
+            Err("endpoint-off")
+        }
         (Ok(request), Some(live)) => {
             live.credentials(endpoint).map(|credentials| (request, credentials, live))
         }

@@ -1,6 +1,6 @@
 //! The gateway: its parts, its start and its end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,6 @@ use super::consumers::Consumers;
 use super::counts::{Counters, Counts};
 use super::deliver::DueDelivery;
 use super::dispatch::DueWork;
-use super::documents::ConnectionDocument;
 use super::error::Refusal;
 use super::inbound::Moments;
 use super::messages::DueMessage;
@@ -25,7 +24,7 @@ use crate::manifest::Manifest;
 use crate::outbound::Outbound;
 use crate::plugin_host::PluginHost;
 use crate::store::crypto::{MasterKey, parse_digest};
-use crate::store::{Digest, DocumentKind, ReleaseMeta, Store, StoreError, Uid};
+use crate::store::{Digest, ReleaseMeta, Store, StoreError, Uid};
 
 /// How often the store is asked whether another process changed the control plane, or something is due.
 const POLL: Duration = Duration::from_millis(250);
@@ -227,15 +226,15 @@ impl Gateway {
         let version = self.store.control_version().await?;
         let documents = self.store.documents().await?;
         let keys = self.store.keys().await?;
-        let needed: HashSet<Digest> = documents
-            .iter()
-            .filter(|document| document.kind == DocumentKind::Connection)
-            .filter_map(|document| serde_json::from_str::<ConnectionDocument>(&document.body).ok())
-            .flat_map(|document| {
-                let candidate = document.rollout.map(|rollout| rollout.agreed.release);
-                [Some(document.release), candidate].into_iter().flatten()
+        let written = previous.read(&documents);
+        let needed: HashSet<Digest> = written
+            .values()
+            .flat_map(BTreeMap::values)
+            .flat_map(|written| {
+                let candidate = written.document.rollout.as_ref().map(|rollout| &rollout.agreed.release);
+                [Some(&written.document.release), candidate].into_iter().flatten()
             })
-            .filter_map(|release| parse_digest(&release))
+            .filter_map(|release| parse_digest(release))
             .collect();
         let mut releases = HashMap::new();
         for meta in self.store.releases().await? {
@@ -245,7 +244,7 @@ impl Gateway {
             }
         }
         let next = Registry::build(
-            Source { version, documents, keys, releases },
+            Source { version, documents, written, keys, releases },
             &previous,
             &self.master,
             &self.book,

@@ -41,14 +41,14 @@ impl Gateway {
         self.platform_brand(brand)?;
         let registry = self.registry.load_full();
         let on = registry.connection(brand, plugin);
-        let current = on.map(|live| live.document.release.as_str());
+        let current = on.map(|live| live.written.document.release.as_str());
         let live: &LiveRelease = find_release(&registry, plugin, release.or(current))?;
         let partner = registry
             .partners
             .get(&live.meta.partner)
             .ok_or_else(|| Refusal::NotFound { what: format!("partner {}", live.meta.partner) })?;
         let grant: Grant = match on {
-            Some(on) => on.document.grant(&self.master, brand, &partner.record.name),
+            Some(on) => on.written.document.grant(&self.master, brand, &partner.record.name),
             None => live
                 .release
                 .hooks

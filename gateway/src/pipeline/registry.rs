@@ -37,7 +37,8 @@ pub struct LiveConnection {
     /// [`Document::connection`].
     pub id: Uid,
     pub connection: Connection,
-    pub document: ConnectionDocument,
+    /// Of a candidate: as its rollout says.
+    pub written: Arc<Written>,
     pub loaded: LoadedRelease,
     pub secrets: Secrets,
     pub signing: SigningKey,
@@ -48,8 +49,6 @@ pub struct LiveConnection {
     pub trial: Option<Arc<Trial>>,
     /// Where tokens come from, by endpoint; each keeps its token.
     tokens: HashMap<String, Arc<TokenSource>>,
-    body: String,
-    sealed: Option<Vec<u8>>,
 }
 
 /// A release on trial at a connection.
@@ -60,10 +59,14 @@ pub struct Candidate {
 }
 
 /// A connection as it is written, whether or not it can be used.
+#[derive(PartialEq)]
 pub struct Written {
     pub id: Uid,
     pub document: ConnectionDocument,
+    /// Its secrets.
     pub sealed: Option<Vec<u8>>,
+    /// What the document was read from.
+    body: String,
 }
 
 /// A partner's contracts as the operator wrote them, and its record.
@@ -90,17 +93,23 @@ pub struct Registry {
     /// [`Document::connection`] of what is on, by brand and then by plugin, whether or not it can be used.
     pub connection_ids: BTreeMap<String, BTreeMap<String, Uid>>,
     /// What is written of each connection that is on, by brand and then by plugin.
-    pub written: BTreeMap<String, BTreeMap<String, Written>>,
+    pub written: WrittenConnections,
     /// Of releases that are withdrawn or blocked.
     pub statuses: HashMap<Digest, ReleaseStatus>,
     /// (brand, plugin) of connections that are on and cannot be put together now, with the ledger's code.
     unusable: BTreeMap<(String, String), &'static str>,
 }
 
+/// By brand, then by plugin. A snapshot shares with the one before it what did not change, so that a change costs
+/// neither time nor memory for what it is not about.
+pub type WrittenConnections = BTreeMap<String, BTreeMap<String, Arc<Written>>>;
+
 /// What a snapshot is made from.
 pub struct Source {
     pub version: i64,
     pub documents: Vec<Document>,
+    /// [`Registry::read`] of these documents.
+    pub written: WrittenConnections,
     pub keys: Vec<ApiKeyRecord>,
     /// Every release, loaded where a connection needs it.
     pub releases: HashMap<Digest, Arc<LiveRelease>>,
@@ -110,7 +119,8 @@ impl Registry {
     /// Makes the next snapshot. A connection that cannot be put together is left out, which is as if it
     /// were switched off, and the log says so: nothing fails open.
     pub fn build(source: Source, previous: &Self, master: &MasterKey, book: &PolicyBook) -> Self {
-        let mut next = Self { version: source.version, releases: source.releases, ..Self::default() };
+        let Source { version, releases, written, .. } = source;
+        let mut next = Self { version, releases, written, ..Self::default() };
         let mut contracts: BTreeMap<String, BTreeMap<String, ContractInput>> = BTreeMap::new();
         for document in &source.documents {
             match document.kind {
@@ -165,16 +175,12 @@ impl Registry {
         for document in source.documents {
             if document.kind == DocumentKind::Connection {
                 let (brand, plugin) = (document.scope.clone(), document.name.clone());
-                let parsed: Option<ConnectionDocument> = serde_json::from_str(&document.body).ok();
                 if let Some(id) = document.connection {
                     next.connection_ids.entry(brand.clone()).or_default().insert(plugin.clone(), id);
-                    if let Some(parsed) = parsed.clone() {
-                        let written = Written { id, document: parsed, sealed: document.secret.clone() };
-                        next.written.entry(brand.clone()).or_default().insert(plugin.clone(), written);
-                    }
                 }
-                let connected = match parsed {
-                    Some(parsed) => next.connect(document, parsed, previous, master, book),
+                let written = next.written.get(&brand).and_then(|of| of.get(&plugin)).cloned();
+                let connected = match written {
+                    Some(written) => next.connect((&brand, &plugin, written), previous, master, book),
                     None => Err("its document is damaged"),
                 };
                 match connected {
@@ -203,90 +209,113 @@ impl Registry {
         next
     }
 
+    /// What is written of every connection whose document can be read.
+    pub fn read(&self, documents: &[Document]) -> WrittenConnections {
+        let mut all = WrittenConnections::new();
+        for document in documents.iter().filter(|document| document.kind == DocumentKind::Connection) {
+            let (brand, plugin) = (&document.scope, &document.name);
+            let Some(id) = document.connection else { continue };
+            let known = self.written.get(brand).and_then(|of| of.get(plugin)).filter(|known| {
+                known.id == id && known.body == document.body && known.sealed == document.secret
+            });
+            let written = known.map(Arc::clone).or_else(|| {
+                let parsed = serde_json::from_str(&document.body).ok()?;
+                let (sealed, body) = (document.secret.clone(), document.body.clone());
+                Some(Arc::new(Written { id, document: parsed, sealed, body }))
+            });
+            if let Some(written) = written {
+                all.entry(brand.clone()).or_default().insert(plugin.clone(), written);
+            }
+        }
+        all
+    }
+
     fn connect(
         &self,
-        document: Document,
-        parsed: ConnectionDocument,
+        (brand, plugin, written): (&str, &str, Arc<Written>),
         previous: &Self,
         master: &MasterKey,
         book: &PolicyBook,
     ) -> Result<Arc<LiveConnection>, &'static str> {
-        let known = previous.connections.get(&document.scope).and_then(|of| of.get(&document.name));
+        let known = previous.connections.get(brand).and_then(|of| of.get(plugin));
         let mut candidate = None;
-        if let (Some(rollout), Some(of_candidate)) = (&parsed.rollout, parsed.candidate()) {
+        if let (Some(rollout), Some(of_candidate)) = (&written.document.rollout, written.document.candidate())
+        {
             let known = known.and_then(|known| known.candidate.as_ref()).map(|candidate| &candidate.live);
             let trial = known
-                .filter(|known| known.document.release == of_candidate.release)
-                .filter(|known| known.document.switched_on_ms == of_candidate.switched_on_ms)
+                .filter(|known| known.written.document.release == of_candidate.release)
+                .filter(|known| known.written.document.switched_on_ms == of_candidate.switched_on_ms)
                 .and_then(|known| known.trial.clone())
                 .unwrap_or_default();
-            let body = serde_json::to_string(&of_candidate).map_err(|_| "its rollout is damaged")?;
-            let beside = Document { body, ..document.clone() };
-            match self.assemble((beside, of_candidate), known, None, Some(trial), master, book) {
+            let beside = Arc::new(Written {
+                id: written.id,
+                document: of_candidate,
+                sealed: written.sealed.clone(),
+                body: String::new(),
+            });
+            match self.assemble((brand, plugin, beside), known, None, Some(trial), master, book) {
                 Ok(live) => candidate = Some(Candidate { live, percent: rollout.percent }),
                 Err(problem) => {
                     tracing::error!(
-                        brand = document.scope,
-                        plugin = document.name,
+                        brand,
+                        plugin,
                         problem,
                         "the release of a rollout cannot be used: every consumer gets the one that stands"
                     );
                 }
             }
         }
-        self.assemble((document, parsed), known, candidate, None, master, book)
+        self.assemble((brand, plugin, written), known, candidate, None, master, book)
     }
 
     /// Puts a connection together, or keeps the one that is known where nothing changed.
     fn assemble(
         &self,
-        (document, parsed): (Document, ConnectionDocument),
+        (brand, plugin, written): (&str, &str, Arc<Written>),
         known: Option<&Arc<LiveConnection>>,
         candidate: Option<Candidate>,
         trial: Option<Arc<Trial>>,
         master: &MasterKey,
         book: &PolicyBook,
     ) -> Result<Arc<LiveConnection>, &'static str> {
-        let digest = parse_digest(&parsed.release).ok_or("its release is not a digest")?;
+        let digest = parse_digest(&written.document.release).ok_or("its release is not a digest")?;
         if self.is_blocked(&digest) {
             return Err(BLOCKED);
         }
         let live = self.releases.get(&digest).ok_or("its release is not published")?;
         let loaded = live.loaded.clone().ok_or("its release is not loaded")?;
         let partner = self.partners.get(&live.meta.partner).ok_or("its partner is not registered")?;
-        let id = document.connection.ok_or("its document is damaged")?;
         let same_candidate = |known: &LiveConnection| match (&known.candidate, &candidate) {
             (None, None) => true,
             (Some(known), Some(new)) => Arc::ptr_eq(&known.live, &new.live),
             _ => false,
         };
         if let Some(known) = known
-            && known.id == id
-            && known.body == document.body
-            && known.sealed == document.secret
+            && (Arc::ptr_eq(&known.written, &written) || known.written == written)
             && Arc::ptr_eq(&known.connection.partner, &partner.record)
             && same_candidate(known)
         {
             return Ok(Arc::clone(known));
         }
+        let document = &written.document;
         // What another release broke says nothing about this one.
-        let known = known.filter(|known| known.document.release == parsed.release);
-        let sealed = document.secret.as_deref().ok_or("its secrets are missing")?;
+        let known = known.filter(|known| known.written.document.release == document.release);
+        let sealed = written.sealed.as_deref().ok_or("its secrets are missing")?;
         let secrets = master
-            .open(&secrets_place(&document.scope, &document.name), sealed)
+            .open(&secrets_place(brand, plugin), sealed)
             .map_err(|_| "its secrets do not open with this master key")?;
         let secrets: Secrets = serde_json::from_slice(&secrets).map_err(|_| "its secrets are damaged")?;
         let signing = SigningKey::from_text(&SecretString::from(secrets.signing.clone()))
             .map_err(|_| "its signing key is damaged")?;
-        let grant = parsed.grant(master, &document.scope, &partner.record.name);
+        let grant = document.grant(master, brand, &partner.record.name);
         let connection = Connection::new(
             book,
-            document.scope.as_str().into(),
+            brand.into(),
             Arc::clone(&live.release),
             Arc::clone(&partner.record),
             &grant,
-            parsed.promotional.iter().cloned().collect(),
-            parsed.settings.clone(),
+            document.promotional.iter().cloned().collect(),
+            document.settings.clone(),
         );
         let endpoints = &connection.release.manifest.endpoint;
         let tokens = endpoints
@@ -297,7 +326,7 @@ impl Registry {
             })
             .collect();
         Ok(Arc::new(LiveConnection {
-            id,
+            id: written.id,
             tokens,
             connection,
             loaded,
@@ -306,9 +335,7 @@ impl Registry {
             breaker: known.map_or_else(Arc::default, |known| Arc::clone(&known.breaker)),
             candidate,
             trial,
-            document: parsed,
-            body: document.body,
-            sealed: document.secret,
+            written,
         }))
     }
 
@@ -319,7 +346,7 @@ impl Registry {
 
     /// What is written of a connection, whether or not it can be used.
     pub fn written(&self, brand: &str, plugin: &str) -> Option<&Written> {
-        self.written.get(brand)?.get(plugin)
+        self.written.get(brand)?.get(plugin).map(|written| &**written)
     }
 
     /// Where the brand has it on and it cannot be put together now: the ledger's code for what waits.
@@ -483,11 +510,6 @@ impl LiveConnection {
     pub fn inbound_keys(&self, now_ms: i64) -> Vec<SigningKey> {
         let taken = self.secrets.inbound.iter().filter(|key| key.until_ms.is_none_or(|end| now_ms < end));
         taken.filter_map(|key| SigningKey::from_text(&SecretString::from(key.secret.clone())).ok()).collect()
-    }
-
-    /// Its secrets as they lie in the store.
-    pub fn sealed_secrets(&self) -> Option<Vec<u8>> {
-        self.sealed.clone()
     }
 
     /// The endpoint's `auth` with its secrets.

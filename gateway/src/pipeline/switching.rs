@@ -219,7 +219,7 @@ impl Gateway {
             let now = self.registry.load_full();
             let Some(before) = now.written(brand, plugin) else { continue };
             let Some(rollout) = &before.document.rollout else { continue };
-            let over = live.candidate.as_ref().map(|one| &one.live.document);
+            let over = live.candidate.as_ref().map(|one| &one.live.written.document);
             let is_same = over.is_some_and(|over| {
                 over.release == rollout.agreed.release && over.switched_on_ms == rollout.agreed.at_ms
             });

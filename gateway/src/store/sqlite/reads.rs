@@ -1,5 +1,6 @@
 //! Answers questions from the connections that read. It writes nothing, and the connections could not.
 
+use futures::TryStreamExt;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
 use sqlx::{QueryBuilder, SqlitePool};
@@ -20,9 +21,14 @@ pub(super) async fn acquire(readers: &SqlitePool) -> Result<PoolConnection<Sqlit
     readers.acquire().await.map_err(|error| unavailable("read", &error))
 }
 
+/// Row by row: SQLite's copy of a row is gone before the next one is there.
 async fn all<T>(readers: &SqlitePool, question: Question, read: Reader<T>) -> Result<Vec<T>, StoreError> {
-    let fetched = question.fetch_all(readers).await.map_err(|error| unavailable("read", &error))?;
-    fetched.iter().map(read).collect()
+    let mut rows = question.fetch(readers);
+    let mut found = Vec::new();
+    while let Some(row) = rows.try_next().await.map_err(|error| unavailable("read", &error))? {
+        found.push(read(&row)?);
+    }
+    Ok(found)
 }
 
 async fn one<T>(readers: &SqlitePool, question: Question, read: Reader<T>) -> Result<Option<T>, StoreError> {
