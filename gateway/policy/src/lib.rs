@@ -29,7 +29,7 @@ mod residual;
 mod taxonomy;
 mod verdict;
 
-pub use again::{Again, NotRecorded, Recorded};
+pub use again::{Again, NotRecorded, Recorded, Why};
 pub use aggregation::Aggregation;
 pub use check::{
     Difference, Example, Failure, Finding, Flip, Idle, Kind, Properties, Relabelled, Relabelling, Report,

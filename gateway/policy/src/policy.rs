@@ -170,7 +170,7 @@ pub struct Rule {
 }
 
 /// Where a rule speaks, or a property holds. An empty list of categories or purposes means any.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
     /// Flows.
     pub flow: Vec<Flow>,
@@ -191,7 +191,7 @@ pub struct Scope {
 }
 
 /// What a scope leaves out. An empty list of categories or purposes means any.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exception {
     /// Categories, each with all below it. Of a pair, both must be among them.
     pub category: Vec<Category>,

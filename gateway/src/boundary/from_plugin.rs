@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Basis, Conditions, Facts, FieldVerdict, Flow, Label, LabelSet, Origin, Purpose, Reason, Verdict,
+    Access, Basis, Conditions, Facts, FieldVerdict, Flow, Label, LabelSet, Origin, Purpose, Reason,
+    Transform, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,13 +14,13 @@ use serde_json::Value;
 use super::across::Across;
 use super::book::{Moment, PolicyBook, Question};
 use super::combine::{Meeting, Pairs};
-use super::connection::{Connection, Form, Hook, HookField};
+use super::connection::{Connection, Hook, HookField};
+use super::forms::Form;
 use super::permitted::Permitted;
 use super::placing::{self, FieldValue, Placement, PlacingError};
 use super::received::{Exposed, is_of};
 use super::subject::{Subject, base_facts};
 use super::toward_plugin::Crossing;
-use super::transform::Transform;
 use super::types::{PluginOutcome, PluginRequest};
 use crate::catalogue::FieldPath;
 use crate::manifest::Endpoint;

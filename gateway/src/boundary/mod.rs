@@ -8,6 +8,7 @@ mod combine;
 mod connection;
 mod declared;
 mod exchange;
+mod forms;
 mod from_plugin;
 mod memory;
 mod onward;
@@ -45,7 +46,7 @@ pub use toward_authority::{Kept, TowardAuthority, kept_toward_authority, toward_
 pub use toward_partner::{Stays, TowardPartner, toward_partner};
 pub use toward_plugin::{Crossing, Decided, EventView, NotRun, TowardPlugin, toward_plugin, verdicts};
 pub use toward_receive::{MessageView, TowardReceive, toward_receive};
-pub use transform::{PseudonymKey, Transform};
+pub use transform::{PseudonymKey, fits_form};
 pub use types::{
     MemoryUse, OutboundRequest, Part, PluginInput, PluginMessage, PluginOutcome, PluginReply, PluginRequest,
 };

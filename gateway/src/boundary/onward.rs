@@ -324,7 +324,7 @@ impl<'a> Ways<'a> {
             let from = |Way { label, text }| Way { label, text: format!("{here} from {text}") };
             return made_of.chain(own).map(from).collect();
         }
-        let labels = connection.labels(hook_index, at).iter().filter(|label| may(label));
+        let labels = connection.labels_at(hook_index, at, moment).iter().filter(|label| may(label));
         labels.map(|label| Way { label: label.clone(), text: format!("{here} ({label})") }).collect()
     }
 
@@ -394,7 +394,7 @@ impl Connection {
             };
             for (index, hook) in from.release.hooks.iter().enumerate() {
                 let granted = (0..hook.fields.len()).filter(|at| from.grants(index, *at));
-                labels.extend(granted.flat_map(|at| from.labels(index, at).iter().cloned()));
+                labels.extend(granted.flat_map(|at| from.labels(index, at).cloned()));
                 labels.extend(hook.return_labels.iter().map(|label| Label::first_party(label.category)));
                 labels.extend(hook.return_labels.iter().map(|label| from.own_label(label.category)));
             }

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Basis, Decision, Facts, FieldVerdict, Flow, Label, LabelSet, Partner, Reason, Recipient, Verdict,
+    Access, Basis, Clause, Decision, Facts, FieldVerdict, Flow, Label, LabelSet, Partner, Reason, Recipient,
+    Verdict,
 };
 
 use super::across::Across;
@@ -19,6 +20,9 @@ use super::received::Exposed;
 use super::subject::{Integration, Subject, base_facts};
 use super::types::OutboundRequest;
 use crate::manifest::{self, Channel};
+
+/// The clause by which every version that counts must allow a flow.
+const VERSIONS: &str = "policy.version";
 
 /// What was decided for one try.
 pub struct TowardPartner {
@@ -122,6 +126,11 @@ pub fn toward_partner<'c>(
         if !granted || is_gone {
             verdict = Verdict::withhold(Reason::NotGranted);
         }
+        // What it would have to be decided on is not what was planned.
+        let of_hook = (planned.flow, planned.event_type.as_str());
+        if !connection.is_none_or(|connection| connection.keeps_label(book, of_hook, carried, moment)) {
+            verdict = Verdict::withhold(Clause::parse(VERSIONS).map_or(Reason::NoPermit, Reason::Clause));
+        }
         if carried.form.is_some() && verdict.allows() {
             verdict.decision = Decision::Transform;
         }
@@ -132,6 +141,7 @@ pub fn toward_partner<'c>(
             verdict,
             basis: Basis {
                 met: by_its_labels && !verdict.allows(),
+                form: carried.form,
                 declassified: carried.declassified.clone(),
                 ..question.basis(labels.iter(), moment.now_ms)
             },
