@@ -127,22 +127,24 @@ impl Recorded<'_> {
         let all: Vec<Vec<Stood<'_>>> = fields.iter().map(stood).collect::<Result<_, _>>()?;
         let mut answers: Vec<Again> =
             fields.iter().zip(&all).map(|(field, labels)| self.field(new, old, field, labels)).collect();
-        // What was allowed to meet must be allowed to meet again.
+        // What was allowed to meet must be allowed to meet again; what would go now and did not has met nothing yet, so
+        // that the old policy tells nothing of it.
         let met = |at: usize, answers: &[Again]| {
             let (field, labels) = (fields.get(at)?, all.get(at)?);
             // Two sealed fields meet where one request holds both.
-            let meets = field.verdict.allows() && (self.request || field.access != Access::Sealed);
+            let meets = self.request || field.access != Access::Sealed;
             let allowed = matches!(answers.get(at), Some(Again::Decided(verdict)) if verdict.allows());
-            (meets && allowed).then_some((self.facts_of(field), labels.as_slice()))
+            let known = old.filter(|_| field.verdict.allows());
+            (meets && allowed).then_some((self.facts_of(field), labels.as_slice(), known))
         };
         for at in 0..fields.len() {
-            let Some((facts, labels)) = met(at, &answers) else { continue };
+            let Some((facts, labels, old)) = met(at, &answers) else { continue };
             let changed = match self.flow {
-                Flow::Share | Flow::Decide => {
-                    (0..at).filter_map(|earlier| met(earlier, &answers)).find_map(|(others, earlier)| {
-                        self.kept_apart(new, old, both(facts, others), labels, earlier)
-                    })
-                }
+                Flow::Share | Flow::Decide => (0..at).filter_map(|earlier| met(earlier, &answers)).find_map(
+                    |(others, earlier, known)| {
+                        self.kept_apart(new, old.and(known), both(facts, others), labels, earlier)
+                    },
+                ),
                 // A returned value derives from all that was read in its call.
                 Flow::Return => self.kept_apart(new, old, facts, labels, labels),
                 _ => None,

@@ -347,7 +347,8 @@ async fn a_declassification_counts_where_every_version_that_counts_has_it() {
             let gateway = &gateway;
             async move { newest(gateway, &query).await["/contact/phone"].clone() }
         };
-        let fields = json!(["/contact/name/first", "/contact/name/last", form("/contact/phone", "country-code")]);
+        let fields =
+            json!(["/contact/name/first", "/contact/name/last", form("/contact/phone", "country-code")]);
         grant(&gateway, fields).await.ok();
         gateway.partner.script([Behaviour::with_header(503, "retry-after", "90000")]);
         chat(&gateway, NORTHSIDE, "before").await;

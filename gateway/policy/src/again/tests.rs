@@ -269,6 +269,31 @@ fn what_met_and_may_meet_no_more_flips_with_the_later_field() {
     assert_eq!(row.decide_again(&old, Some(&old), &returned), Ok(vec![Again::Decided(given)]));
 }
 
+/// A consumer's refusal came first; what nothing withholds any more may still not meet what else was there.
+#[test]
+fn what_would_go_now_and_may_not_meet_what_is_there_is_no_flip() {
+    let old = Policy::parse(SHIPPED).unwrap();
+    let heard =
+        SHIPPED.replace("when = [\"opt-out.location\"]", "when = [\"opt-out.location\", \"opt-out.sms\"]");
+    let apart = Policy::parse(&format!("{heard}{}", keeping_apart("user.location"))).unwrap();
+    let heard = Policy::parse(&heard).unwrap();
+    let allow = Verdict::allow(clause("integrations.share"));
+    let row = row(Flow::Share, "essential", &[Fact::BrandDirected, Fact::Engaged, Fact::OptOutLocation]);
+    let (same, stays) = (Again::Decided(allow), withheld("integrations.combine"));
+    let place =
+        |origin: &str| field(THIRD, &[&format!("{origin}:user.location")], withheld("choice.location"));
+    for (new, origin, expected) in [
+        (&heard, "first-party", same),
+        (&apart, "first-party", Again::Decided(stays)),
+        // Whether it may meet the partner's own hangs on the brand's grant.
+        (&heard, "partner:p", Again::Open(Why::Granted, stays)),
+    ] {
+        let fields = [field(THIRD, &["first-party:user.behavior"], allow), place(origin)];
+        let again = row.decide_again(new, Some(&old), &fields);
+        assert_eq!(again.as_deref(), Ok(&[same, expected][..]), "{origin}");
+    }
+}
+
 #[test]
 fn of_a_combination_every_pair_is_asked() {
     let policy = Policy::parse(SHIPPED).unwrap();

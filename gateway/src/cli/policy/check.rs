@@ -132,7 +132,7 @@ fn offence(failure: &Failure) -> Vec<String> {
         (None, Some(relabelled), _) => return vec![format!("  {relabelled}")],
         (None, None, _) => return vec!["  its scope holds no combination, so it says nothing".to_owned()],
         (Some(example), Some(relabelled), _) => {
-            (example, format!("  withheld, but not once it left by {relabelled}"))
+            (example, format!("  withheld there, and allowed once it left: {relabelled}"))
         }
         (Some(example), None, Some((rule, effect))) => {
             (example, format!("  rule {rule} ({}) matches there", words::effect(effect)))
@@ -295,8 +295,8 @@ mod tests {
                 true,
                 &[
                     "FAILED p (choice.sms): s\n  share to third-party for",
-                    "facts that hold: brand-directed, opt-out.sms",
-                    "withheld, but not once it left by user.contact.phone_number as country-code: \
+                    "facts that hold: opt-out.sms, ",
+                    "withheld there, and allowed once it left: user.contact.phone_number as country-code: \
                      user.contact.address.country (number-to-country)",
                 ],
             ),
