@@ -301,7 +301,9 @@ impl Findings {
             .iter()
             .map(|((why, kind), count)| {
                 let mut open = count.as_json(kind);
-                open["why"] = json!(why);
+                if let Value::Object(open) = &mut open {
+                    open.insert("why".to_owned(), json!(why));
+                }
                 open
             })
             .collect();
