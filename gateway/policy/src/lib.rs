@@ -32,7 +32,7 @@ pub use check::{Difference, Example, Failure, Finding, Flip, Kind, Properties, R
 pub use choices::{Choices, OptOuts, Permission, PermissionScope};
 pub use clause::Clause;
 pub use compile::{CompiledDecision, Explanation, Matched};
-pub use conditions::{Conditions, CookieClass, Region};
+pub use conditions::{Conditions, CookieClass, OnBehalf, Region};
 pub use facts::{Fact, Facts};
 pub use label::{Label, LabelSet, Origin};
 pub use partner::{Contract, Partner, Standing};

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::book::PolicyBook;
 use super::combine::Combination;
 use super::declared::{Declared, Sources, return_schema};
+use super::onward::Partners;
 use super::prepared::Prepared;
 use super::received::is_of;
 use super::subject::Integration;
@@ -397,6 +398,8 @@ pub struct Connection {
     pub(super) derivable: ArcSwap<LabelSet>,
     /// Whether there may be more of them: a plugin that it reads from cannot be used now.
     pub(super) derivable_unknown: AtomicBool,
+    /// Of all partners.
+    pub(super) partners: ArcSwap<Partners>,
     /// Slots that the brand marks promotional.
     pub promotional: HashSet<String>,
     /// Valid against the plugin's settings schema.
@@ -462,6 +465,7 @@ impl Connection {
             combinations,
             derivable: ArcSwap::default(),
             derivable_unknown: AtomicBool::default(),
+            partners: ArcSwap::default(),
             prepared,
             forms,
             pseudonyms: grant.pseudonyms.clone(),

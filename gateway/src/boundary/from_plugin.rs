@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Basis, Conditions, Facts, FieldVerdict, Flow, Label, LabelSet, Origin, Purpose, Reason, Verdict,
+    Access, Basis, Conditions, Facts, FieldVerdict, Flow, Label, LabelSet, OnBehalf, Origin, Purpose, Reason,
+    Verdict,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,7 +23,7 @@ use super::toward_plugin::Crossing;
 use super::transform::Transform;
 use super::types::{PluginOutcome, PluginRequest};
 use crate::catalogue::FieldPath;
-use crate::manifest::Endpoint;
+use crate::manifest::{self, Endpoint};
 
 /// Bytes of JSON that a call may return: far above what a brand can use, far below what hurts.
 const MAX_RETURNS_BYTES: usize = 64 * 1024;
@@ -134,6 +135,15 @@ pub struct Carried {
     pub declassified: Option<Arc<str>>,
 }
 
+impl Carried {
+    /// Whether it is more than a field of the event.
+    pub(super) fn derives_from_more(&self) -> bool {
+        matches!(self.access, Access::Memory | Access::Reply)
+            || self.field.starts_with(manifest::RECEIVED)
+            || manifest::returned_by(&self.field).is_some()
+    }
+}
+
 /// A request for the outbox, with all that later decisions about it need. It holds values: it is
 /// stored under the consumer's key only, and every try of it is decided anew.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -192,7 +202,7 @@ pub struct Returned {
     pub fields: Vec<ReturnedField>,
     /// What held when the data it derives from was collected.
     pub conditions: Conditions,
-    /// A service provider's plugin made it of first-party data alone.
+    /// A service provider's plugin made it of first-party data alone; [`Conditions::on_behalf`] says what.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub on_behalf: bool,
 }
@@ -494,6 +504,7 @@ fn check_returns(
     let mut verdicts = Vec::new();
     let mut fields = Vec::new();
     let mut paths = Vec::new();
+    let mut made = OnBehalf::default();
     for ((path, _), own) in schema.leaves().iter().zip(&hook.return_labels) {
         if !path.is_present(&value) {
             continue;
@@ -518,6 +529,7 @@ fn check_returns(
         });
         if verdict.allows() {
             paths.push(path);
+            made.made.insert(own.category);
             fields.push(ReturnedField { field: name, labels });
         }
     }
@@ -532,6 +544,11 @@ fn check_returns(
     let on_behalf = made_of().all(|label| !matches!(label.origin, Origin::Partner(_)))
         && connection.serves(fields.iter().flat_map(|field| field.labels.iter()), moment.now_ms)
         && connection.serves(made_of(), moment.now_ms);
-    let returned = Returned { value, fields, conditions: crossing.conditions.clone(), on_behalf };
+    let mut conditions = crossing.conditions.clone();
+    if on_behalf {
+        made.of.extend(made_of().map(|label| label.category));
+        conditions.note_on_behalf(&connection.partner.name, connection.release.purpose, &made);
+    }
+    let returned = Returned { value, fields, conditions, on_behalf };
     Ok((Some(Permitted::grant(returned)), verdicts))
 }

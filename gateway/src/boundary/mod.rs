@@ -36,7 +36,7 @@ pub use from_plugin::{
     Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share,
 };
 pub use memory::{Memory, MemoryAfter, Recalled, recall};
-pub use onward::{Onward, labels_of_returned, returned_category};
+pub use onward::{Onward, Partners, labels_of_returned, returned_category};
 pub use permitted::Permitted;
 pub use received::{Exposed, MAX_MERGED_BYTES, Received, TooLarge};
 pub use subject::{Integration, Subject, base_facts};

@@ -182,7 +182,8 @@ pub fn toward_plugin(
             .filter(|(field, _)| field.source == Source::Received)
             .for_each(|(_, rests)| rests.facts = own);
         let asked = (book, &question, own, book.also(moment, &joined));
-        if judge_received(asked, hook, received, &mut decided, &mut labels) {
+        let lapsed = connection.lapsed(&received.conditions, moment.now_ms);
+        if judge_received(asked, hook, received, &lapsed, &mut decided, &mut labels) {
             conditions = joined;
         }
     }
@@ -313,12 +314,13 @@ fn with_others(data: &Arc<Value>, received: Option<&Received>, onward: &[Onward<
     Arc::new(data)
 }
 
-/// Decides about the fields that were received by the labels that they were stored with, under the stricter of
-/// what held for them and what holds for the event. Whether any of them may go: then that holds for the call.
+/// Decides about the fields that were received by the labels that they were stored with, and `lapsed`, under the stricter
+/// of what held for them and what holds for the event. Whether any of them may go: then that holds for the call.
 fn judge_received(
     (book, question, facts, moment): (&PolicyBook, &Question<'_>, Facts, Moment),
     hook: &Hook,
     received: &Received,
+    lapsed: &LabelSet,
     decided: &mut [Option<(Recipient, Verdict)>],
     labels: &mut [Arc<[Label]>],
 ) -> bool {
@@ -333,6 +335,7 @@ fn judge_received(
         };
         let mut all = stored.clone();
         all.extend(field.labels.iter().cloned());
+        all.join(lapsed);
         if let Some((to, one)) = book.decide_all(question, all.iter(), facts, moment) {
             *stands = stricter(*stands, to);
             *verdict = verdict.strictest(one);

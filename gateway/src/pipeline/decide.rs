@@ -263,6 +263,7 @@ impl Gateway {
                     provenance: Some(Provenance {
                         flow: format_uid(&flow.id),
                         release: format_digest(&live.connection.release.digest),
+                        privacy_policy: Some(live.document.privacy_policy.clone()),
                         labels: returned
                             .fields
                             .iter()

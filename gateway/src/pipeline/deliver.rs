@@ -124,7 +124,7 @@ impl Gateway {
             &self.book,
             &partner,
             live.map(|live| &live.connection),
-            |plugin| registry.connection(&due.brand, plugin).map(|live| &live.connection),
+            |plugin| registry.connection(&due.brand, plugin).is_some(),
             planned,
             &exposed,
             Subject {

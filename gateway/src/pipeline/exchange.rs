@@ -125,7 +125,7 @@ impl ExchangeSession {
                 &gateway.book,
                 &partner.record,
                 live.map(|live| &live.connection),
-                |plugin| registry.connection(&self.consumer.brand, plugin).map(|live| &live.connection),
+                |plugin| registry.connection(&self.consumer.brand, plugin).is_some(),
                 planned,
                 &exposed,
                 subject,

@@ -14,7 +14,7 @@ use super::documents::{ConnectionDocument, ReleaseStatus, Secrets};
 use super::model::{BrandInput, Caller, ContractInput, PartnerInput, Role};
 use super::trial::Trial;
 use crate::boundary::placing::is_registered;
-use crate::boundary::{Connection, PolicyBook, Release, Trigger};
+use crate::boundary::{Connection, Partners, PolicyBook, Release, Trigger};
 use crate::manifest::{Auth, Endpoint, ReleaseKey};
 use crate::outbound::{Credentials, PublicKey, ResolvedAuth, SigningKey, TokenSource};
 use crate::plugin_host::LoadedRelease;
@@ -187,12 +187,15 @@ impl Registry {
                 }
             }
         }
+        let partners = next.partner_records();
         for (brand, of_brand) in &next.connections {
             let all: Vec<&Connection> = of_brand.values().map(|live| &live.connection).collect();
             let unusable = |plugin: &str| next.unusable.contains_key(&(brand.clone(), plugin.to_owned()));
             all.iter().for_each(|connection| connection.note_derivable(&all, unusable));
             let candidates = of_brand.values().filter_map(|live| live.candidate.as_ref());
-            candidates.for_each(|candidate| candidate.live.connection.note_derivable(&all, unusable));
+            let candidates = candidates.map(|candidate| &candidate.live.connection);
+            candidates.clone().for_each(|connection| connection.note_derivable(&all, unusable));
+            all.iter().copied().chain(candidates).for_each(|connection| connection.note_partners(&partners));
         }
         for key in source.keys {
             if let Some(role) = Role::parse(&key.role) {
@@ -310,6 +313,12 @@ impl Registry {
             body: document.body,
             sealed: document.secret,
         }))
+    }
+
+    /// The records of all partners.
+    pub fn partner_records(&self) -> Arc<Partners> {
+        let records = self.partners.iter();
+        Arc::new(records.map(|(name, live)| (name.clone(), Arc::clone(&live.record))).collect())
     }
 
     /// The caller with this key.

@@ -215,3 +215,43 @@ async fn a_signal_holds_for_what_it_came_with_and_for_what_derives_from_it() {
     assert_eq!(signals("events", "dnt", 6), [false, false, false, false, true, false]);
     assert_eq!(signals("returned", "gpc", 2), [true, false]);
 }
+
+/// Clause integrations.no-control: what a partner does with what it gets is governed by its own privacy policy, which the
+/// consumer is shown with what there is of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumers_record_names_the_privacy_policy_of_each_partner() {
+    const OLD: &str = "https://clarity.example/privacy";
+    const NEW: &str = "https://clarity.example/privacy-2";
+    let gateway = TestGateway::demo().await;
+    let (source, brand) = (gateway.source(DENTAL).await, gateway.brand(DENTAL).await);
+    let chat = async || {
+        source.post_event(&chat_ended(DENTAL, "ottoline")).await.expect(202);
+        gateway.settled().await;
+    };
+    chat().await;
+    let built = tokio::task::spawn_blocking(components).await.expect("the components are built");
+    let component = with_manifest(&built.transcript_quality.bytes, |manifest| {
+        assert_eq!(manifest["plugin"]["privacy-policy"], OLD);
+        manifest["plugin"]["version"] = json!("1.0.1");
+        manifest["plugin"]["privacy-policy"] = json!(NEW);
+    });
+    let release = gateway.partner_key("clarity").await.publish(&component).await.expect(201);
+    world::switch_on(&gateway, DENTAL, &release, json!({}), json!({})).await;
+    chat().await;
+    let record = brand.get(&format!("/v1/brands/{DENTAL}/consumers/ottoline")).await.expect(200);
+    // Also of a plugin that has given nothing back: it may have got something.
+    let of_those_on = json!({
+        "chat-button": "https://engage.example/privacy", "transcript-quality": NEW,
+    });
+    assert_eq!(record["privacy_policies"], of_those_on);
+    // Newest first, each as the release names it that returned it.
+    let returned = record["returned"].as_array().expect("fields").iter();
+    let returned: Vec<_> = returned.map(|row| row["privacy_policy"].as_str().expect("a link")).collect();
+    assert_eq!(returned, [NEW, OLD]);
+    let answer = gateway_tests::eventually("a decision", || async {
+        let view = source.decide("chat-button", &page_viewed(DENTAL, "ottoline")).await.expect(200);
+        (view["decision"] != Value::Null).then_some(view)
+    })
+    .await;
+    assert_eq!(answer["provenance"]["privacy_policy"], "https://engage.example/privacy", "{answer}");
+}

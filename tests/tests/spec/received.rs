@@ -60,7 +60,7 @@ async fn pseudonym(gateway: &TestGateway, subject: &str) -> String {
 }
 
 /// Sends a message signed with `secret` and waits for all that comes of it; the status.
-async fn send(gateway: &TestGateway, brand: &str, secret: &str, id: &str, body: &Value) -> u16 {
+pub async fn send(gateway: &TestGateway, brand: &str, secret: &str, id: &str, body: &Value) -> u16 {
     send_at(gateway, brand, secret, id, gateway.clock.now_ms() / 1000, body).await
 }
 
