@@ -71,6 +71,7 @@ impl Gateway {
             promotional,
             serde_json::json!({}),
         );
+        connection.note_partners(&registry.partner_records());
         let others = registry.connections.get(brand).into_iter().flatten();
         let others = others.filter(|(name, _)| *name != plugin).map(|(_, live)| &live.connection);
         let connections: Vec<&Connection> = others.chain([&connection]).collect();
