@@ -175,8 +175,7 @@ impl Gateway {
         self.counters.flows(1);
         // While the row was written a switch or a choice may have changed: then this decision is stale, and
         // the next try decides anew.
-        if !Arc::ptr_eq(&registry, &self.registry.load_full())
-            || !Arc::ptr_eq(&choices, &due.consumer.choices())
+        if self.is_superseded(&registry) || !Arc::ptr_eq(&choices, &due.consumer.choices())
         {
             let result = FlowResult {
                 at_ms: now_ms,

@@ -168,8 +168,7 @@ impl ExchangeSession {
 
     /// Whether a switch or a choice changed since the decision was made by these.
     fn is_stale(&self, registry: &Arc<Registry>, choices: &Arc<Choices>) -> bool {
-        !Arc::ptr_eq(registry, &self.gateway.registry.load_full())
-            || !Arc::ptr_eq(choices, &self.consumer.choices())
+        self.gateway.is_superseded(registry) || !Arc::ptr_eq(choices, &self.consumer.choices())
     }
 
     /// The row of a request that was refused before anything was decided. What the plugin wrote is not in it: an

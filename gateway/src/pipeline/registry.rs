@@ -351,6 +351,22 @@ impl Registry {
         !self.unusable.is_empty()
     }
 
+    /// Whether a decision that was made by `other` would be made by this one too: what connections, contracts and blocks
+    /// say is the same. Keys and publications decide nothing.
+    pub fn decides_like(&self, other: &Self) -> bool {
+        // A connection is put together anew where it, its partner's record or its rollout changed, and only there.
+        let same = |(brand, of_brand): (&String, &BTreeMap<String, Arc<LiveConnection>>)| {
+            of_brand.iter().all(|(plugin, live)| {
+                other.connection(brand, plugin).is_some_and(|other| Arc::ptr_eq(live, other))
+            })
+        };
+        let count = |registry: &Self| registry.connections.values().map(BTreeMap::len).sum::<usize>();
+        count(self) == count(other)
+            && self.connections.iter().all(same)
+            && self.unusable == other.unusable
+            && self.statuses == other.statuses
+    }
+
     /// One connection.
     pub fn connection(&self, brand: &str, plugin: &str) -> Option<&Arc<LiveConnection>> {
         self.connections.get(brand)?.get(plugin)
