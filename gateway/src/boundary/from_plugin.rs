@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Basis, Conditions, Facts, FieldVerdict, Flow, Label, LabelSet, Origin, Purpose, Reason, Verdict,
+    Access, Basis, Category, Conditions, Facts, FieldVerdict, Flow, Label, LabelSet, Origin, Purpose, Reason,
+    Verdict,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,7 +23,7 @@ use super::toward_plugin::Crossing;
 use super::transform::Transform;
 use super::types::{PluginOutcome, PluginRequest};
 use crate::catalogue::FieldPath;
-use crate::manifest::Endpoint;
+use crate::manifest::{Channel, Endpoint};
 
 /// Bytes of JSON that a call may return: far above what a brand can use, far below what hurts.
 const MAX_RETURNS_BYTES: usize = 64 * 1024;
@@ -165,6 +166,21 @@ pub struct PlannedDelivery {
     pub carried: Vec<Carried>,
     /// What held at collection.
     pub conditions: Conditions,
+    /// Of a request by SMS: the telephone numbers that it carries, as they are written. Clause choice.sms holds for a
+    /// number too, whoever was met with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub numbers: Vec<String>,
+}
+
+/// Whether what is sent for this purpose, over this channel, counts as sent by SMS (clause choice.sms).
+pub fn is_by_sms(purpose: Purpose, channel: Option<Channel>) -> bool {
+    channel == Some(Channel::Sms) || purpose.as_str().ends_with(".sms")
+}
+
+/// Whether a value with these labels is, or derives from, a telephone number.
+pub fn is_number<'l>(labels: impl IntoIterator<Item = &'l Label>) -> bool {
+    let Ok(number) = Category::parse("user.contact.phone_number") else { return false };
+    labels.into_iter().any(|label| label.category.is_under(number))
 }
 
 impl PlannedDelivery {
@@ -428,6 +444,17 @@ pub(super) fn plan(
             return Err(Violation::Combination);
         }
     }
+    let mut numbers = Vec::new();
+    if is_by_sms(release.purpose, endpoint.channel) {
+        let known = hook.fields.iter().zip(&crossing.allowed).zip(&crossing.labels);
+        for ((field, allowed), labels) in known {
+            let carried = field.access == Access::Read || kept.contains_key(&*field.name);
+            if let (true, Some(path)) = (*allowed && carried && is_number(&**labels), &field.path) {
+                let found = path.select(&crossing.data).into_iter();
+                numbers.extend(found.filter_map(Value::as_str).map(str::to_owned));
+            }
+        }
+    }
     Ok(PlannedDelivery {
         flow: hook.flow,
         slot: hook.slot().cloned(),
@@ -442,6 +469,7 @@ pub(super) fn plan(
         values: kept,
         carried: carries,
         conditions: crossing.conditions.clone(),
+        numbers,
     })
 }
 

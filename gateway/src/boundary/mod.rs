@@ -34,6 +34,7 @@ pub use connection::{
 pub use exchange::{NotAReply, PlannedExchange, plan_exchange, reply};
 pub use from_plugin::{
     Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share,
+    is_by_sms, is_number,
 };
 pub use memory::{Memory, MemoryAfter, Recalled, recall};
 pub use onward::{Onward, labels_of_returned, returned_category};

@@ -104,6 +104,7 @@ impl ExchangeSession {
     async fn record(&self, exchange: &PlannedExchange) -> Result<Option<Recorded>, Refusal> {
         let gateway = &self.gateway;
         let planned = &exchange.delivery;
+        gateway.note_numbers(&self.consumer, &planned.numbers).await?;
         let now_ms = gateway.clock.now_ms();
         let registry = gateway.registry.load_full();
         let live = registry
@@ -151,6 +152,7 @@ impl ExchangeSession {
         let flow_id = flow.id;
         self.write(flow).await?;
         let Ok((request, credentials, live)) = ready else { return Ok(None) };
+        gateway.note_numbers(&self.consumer, &planned.numbers).await?;
         if self.is_stale(&registry, &choices) {
             let result = self.result("not-sent", None, Some("decision-stale"));
             gateway.store.record_flow_result(&flow_id, result).await?;
