@@ -128,6 +128,45 @@ async fn damaged_code_is_compiled_again() {
     }
 }
 
+/// A plugin as large as an interpreter, most of it not code; `pad` makes another component of the same functions.
+fn large(pad: u8) -> Guest {
+    let functions: String =
+        (0..1_000).map(|number| format!("(func (result i32) (i32.const {number}))")).collect();
+    let mut component =
+        guests::share_with("(call $answer (local.get $fields) (local.get $fields-n))", &functions).component;
+    // A custom section: its number, its length in LEB128 of four octets, its name's length, and what it holds.
+    component.extend([0, 0x80, 0x80, 0x80, 0x01, 0]);
+    component.resize(component.len() + (1 << 21) - 1, pad);
+    Guest::of(component)
+}
+
+#[tokio::test]
+async fn the_next_build_of_a_large_plugin_finds_its_functions() {
+    let sandbox = Sandbox::new();
+    let files = || {
+        let kept = std::fs::read_dir(sandbox.artifact().parent().unwrap()).unwrap().flatten();
+        kept.map(|file| file.path()).filter(|path| path.extension().is_some_and(|end| end == "functions"))
+    };
+    let echoed = async |guest: &Guest, what: &str| {
+        let call = sandbox.call(guest).await;
+        assert_eq!(call.result.unwrap().returns, FIELDS, "{what}");
+    };
+    echoed(&guests::echo(), "a small plugin").await;
+    assert_eq!(files().count(), 0);
+    echoed(&large(1), "the first build").await;
+    assert_eq!(files().count(), 1, "its functions are kept");
+    echoed(&large(2), "the second build").await;
+    assert_eq!(files().count(), 1, "nothing is new");
+    let kept = files().next().unwrap();
+    let mut damaged = std::fs::read(&kept).unwrap();
+    let code = damaged.len() / 2..;
+    damaged[code].fill(0xcc);
+    std::fs::write(&kept, damaged).unwrap();
+    echoed(&large(3), "over damaged functions").await;
+    assert!(!kept.exists(), "what is damaged goes");
+    assert_eq!(files().count(), 1, "and is compiled again");
+}
+
 #[tokio::test]
 async fn a_compiler_that_fails_is_reported_and_leaves_nothing() {
     let scripts = [
@@ -157,7 +196,8 @@ async fn a_compiler_that_fails_is_reported_and_leaves_nothing() {
 #[ignore = "an entry for another process"]
 fn compiling_process() {
     let (Some(input), Some(output)) = (std::env::var_os("IN"), std::env::var_os("OUT")) else { return };
-    if let Err(error) = compile_component_child(input.as_ref(), output.as_ref(), 0) {
+    let Some(functions) = std::env::var_os("FUNCTIONS") else { return };
+    if let Err(error) = compile_component_child(input.as_ref(), output.as_ref(), functions.as_ref(), 0) {
         eprintln!("{error}");
         std::process::exit(1);
     }
