@@ -234,7 +234,7 @@ mod tests {
         let before: Vec<_> = files(directory).into_iter().map(|(.., path)| path).collect();
         let functions = Functions::open(directory);
         for part in 0..2 {
-            assert!(functions.insert(&key(number, part), vec![number; LEAST_BYTES]));
+            assert!(functions.insert(&key(number, part), vec![!number; LEAST_BYTES]));
         }
         functions.keep(directory);
         files(directory).into_iter().map(|(.., path)| path).find(|path| !before.contains(path)).unwrap()
@@ -246,11 +246,13 @@ mod tests {
         key
     }
 
-    /// How many of the two functions are found, whole.
+    /// How many of the two functions a compilation finds, whole.
     fn found(directory: &Path, number: u8) -> usize {
         let functions = Functions::open(directory);
         let parts = (0..2).filter_map(|part| functions.get(&key(number, part)).map(Cow::into_owned));
-        parts.inspect(|code| assert_eq!(code, &vec![number; LEAST_BYTES])).count()
+        let count = parts.inspect(|code| assert_eq!(code, &vec![!number; LEAST_BYTES])).count();
+        functions.keep(directory);
+        count
     }
 
     #[test]

@@ -176,8 +176,8 @@ impl Session {
         done
     }
 
-    /// What has to pass its cases is given after them. An interpreter is compiled once more for them, so it is given
-    /// before: its author waits for the reload.
+    /// A build in Rust has to pass its cases before it is given to the gateway. An interpreter is compiled once more for
+    /// them, and its author waits for the reload: it is given first.
     async fn give_and_try(&self, built: &mut Built, cases: Option<&Path>) -> Result<(), CliError> {
         let is_interpreted = built.plugin.provenance.language != Language::Rust;
         if is_interpreted {
