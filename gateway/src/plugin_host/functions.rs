@@ -1,7 +1,7 @@
 //! Compiled functions, by what they were compiled from. A component of JavaScript or Python is an interpreter with a
 //! plugin in its memory: of its next build nearly every function is the same, and is looked up instead of compiled. The
-//! keys are Cranelift's: SHA-256 over all that a function's code depends on. Of about one function in six the key is one
-//! of two from run to run, by chance; so the first few builds still add functions.
+//! keys are Cranelift's: SHA-256 over all that a function's code depends on. Of about one function in six the key differs
+//! from run to run by chance, and each build finds half of those that were left; so the first few still add functions.
 //!
 //! Invariant: a function is taken only whole: each has a SHA-256 over its key and itself. What is damaged counts as if it
 //! were not there.
