@@ -21,7 +21,8 @@ pub struct Component {
     pub bytes: Arc<Vec<u8>>,
 }
 
-/// The sample plugins, the one that does what it may not, and the one that is written to.
+/// The sample plugins, and those that try what a plugin may not: one for most of it, one that asks for statistics, one
+/// that is written to.
 #[derive(Debug)]
 pub struct Components {
     pub adf_lead: Component,
@@ -31,6 +32,7 @@ pub struct Components {
     pub page_metrics: Component,
     pub identity_sync: Component,
     pub hostile: Component,
+    pub nosy: Component,
     pub pen_pal: Component,
 }
 
@@ -45,6 +47,7 @@ pub fn components() -> &'static Components {
         page_metrics: component("page-metrics"),
         identity_sync: component("identity-sync"),
         hostile: component("hostile"),
+        nosy: component("nosy"),
         pen_pal: component("pen-pal"),
     })
 }

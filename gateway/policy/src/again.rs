@@ -1,10 +1,16 @@
 //! A row of the ledger, decided again from what it recorded.
 
+#[cfg(test)]
+mod tests;
+
 use crate::compile::Explanation;
 use crate::facts::Facts;
 use crate::label::{Label, Origin};
 use crate::policy::{Flow, Policy, Recipient};
-use crate::{Access, Aggregation, Fact, FieldVerdict, Purpose, Reason, Standing, Verdict};
+use crate::{
+    Access, Aggregation, Basis, Decision, Declassification, Fact, FieldVerdict, Purpose, Reason, Standing,
+    Verdict,
+};
 
 /// What a row recorded of a decision, but for its fields.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +23,8 @@ pub struct Recorded<'a> {
     pub purpose: Purpose,
     /// What held, apart from what depends on a label.
     pub facts: Facts,
+    /// Whether it is a row of a request: then all its fields were in it together, sealed ones too.
+    pub request: bool,
 }
 
 /// What another policy makes of a recorded verdict.
@@ -24,8 +32,36 @@ pub struct Recorded<'a> {
 pub enum Again {
     /// It would have decided so.
     Decided(Verdict),
-    /// Something else decided than the field's own labels: what it met, or another version of the policy.
-    Open,
+    /// What the row records does not say; the verdict is what it would be by all that is recorded.
+    Open(Why, Verdict),
+}
+
+/// What a row does not record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Why {
+    /// What it met that withheld it, in its call or at the partner.
+    Met,
+    /// Whether the brand had granted the combination in which it met something.
+    Granted,
+    /// Whether this consumer's partner already had what it may not meet.
+    Earlier,
+    /// The label of what there was, before it went in its form.
+    Form,
+    /// What another version of the policy said.
+    Version,
+}
+
+impl Why {
+    /// `met`, `granted`, `earlier`, `form` or `version`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Met => "met",
+            Self::Granted => "granted",
+            Self::Earlier => "earlier",
+            Self::Form => "form",
+            Self::Version => "version",
+        }
+    }
 }
 
 /// A row that does not say how its recipient stood toward every label.
@@ -77,7 +113,8 @@ fn stood(field: &FieldVerdict) -> Result<Vec<Stood<'_>>, NotRecorded> {
 impl Recorded<'_> {
     /// What `new` makes of the row's fields, under `old` where the policy of that time is known. What the
     /// rules did not decide (undeclared, not granted, a missing fact) stays. Nothing is guessed: a verdict
-    /// that a meeting or, by what `old` says, another version came to is open unless `new` withholds too.
+    /// that a meeting or, by what `old` says, another version came to is open unless `new` withholds too, or says
+    /// of that meeting what `old` says.
     ///
     /// # Errors
     /// [`NotRecorded`].
@@ -90,21 +127,24 @@ impl Recorded<'_> {
         let all: Vec<Vec<Stood<'_>>> = fields.iter().map(stood).collect::<Result<_, _>>()?;
         let mut answers: Vec<Again> =
             fields.iter().zip(&all).map(|(field, labels)| self.field(new, old, field, labels)).collect();
-        // What was allowed to meet must be allowed to meet again.
+        // What was allowed to meet must be allowed to meet again; what would go now and did not has met nothing yet, so
+        // that the old policy tells nothing of it.
         let met = |at: usize, answers: &[Again]| {
             let (field, labels) = (fields.get(at)?, all.get(at)?);
-            let meets = field.verdict.allows() && field.access != Access::Sealed;
+            // Two sealed fields meet where one request holds both.
+            let meets = self.request || field.access != Access::Sealed;
             let allowed = matches!(answers.get(at), Some(Again::Decided(verdict)) if verdict.allows());
-            (meets && allowed).then_some((self.facts_of(field), labels.as_slice()))
+            let known = old.filter(|_| field.verdict.allows());
+            (meets && allowed).then_some((self.facts_of(field), labels.as_slice(), known))
         };
         for at in 0..fields.len() {
-            let Some((facts, labels)) = met(at, &answers) else { continue };
+            let Some((facts, labels, old)) = met(at, &answers) else { continue };
             let changed = match self.flow {
-                Flow::Share | Flow::Decide => {
-                    (0..at).filter_map(|earlier| met(earlier, &answers)).find_map(|(others, earlier)| {
-                        self.kept_apart(new, old, both(facts, others), labels, earlier)
-                    })
-                }
+                Flow::Share | Flow::Decide => (0..at).filter_map(|earlier| met(earlier, &answers)).find_map(
+                    |(others, earlier, known)| {
+                        self.kept_apart(new, old.and(known), both(facts, others), labels, earlier)
+                    },
+                ),
                 // A returned value derives from all that was read in its call.
                 Flow::Return => self.kept_apart(new, old, facts, labels, labels),
                 _ => None,
@@ -113,7 +153,62 @@ impl Recorded<'_> {
                 *answer = changed;
             }
         }
+        // What withheld a field does so still, where nothing that it may have met went otherwise.
+        let as_before = |(again, field): (&Again, &FieldVerdict)| match again {
+            Again::Decided(verdict) => verdict.allows() == field.verdict.allows(),
+            Again::Open(why, _) => *why == Why::Met,
+        };
+        if answers.iter().zip(fields).all(as_before) {
+            for (answer, field) in answers.iter_mut().zip(fields) {
+                if matches!(answer, Again::Open(Why::Met, _)) && old.is_some_and(|old| alike(old, new, field))
+                {
+                    *answer = Again::Decided(field.verdict);
+                }
+            }
+        }
         Ok(answers)
+    }
+
+    /// Of fields that `new` would still let go: which may not, if the consumer's partner already had one of these
+    /// labels, each with how it stood toward it. What it had, the row does not say.
+    ///
+    /// # Errors
+    /// [`NotRecorded`].
+    pub fn across_calls(
+        &self,
+        new: &Policy,
+        old: Option<&Policy>,
+        fields: &[FieldVerdict],
+        answers: &mut [Again],
+        had: &[(Label, Standing)],
+    ) -> Result<(), NotRecorded> {
+        let is_own =
+            |label: &Label| matches!(&label.origin, Origin::Partner(name) if **name == *self.partner);
+        let had: Vec<Stood<'_>> = had
+            .iter()
+            .filter(|(label, _)| !is_own(label))
+            .map(|(label, standing)| Stood { label, standing: *standing })
+            .collect();
+        for (field, answer) in fields.iter().zip(answers) {
+            let goes =
+                matches!(answer, Again::Decided(verdict) if verdict.allows()) && field.verdict.allows();
+            let shared = matches!(self.flow, Flow::Share | Flow::Decide) && field.access != Access::Reply;
+            if !(goes && shared) || old.is_some_and(|old| alike(old, new, field)) {
+                continue;
+            }
+            let mut labels = stood(field)?;
+            labels.retain(|stood| !is_own(stood.label));
+            let apart = self.kept_apart(new, old, self.facts_of(field), &labels, &had);
+            if let Some(Again::Decided(verdict) | Again::Open(_, verdict)) = apart {
+                *answer = Again::Open(Why::Earlier, verdict);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `new` says of what these fields may meet what was said of it then.
+    pub fn meets_alike(&self, new: &Policy, old: Option<&Policy>, fields: &[FieldVerdict]) -> bool {
+        old.is_some_and(|old| fields.iter().all(|field| alike(old, new, field)))
     }
 
     /// What `policy` says of each label of a field.
@@ -153,8 +248,17 @@ impl Recorded<'_> {
             said.iter().all(|verdict| verdict.allows()) == recorded.allows()
                 && said.iter().any(|verdict| verdict.reason == recorded.reason)
         };
-        let by_itself = !field.basis.met && old.is_none_or(said);
-        if by_itself || answer.allows() == recorded.allows() { Again::Decided(answer) } else { Again::Open }
+        if !same_labels(new, old, field) {
+            return Again::Open(Why::Form, answer);
+        }
+        if answer.allows() == recorded.allows() {
+            return Again::Decided(answer);
+        }
+        match (field.basis.met, old.is_none_or(said)) {
+            (true, _) => Again::Open(Why::Met, answer),
+            (false, true) => Again::Decided(answer),
+            (false, false) => Again::Open(Why::Version, answer),
+        }
     }
 
     /// What `policy` says of each label; where they are the labels of a meeting, of each pair.
@@ -197,203 +301,62 @@ impl Recorded<'_> {
         a: &[Stood<'_>],
         b: &[Stood<'_>],
     ) -> Option<Again> {
-        let mut open = false;
+        let mut open = None;
         for (one, other) in a.iter().flat_map(|one| b.iter().map(move |other| (*one, *other))) {
             let alike = one.label.origin == other.label.origin
                 || [one, other].iter().any(|stood| stood.label.origin == Origin::Public);
             let cases: &[bool] = if alike { &[true] } else { &[true, false] };
-            let mut said = cases
+            let said: Vec<Verdict> = cases
                 .iter()
                 .map(|granted| facts.with(Fact::CombineGranted, *granted))
                 .filter(|facts| old.is_none_or(|old| self.pair(old, *facts, one, other).allows()))
-                .map(|facts| self.pair(new, facts, one, other));
-            let Some(first) = said.next() else { continue };
-            match (first.allows(), said.all(|verdict| verdict.allows() == first.allows())) {
-                (false, true) => return Some(Again::Decided(first)),
-                (true, true) => {}
-                (_, false) => open = true,
+                .map(|facts| self.pair(new, facts, one, other))
+                .collect();
+            let Some(withheld) = said.iter().find(|verdict| !verdict.allows()) else { continue };
+            if !said.iter().any(|verdict| verdict.allows()) {
+                return Some(Again::Decided(*withheld));
             }
+            open.get_or_insert(Again::Open(Why::Granted, *withheld));
         }
-        open.then_some(Again::Open)
+        open
     }
+}
+
+/// Whether both policies say the same of what these labels may meet.
+fn alike(old: &Policy, new: &Policy, field: &FieldVerdict) -> bool {
+    field.labels.iter().all(|label| old.keeps_apart_as(new, label.category))
+}
+
+/// Whether what leaves of a field in its form has the labels that were recorded under `new` too. Of which labels it
+/// was made is not recorded.
+fn same_labels(new: &Policy, old: Option<&Policy>, field: &FieldVerdict) -> bool {
+    let Basis { form, declassified, .. } = &field.basis;
+    if let Some(name) = declassified {
+        let of = |policy: &Policy| policy.declassifications().iter().find(|rule| rule.name == *name).cloned();
+        return of(new).is_some_and(|rule| {
+            // An earlier rule of the same form might speak in its place.
+            let speaks = new.declassification(rule.form, rule.from) == Some(&rule);
+            let as_before = old.is_none_or(|old| {
+                of(old).is_some_and(|old| (old.form, old.from, old.to) == (rule.form, rule.from, rule.to))
+            });
+            let recorded = form.is_none_or(|form| form == rule.form)
+                && field.labels.iter().any(|label| label.category == rule.to);
+            speaks && as_before && recorded
+        });
+    }
+    // Older rows say that it went in a form, and not in which.
+    let may_be_of = |rule: &&Declassification| {
+        form.map_or(field.verdict.decision == Decision::Transform, |form| form == rule.form)
+            && field
+                .labels
+                .iter()
+                .any(|label| label.category != rule.to && label.category.is_under(rule.from))
+            && !old.is_some_and(|old| old.declassifications().contains(rule))
+    };
+    !new.declassifications().iter().any(|rule| may_be_of(&rule))
 }
 
 /// What held where both of two fields met: the strictest of both, whose facts speak against it.
 fn both(a: Facts, b: Facts) -> Facts {
     Facts::from_bits(a.to_bits() | b.to_bits())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Basis, Clause};
-
-    const SHIPPED: &str = include_str!("../../policies/platform-2017-03-01.toml");
-
-    fn clause(id: &str) -> Clause {
-        Clause::parse(id).unwrap()
-    }
-
-    const THIRD: Standing = Standing { recipient: Recipient::ThirdParty, onward: false };
-    const PROVIDER: Standing = Standing { recipient: Recipient::ServiceProvider, onward: false };
-    const ONWARD: Standing = Standing { recipient: Recipient::ServiceProvider, onward: true };
-    const BRAND: Standing = Standing { recipient: Recipient::Brand, onward: false };
-
-    /// A field that a plugin could read, with whoever got it standing alike toward all its labels.
-    fn field(standing: Standing, labels: &[&str], verdict: Verdict) -> FieldVerdict {
-        let labels: Vec<Label> = labels.iter().map(|label| label.parse().unwrap()).collect();
-        let basis = Basis::of(labels.iter().map(|_| standing));
-        FieldVerdict { field: "/f".into(), access: Access::Read, labels: labels.into(), verdict, basis }
-    }
-
-    fn row(flow: Flow, purpose: &str, facts: &[Fact]) -> Recorded<'static> {
-        Recorded { flow, partner: "p", purpose: Purpose::parse(purpose).unwrap(), facts: held(facts) }
-    }
-
-    fn held(facts: &[Fact]) -> Facts {
-        facts.iter().fold(Facts::none(), |facts, fact| facts.with(*fact, true))
-    }
-
-    fn withheld(id: &str) -> Verdict {
-        Verdict::withhold(Reason::Clause(clause(id)))
-    }
-
-    #[test]
-    fn a_recorded_verdict_is_decided_again_from_what_the_row_tells() {
-        let old = Policy::parse(SHIPPED).unwrap();
-        let loose = Policy::parse(&SHIPPED.replace("\"strict\"", "\"loose\"")).unwrap();
-        let third = Verdict::allow(clause("integrations.share"));
-        let provider = Verdict::allow(clause("share.brand"));
-        let email = "first-party:user.contact.email";
-        let text = "first-party:user.content.private.transcript";
-        let engaged = &[Fact::BrandDirected, Fact::Engaged][..];
-        let directed = &[Fact::BrandDirected][..];
-        let in_area = &[Fact::BrandDirected, Fact::Engaged, Fact::ConsumerInArea][..];
-        let not_granted = Verdict::withhold(Reason::NotGranted);
-        for (standing, labels, facts, recorded, expected) in [
-            (THIRD, &[email][..], engaged, third, third),
-            (PROVIDER, &[email], engaged, provider, provider),
-            (THIRD, &[email], directed, withheld("integrations.share"), third),
-            (THIRD, &[text], engaged, withheld("share.content"), third),
-            // What the rules did not decide stays as it was.
-            (THIRD, &[email], engaged, not_granted, not_granted),
-            (ONWARD, &[email], in_area, provider, provider),
-            (PROVIDER, &[email], in_area, withheld("transfer.onward"), withheld("transfer.onward")),
-            (
-                THIRD,
-                &["partner:other:user.account"],
-                engaged,
-                withheld("integrations.onward"),
-                withheld("integrations.onward"),
-            ),
-            (
-                THIRD,
-                &[email, "partner:other:user.account"],
-                engaged,
-                withheld("integrations.onward"),
-                withheld("integrations.onward"),
-            ),
-        ] {
-            let fields = [field(standing, labels, recorded)];
-            let again = row(Flow::Share, "essential", facts).decide_again(&loose, Some(&old), &fields);
-            assert_eq!(again, Ok(vec![Again::Decided(expected)]), "{labels:?} {facts:?} {recorded:?}");
-        }
-    }
-
-    #[test]
-    fn how_the_partner_stood_is_read_and_not_inferred() {
-        // An opt-out came first, so nothing else of the verdict tells whether there was a contract for it.
-        let old = Policy::parse(SHIPPED).unwrap();
-        let without = SHIPPED.replace("when = [\"opt-out.all-integrations\"]", "when = [\"opt-out.sms\"]");
-        let new = Policy::parse(&without).unwrap();
-        let facts = [Fact::BrandDirected, Fact::Engaged, Fact::ConsumerInArea, Fact::OptOutAll];
-        let row = row(Flow::Share, "essential", &facts);
-        let recorded = withheld("integrations.opt-out");
-        for (standing, expected) in [
-            (ONWARD, Verdict::allow(clause("share.brand"))),
-            (PROVIDER, withheld("transfer.onward")),
-            (THIRD, withheld("transfer.onward")),
-        ] {
-            let fields = [field(standing, &["first-party:user.contact.email"], recorded)];
-            assert_eq!(row.decide_again(&new, Some(&old), &fields), Ok(vec![Again::Decided(expected)]));
-            let explained = row.explain(&old, &fields[0]).unwrap();
-            assert_eq!(explained[0].verdict, recorded);
-        }
-        let mut lacking = field(THIRD, &["first-party:user.contact.email"], recorded);
-        lacking.basis.standing = [].into();
-        assert_eq!(row.decide_again(&new, Some(&old), &[lacking.clone()]), Err(NotRecorded));
-        assert!(row.explain(&old, &lacking).is_err());
-    }
-
-    #[test]
-    fn a_field_that_derives_from_more_than_the_event_has_facts_of_its_own() {
-        let policy = Policy::parse(SHIPPED).unwrap();
-        let row = row(Flow::Decide, "marketing", &[Fact::BrandDirected, Fact::Engaged]);
-        let own = row.facts.with(Fact::Dnt, true);
-        let recorded = withheld("signals.dnt");
-        let mut tracked = field(THIRD, &["first-party:user.behavior"], recorded);
-        tracked.basis = tracked.basis.under(own, row.facts);
-        assert_eq!(row.decide_again(&policy, None, &[tracked.clone()]), Ok(vec![Again::Decided(recorded)]));
-        tracked.basis = tracked.basis.under(row.facts, row.facts);
-        assert_eq!(tracked.basis.own_facts, None, "the row says it");
-    }
-
-    #[test]
-    fn what_something_else_withheld_is_not_allowed_by_its_own_label() {
-        let old = Policy::parse(SHIPPED).unwrap();
-        let row = row(Flow::Share, "essential", &[Fact::BrandDirected, Fact::Engaged]);
-        let mut met = field(THIRD, &["partner:p:user.account"], withheld("integrations.combine"));
-        met.basis.met = true;
-        // Said by the row, whatever is known of the policy of that time.
-        for known in [Some(&old), None] {
-            assert_eq!(row.decide_again(&old, known, &[met.clone()]), Ok(vec![Again::Open]));
-        }
-        // Another version's verdict: these rules would have allowed it.
-        let another = field(THIRD, &["first-party:user.contact.email"], withheld("integrations.share"));
-        assert_eq!(row.decide_again(&old, Some(&old), &[another]), Ok(vec![Again::Open]));
-    }
-
-    #[test]
-    fn what_met_and_may_meet_no_more_flips_with_the_later_field() {
-        let old = Policy::parse(SHIPPED).unwrap();
-        let kept = "\n[[rule]]\neffect = 'forbid'\nflow = ['combine']\n\
-                    recipient = ['service-provider', 'third-party', 'brand']\ncategory = ['user.account']\n\
-                    with = ['user.behavior']\nclause = 'integrations.combine'\n";
-        let new = Policy::parse(&format!("{SHIPPED}{kept}")).unwrap();
-        let facts = [Fact::BrandDirected, Fact::Engaged];
-        let allow = Verdict::allow(clause("integrations.share"));
-        let fields = [
-            field(THIRD, &["first-party:user.behavior"], allow),
-            field(THIRD, &["partner:p:user.account"], allow),
-            field(THIRD, &["first-party:user.name"], allow),
-        ];
-        let shared = row(Flow::Decide, "essential", &facts);
-        let (same, apart) = (Again::Decided(allow), Again::Decided(withheld("integrations.combine")));
-        assert_eq!(shared.decide_again(&old, Some(&old), &fields), Ok(vec![same, same, same]));
-        assert_eq!(shared.decide_again(&new, Some(&old), &fields), Ok(vec![same, apart, same]));
-        // Whether it was granted hangs on a policy that nobody has any more.
-        assert_eq!(shared.decide_again(&old, None, &fields), Ok(vec![same, Again::Open, same]));
-        let given = Verdict::allow(clause("share.brand"));
-        let returned = [field(BRAND, &["first-party:user.behavior", "partner:p:user.account"], given)];
-        let row = row(Flow::Return, "essential", &facts);
-        assert_eq!(row.decide_again(&new, Some(&old), &returned), Ok(vec![apart]));
-        assert_eq!(row.decide_again(&old, Some(&old), &returned), Ok(vec![Again::Decided(given)]));
-    }
-
-    #[test]
-    fn of_a_combination_every_pair_is_asked() {
-        let policy = Policy::parse(SHIPPED).unwrap();
-        let (tier, bought) = ("partner:p:user.account", "first-party:user.behavior");
-        let recorded = Verdict::allow(clause("integrations.combine"));
-        let granted = &[Fact::BrandDirected, Fact::CombineGranted][..];
-        for (facts, labels, expected) in [
-            (granted, &[tier, bought][..], recorded),
-            (&[Fact::BrandDirected][..], &[tier, bought], withheld("integrations.combine")),
-            (granted, &[tier, bought, "partner:q:user.account"], withheld("integrations.onward")),
-        ] {
-            let row = row(Flow::Combine, "marketing", facts);
-            let again = row.decide_again(&policy, None, &[field(THIRD, labels, recorded)]);
-            assert_eq!(again, Ok(vec![Again::Decided(expected)]), "{labels:?}");
-        }
-    }
 }

@@ -1,10 +1,10 @@
 //! Collection conditions: what held when a value was collected. They travel with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Purpose;
+use crate::{Category, Label, LabelSet, Origin, Partner, Purpose, Recipient};
 
 /// Where a consumer or a partner is, as far as the policy cares (clause transfer.onward).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -89,6 +89,16 @@ impl CookieClass {
     }
 }
 
+/// What a service provider made on a brand's behalf.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnBehalf {
+    /// Categories of what it made.
+    pub made: BTreeSet<Category>,
+    /// Categories of the first-party data that it made that of.
+    pub of: BTreeSet<Category>,
+}
+
 /// What held at collection. An absent signal means that the consumer sent none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -116,6 +126,10 @@ pub struct Conditions {
     /// integrations.opt-out).
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub through: BTreeSet<String>,
+    /// What service providers made of it on the brand's behalf, by the provider's name and the purpose: it counts as
+    /// first-party for as long as a contract covers it (clause transfer.contract).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub on_behalf: BTreeMap<String, BTreeMap<Purpose, OnBehalf>>,
     /// Versions of the policy that were in force when it was accepted, each by the first day on which it was
     /// (`YYYY-MM-DD`; empty text: none was in force). All of them hold for what is made of it (clause
     /// policy.version). Of an event itself none is given: when it was accepted says it.
@@ -143,7 +157,41 @@ impl Conditions {
             (own, others) => own.or_else(|| others.clone()),
         };
         self.through.extend(other.through.iter().cloned());
+        for (partner, by_purpose) in &other.on_behalf {
+            for (purpose, more) in by_purpose {
+                self.note_on_behalf(partner, *purpose, more);
+            }
+        }
         self.under.extend(other.under.iter().cloned());
+    }
+
+    /// Notes what a service provider made of it on the brand's behalf.
+    pub fn note_on_behalf(&mut self, partner: &str, purpose: Purpose, more: &OnBehalf) {
+        let by_purpose = self.on_behalf.entry(partner.to_owned()).or_default();
+        let known = by_purpose.entry(purpose).or_default();
+        known.made.extend(&more.made);
+        known.of.extend(&more.of);
+    }
+
+    /// The labels that the value has besides, because no contract covers now what was made on the brand's behalf: then
+    /// it is its maker's data, as that of any third party. `partner` finds a record; without one nothing is covered.
+    pub fn lapsed<'p>(&self, partner: impl Fn(&str) -> Option<&'p Partner>, now_ms: i64) -> LabelSet {
+        let mut labels = LabelSet::default();
+        for (name, by_purpose) in &self.on_behalf {
+            let record = partner(name);
+            for (purpose, OnBehalf { made, of }) in by_purpose {
+                let covered = |category: &Category| {
+                    let standing = record.map(|record| record.standing(*purpose, *category, now_ms));
+                    standing.is_some_and(|standing| standing.recipient == Recipient::ServiceProvider)
+                };
+                if !made.iter().chain(of).all(covered) {
+                    let origin = Origin::Partner(name.as_str().into());
+                    let label = |category: &Category| Label { category: *category, origin: origin.clone() };
+                    labels.extend(made.iter().map(label));
+                }
+            }
+        }
+        labels
     }
 
     /// Whether what was collected may be used for a purpose, as far as that depends on what it was collected for.
@@ -168,6 +216,7 @@ mod tests {
     use proptest::strategy::Strategy;
 
     use super::*;
+    use crate::Contract;
 
     #[test]
     fn an_unknown_region_is_inside_for_a_consumer_and_outside_for_a_partner() {
@@ -196,6 +245,59 @@ mod tests {
         us.join(&through("b"));
         us.join(&eu);
         assert_eq!(us.through, ["a".to_owned(), "b".to_owned()].into());
+    }
+
+    #[test]
+    fn what_was_made_on_the_brands_behalf_is_its_makers_where_no_contract_covers_it_any_more() {
+        let purpose = Purpose::parse("essential.service.operations.support").unwrap();
+        let category = |key: &str| Category::parse(key).unwrap();
+        let contract = |categories: &[&str], expires_ms| Contract {
+            purposes: vec![purpose],
+            categories: categories.iter().map(|key| category(key)).collect(),
+            onward_transfer: false,
+            consideration: false,
+            expires_ms,
+        };
+        let partner = |contract| Partner {
+            name: "a".into(),
+            display_name: "A".into(),
+            region: Region::Us,
+            domains: vec![],
+            consideration: false,
+            contracts: [("terms".to_owned(), contract)].into(),
+        };
+        let made = |made: &str, of: &str| {
+            let mut conditions = Conditions::default();
+            let one = OnBehalf { made: [category(made)].into(), of: [category(of)].into() };
+            conditions.note_on_behalf("a", purpose, &one);
+            conditions
+        };
+        let mut both = made("user.telemetry", "user.name.first");
+        both.join(&made("user.account", "user.name.first"));
+        let joined = both.clone();
+        both.join(&joined);
+        assert_eq!(both, joined, "the same again changes nothing");
+        for (contract, lapsed) in [
+            (contract(&["user"], None), ""),
+            (contract(&["user"], Some(1_001)), ""),
+            (contract(&["user"], Some(1_000)), "partner:a:user.account partner:a:user.telemetry"),
+            // Narrower than what it was made of, and than one thing that was made.
+            (
+                contract(&["user.telemetry", "user.account"], None),
+                "partner:a:user.account partner:a:user.telemetry",
+            ),
+            (
+                contract(&["user.telemetry", "user.name"], None),
+                "partner:a:user.account partner:a:user.telemetry",
+            ),
+        ] {
+            let partner = partner(contract);
+            let labels = both.lapsed(|name| (name == "a").then_some(&partner), 1_000);
+            let labels: Vec<String> = labels.iter().map(Label::to_string).collect();
+            assert_eq!(labels.join(" "), lapsed);
+            assert!(!both.lapsed(|_| None, 1_000).is_empty(), "of nobody who is known");
+            assert!(Conditions::default().lapsed(|_| None, 1_000).is_empty());
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::policy::{Effect, Exception, Flow, Reading, Recipient, Scope};
-use crate::{Aggregation, Category, Clause, Fact, Purpose};
+use crate::{Aggregation, Category, Clause, Declassification, Fact, Purpose, Transform};
 
 /// Names written `@name`, for several keys each.
 #[derive(Clone, Copy)]
@@ -29,6 +29,46 @@ pub(crate) struct Policy {
     pub(crate) aggregate: Aggregation,
     #[serde(default)]
     pub(crate) rule: Vec<Rule>,
+    #[serde(default)]
+    pub(crate) declassify: Vec<Declassify>,
+}
+
+/// A rule of declassification. What it lifts is part of what it says, so even nothing is written out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Declassify {
+    pub(crate) name: String,
+    form: Transform,
+    from: String,
+    to: String,
+    clause: Clause,
+    lifts: Vec<Clause>,
+}
+
+impl Declassify {
+    /// Resolves its names; the error says which is unknown and what would be right.
+    pub(crate) fn resolve(&self) -> Result<Declassification, String> {
+        let Self { name, form, from, to, clause, lifts } = self;
+        if name.trim().is_empty() {
+            return Err("it needs a name, which rows of the ledger give".into());
+        }
+        if *form == Transform::Region {
+            return Err(
+                "in the form `region` another part of the event goes, which has a label of its own; leave \
+                        the rule out"
+                    .into(),
+            );
+        }
+        let category = |key: &str| Category::parse(key).map_err(|error| error.to_string());
+        Ok(Declassification {
+            name: name.as_str().into(),
+            form: *form,
+            from: category(from)?,
+            to: category(to)?,
+            clause: *clause,
+            lifts: lifts.clone(),
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -40,6 +80,34 @@ pub(crate) struct Properties {
     pub(crate) purposes: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     pub(crate) property: Vec<Property>,
+    #[serde(default)]
+    pub(crate) form: Vec<Form>,
+}
+
+/// What must hold of labels where values go in a form.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Form {
+    pub(crate) name: String,
+    pub(crate) clause: Clause,
+    pub(crate) says: String,
+    #[serde(default)]
+    pub(crate) form: Vec<Transform>,
+    #[serde(default)]
+    category: Vec<String>,
+    becomes: Option<String>,
+}
+
+impl Form {
+    /// Its categories, and what they become.
+    pub(crate) fn resolve(&self, groups: &Groups<'_>) -> Result<(Vec<Category>, Option<Category>), String> {
+        let becomes = self.becomes.as_deref().map(Category::parse).transpose();
+        let becomes = becomes.map_err(|error| error.to_string())?;
+        if becomes.is_some() && (self.category.is_empty() || self.form.is_empty()) {
+            return Err("`becomes` needs `form` and `category`, to say of what".into());
+        }
+        Ok((expand(&self.category, groups.categories, Category::parse)?, becomes))
+    }
 }
 
 /// A table of the file that has a scope beside its own keys. (serde cannot both flatten a scope and
@@ -96,6 +164,7 @@ scoped! { Property {
 pub(crate) enum Never {
     Allow,
     Permit,
+    Lift,
 }
 
 /// What must be everywhere in a property's scope.

@@ -7,6 +7,8 @@
 //! 3. [`CompiledDecision::decide`] holds the masks against the [`Facts`] of one moment: a few integer
 //!    operations, and a [`Verdict`] with its reason.
 //!
+//! A value that goes in a coarser form has the label that [`Policy::declassified`] gives it.
+//!
 //! [`check`](check()) proves what must hold of a policy, [`diff`](diff()) finds what another decides
 //! otherwise, and [`Recorded`] decides what the ledger recorded again.
 
@@ -17,6 +19,7 @@ mod choices;
 mod clause;
 mod compile;
 mod conditions;
+mod declassify;
 mod facts;
 mod file;
 mod label;
@@ -26,13 +29,17 @@ mod residual;
 mod taxonomy;
 mod verdict;
 
-pub use again::{Again, NotRecorded, Recorded};
+pub use again::{Again, NotRecorded, Recorded, Why};
 pub use aggregation::Aggregation;
-pub use check::{Difference, Example, Failure, Finding, Flip, Kind, Properties, Report, Size, check, diff};
+pub use check::{
+    Difference, Example, Failure, Finding, Flip, Idle, Kind, Properties, Relabelled, Relabelling, Report,
+    Size, check, diff,
+};
 pub use choices::{Choices, OptOuts, Permission, PermissionScope};
 pub use clause::Clause;
 pub use compile::{CompiledDecision, Explanation, Matched};
-pub use conditions::{Conditions, CookieClass, Region};
+pub use conditions::{Conditions, CookieClass, OnBehalf, Region};
+pub use declassify::{Declassification, Transform};
 pub use facts::{Fact, Facts};
 pub use label::{Label, LabelSet, Origin};
 pub use partner::{Contract, Partner, Standing};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::{Aggregation, Category, Clause, Fact, Purpose, file};
+use crate::{Aggregation, Category, Clause, Declassification, Fact, Purpose, file};
 
 /// One kind of decision at the boundary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, Deserialize)]
@@ -123,6 +123,16 @@ pub enum PolicyError {
         /// What is wrong and what would be right.
         problem: String,
     },
+    /// A rule of declassification that names something unknown, or that another has the name of.
+    #[error("declassification {number} ({name:?}) of the policy: {problem}")]
+    Declassification {
+        /// Counted from 1, in the order of the file.
+        number: usize,
+        /// Its name.
+        name: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
     /// A property that names something unknown.
     #[error("property {property:?}: {problem}")]
     Property {
@@ -160,7 +170,7 @@ pub struct Rule {
 }
 
 /// Where a rule speaks, or a property holds. An empty list of categories or purposes means any.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
     /// Flows.
     pub flow: Vec<Flow>,
@@ -181,7 +191,7 @@ pub struct Scope {
 }
 
 /// What a scope leaves out. An empty list of categories or purposes means any.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exception {
     /// Categories, each with all below it. Of a pair, both must be among them.
     pub category: Vec<Category>,
@@ -201,6 +211,7 @@ pub struct Policy {
     aggregation: Aggregation,
     readings: BTreeMap<String, Reading>,
     rules: Vec<Rule>,
+    declassifications: Vec<Declassification>,
 }
 
 impl Policy {
@@ -234,6 +245,7 @@ impl Policy {
             }
         }
         Ok(Self {
+            declassifications: declassifications(&file)?,
             name: file.name,
             effective: file.effective,
             aggregation: file.aggregate,
@@ -262,10 +274,31 @@ impl Policy {
         &self.rules
     }
 
+    /// The rules by which labels give way where values go in a form; of two that fit, the first.
+    pub fn declassifications(&self) -> &[Declassification] {
+        &self.declassifications
+    }
+
     /// How the file reads a clause that allows two readings; none: it has no such reading.
     pub fn reading(&self, name: &str) -> Option<Reading> {
         self.readings.get(name).copied()
     }
+}
+
+fn declassifications(file: &file::Policy) -> Result<Vec<Declassification>, PolicyError> {
+    let mut rules: Vec<Declassification> = Vec::with_capacity(file.declassify.len());
+    for (index, written) in file.declassify.iter().enumerate() {
+        let name = || written.name.clone();
+        let refused = |problem| PolicyError::Declassification { number: index + 1, name: name(), problem };
+        let rule = written.resolve().map_err(refused)?;
+        if rules.iter().any(|known| known.name == rule.name) {
+            return Err(refused(
+                "another declassification has this name; rows of the ledger tell them by it".into(),
+            ));
+        }
+        rules.push(rule);
+    }
+    Ok(rules)
 }
 
 /// Several versions of the policy, by effective date (clause policy.version).

@@ -1,7 +1,7 @@
 //! What is left of a rule once flow, recipient, purpose and categories are fixed.
 
 use crate::facts::Facts;
-use crate::policy::{Exception, Flow, Recipient, Rule, Scope};
+use crate::policy::{Exception, Flow, Policy, Recipient, Rule, Scope};
 use crate::{Category, Clause, Fact, Purpose};
 
 /// A set of combinations of facts: those whose facts under `mask` are exactly `value`.
@@ -113,6 +113,21 @@ impl Scope {
             }
         }
         left
+    }
+}
+
+impl Policy {
+    /// Whether its rules and another's about what may meet, and about what goes back to the brand, say the same
+    /// of this category, word for word.
+    pub(crate) fn keeps_apart_as(&self, other: &Self, category: Category) -> bool {
+        let about = |rule: &&Rule| {
+            let Scope { flow, category: of, with, .. } = &rule.scope;
+            (flow.contains(&Flow::Combine) || flow.contains(&Flow::Return))
+                && (category_fits(of, category) || category_fits(with, category))
+        };
+        let said = |rule: &Rule| (rule.effect, rule.clause, rule.scope.clone());
+        let rules = self.rules().iter().filter(about).map(said);
+        rules.eq(other.rules().iter().filter(about).map(said))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::facts::Facts;
-use crate::{Clause, Label, Standing};
+use crate::{Clause, Label, Standing, Transform};
 
 /// What happens to a field. The order is from loose to strict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -187,6 +187,9 @@ pub struct Basis {
     /// itself may not use what another plugin returned to it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub met: bool,
+    /// The form in which the brand's grant lets it go; none: as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Transform>,
     /// The declassification that gave it the labels which it left with; none: they are its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declassified: Option<Arc<str>>,

@@ -128,7 +128,12 @@ pub fn tell(
         .with(Fact::PartnerInArea, partner.region.partner_in_area())
         .with(Fact::Consideration, partner.gives_consideration(purpose));
     let question = Question { flow: Flow::Aggregate, purpose, partner, to_brand: connection.is_none() };
-    let mut recipient = if connection.is_some() { Recipient::ServiceProvider } else { Recipient::Brand };
+    let mut recipient = match connection {
+        None => Recipient::Brand,
+        // No contract covers a question about nothing that is known.
+        Some(_) if parts.is_empty() => Recipient::ThirdParty,
+        Some(_) => Recipient::ServiceProvider,
+    };
     let serves = Aggregation::serves(purpose);
     let verdicts = parts
         .into_iter()

@@ -25,6 +25,12 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// The versions that count, a bit for each; none: at some time that counts none was in force.
+    pub(super) fn versions(self) -> Option<u64> {
+        let bit = |version: Option<usize>| 1_u64.checked_shl(u32::try_from(version?).ok()?);
+        Some(bit(self.current)? | bit(self.accepted)? | self.collected)
+    }
+
     /// The strictest of what every version that matters says; none in force says what `one` says of none.
     pub(super) fn strictest(self, one: impl Fn(Option<usize>) -> Verdict) -> Verdict {
         let Self { accepted, current, collected, .. } = self;
@@ -134,6 +140,16 @@ impl PolicyBook {
     /// How aggregates are made, by the version in force now; none: there are none.
     pub fn aggregation(&self, moment: Moment) -> Option<Aggregation> {
         moment.current.and_then(|index| self.set.get(index)).map(|policy| *policy.aggregation())
+    }
+
+    /// Each version, with its bit in [`Moment::versions`].
+    pub(super) fn each(&self) -> impl Iterator<Item = (u64, &Policy)> {
+        self.set.iter().zip(0_u32..).filter_map(|(policy, at)| Some((1_u64.checked_shl(at)?, policy)))
+    }
+
+    /// The versions among these.
+    pub(super) fn among(&self, counting: u64) -> impl Iterator<Item = &Policy> {
+        self.each().filter(move |(bit, _)| counting & bit != 0).map(|(_, policy)| policy)
     }
 
     /// How many versions there are.

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
-use gateway_policy::{Access, Flow, Label, LabelSet, Partner, Purpose};
+use gateway_policy::{Access, Flow, Label, LabelSet, Partner, Purpose, Transform};
 use serde_json::Value;
 
-use super::book::PolicyBook;
+use super::book::{Moment, PolicyBook};
 use super::combine::Combination;
 use super::declared::{Declared, Sources, return_schema};
-use super::prepared::Prepared;
+use super::forms::{Form, Forms, Ready};
+use super::from_plugin::Carried;
+use super::onward::Partners;
 use super::received::is_of;
 use super::subject::Integration;
-use super::transform::{PseudonymKey, Region, Transform};
+use super::transform::{PseudonymKey, Region};
 use crate::catalogue::{Catalogue, FieldKind, FieldPath, Presence, Projection};
 use crate::manifest::{self, Endpoint, Ingredient, Manifest, ReceivedField, ReturnSchema};
 
@@ -357,17 +359,6 @@ pub fn grant_key(trigger: &Trigger) -> String {
     }
 }
 
-/// How a field goes under a grant.
-#[derive(Clone, Debug)]
-pub(super) struct Form {
-    /// None: as it is.
-    pub(super) transform: Option<Transform>,
-    /// Of what leaves: the field's own, or those that a named declassification gives it.
-    pub(super) labels: Arc<[Label]>,
-    /// The declassification's name, where there is one.
-    pub(super) declassified: Option<Arc<str>>,
-}
-
 /// The key of a combination in a grant: `combine /offer`.
 pub fn combine_key(combination: &Combination) -> String {
     format!("combine {}", combination.into)
@@ -385,32 +376,24 @@ pub struct Connection {
     pub partner: Arc<Partner>,
     /// For each hook of the release, for each of its fields: whether it is granted.
     pub(super) granted: Vec<Vec<bool>>,
-    /// For each hook of the release, for each of its fields: how it goes.
-    forms: Vec<Arc<[Form]>>,
+    /// For each hook of the release, its fields in their forms.
+    forms: Vec<Forms>,
     /// Of this brand and the partner.
     pub(super) pseudonyms: Option<PseudonymKey>,
-    /// For each hook of the release, its fields made ready for decisions.
-    pub(super) prepared: Vec<Prepared>,
     /// Combinations that the brand granted, each with all that it is of.
     pub(super) combinations: Vec<Combination>,
     /// Labels that may come with what other plugins of the brand return to it, as the brand's connections stand.
     pub(super) derivable: ArcSwap<LabelSet>,
     /// Whether there may be more of them: a plugin that it reads from cannot be used now.
     pub(super) derivable_unknown: AtomicBool,
+    /// Of all partners.
+    pub(super) partners: ArcSwap<Partners>,
     /// Slots that the brand marks promotional.
     pub promotional: HashSet<String>,
     /// Valid against the plugin's settings schema.
     pub settings: Value,
     /// The same as JSON text.
     pub settings_text: Arc<str>,
-}
-
-impl Form {
-    fn of(field: &HookField, transform: Option<Transform>) -> Self {
-        let (labels, declassified) =
-            transform.map_or_else(|| (Arc::clone(&field.labels), None), |form| form.labels(field));
-        Self { transform, labels, declassified }
-    }
 }
 
 impl Connection {
@@ -432,21 +415,12 @@ impl Connection {
                 hook.fields.iter().map(|field| fields.is_some_and(|set| set.contains(&*field.name))).collect()
             })
             .collect();
-        let forms: Vec<Arc<[Form]>> = release
+        let forms = release
             .hooks
             .iter()
             .map(|hook| {
                 let key = grant_key(&hook.trigger);
-                hook.fields.iter().map(|field| Form::of(field, grant.form(&key, &field.name))).collect()
-            })
-            .collect();
-        let prepared = release
-            .hooks
-            .iter()
-            .zip(&forms)
-            .map(|(hook, forms)| {
-                let labels = forms.iter().map(|form| &*form.labels);
-                Prepared::new(book, hook.flow, release.purpose, &partner, labels)
+                Forms::of(book, hook, release.purpose, &partner, |field| grant.form(&key, &field.name))
             })
             .collect();
         let combinations = release
@@ -462,7 +436,7 @@ impl Connection {
             combinations,
             derivable: ArcSwap::default(),
             derivable_unknown: AtomicBool::default(),
-            prepared,
+            partners: ArcSwap::default(),
             forms,
             pseudonyms: grant.pseudonyms.clone(),
             brand,
@@ -529,44 +503,78 @@ impl Connection {
             is_of(label, &self.partner.name)
                 || self.derivable.load().iter().any(|known| known == label)
                 || self.release.hooks.iter().enumerate().any(|(index, hook)| {
-                    (0..hook.fields.len())
-                        .any(|at| self.labels(index, at).contains(label) && self.grants(index, at))
+                    (0..hook.fields.len()).any(|at| {
+                        self.grants(index, at) && self.labels(index, at).any(|known| known == label)
+                    })
                 })
         })
     }
 
-    /// How the fields of a hook go.
-    pub(super) fn forms(&self, hook: usize) -> Arc<[Form]> {
-        self.forms.get(hook).map_or_else(|| Arc::new([]), Arc::clone)
+    /// How the fields of a hook go, by the versions of the policy that count.
+    pub(super) fn ready(&self, hook: usize, moment: Moment) -> Option<&Ready> {
+        Some(self.forms.get(hook)?.at(moment))
     }
 
-    fn form(&self, hook: usize, field: usize) -> Option<&Form> {
-        self.forms.get(hook)?.get(field)
+    pub(super) fn forms(&self, hook: usize, moment: Moment) -> Arc<[Form]> {
+        self.ready(hook, moment).map_or_else(|| [].into(), |ready| Arc::clone(&ready.fields))
+    }
+
+    fn form(&self, hook: usize, field: usize, moment: Moment) -> Option<&Form> {
+        self.ready(hook, moment)?.fields.get(field)
+    }
+
+    /// The labels that what leaves of a field of a hook may have, whichever versions of the policy count.
+    pub fn labels(&self, hook: usize, field: usize) -> impl Iterator<Item = &Label> {
+        self.forms.get(hook).into_iter().flat_map(move |forms| forms.labels(field))
     }
 
     /// The labels of what leaves of a field of a hook.
-    pub(super) fn labels(&self, hook: usize, field: usize) -> &[Label] {
-        self.form(hook, field).map(|form| &*form.labels).unwrap_or_default()
+    pub fn labels_at(&self, hook: usize, field: usize, moment: Moment) -> &[Label] {
+        self.form(hook, field, moment).map(|form| &*form.labels).unwrap_or_default()
     }
 
-    /// The form in which a field of a hook goes, and the labels of what leaves; none: as it is.
-    pub fn transform(&self, hook: usize, field: usize) -> Option<(Transform, &[Label])> {
-        let form = self.form(hook, field)?;
-        Some((form.transform?, &form.labels))
+    /// The form in which a field of a hook goes; none: as it is.
+    pub fn transform(&self, hook: usize, field: usize) -> Option<Transform> {
+        // Only the labels are a matter of the policy's versions.
+        self.forms.get(hook)?.transform(field)
     }
 
     /// Whether the brand grants, for this flow and event type, a field of this name in the form in which it
     /// was planned: as it is now, or coarser than that.
     pub fn grants_named(&self, flow: Flow, event: &str, name: &str, planned: Option<Transform>) -> bool {
-        self.release.hooks.iter().enumerate().any(|(index, hook)| {
-            hook.flow == flow
-                && hook.event() == event
-                && hook.fields.iter().enumerate().any(|(at, field)| {
-                    let now = || self.form(index, at).map(|form| form.transform);
-                    *field.name == *name
-                        && self.grants(index, at)
-                        && now().is_some_and(|now| now.is_none() || now == planned)
-                })
+        self.named(flow, event, name).any(|(index, at, _)| {
+            let now = self.transform(index, at);
+            self.grants(index, at) && (now.is_none() || now == planned)
+        })
+    }
+
+    /// Whether what was planned with the label of a declassification may still leave with it: every version of
+    /// the policy that counts now has that rule.
+    pub(super) fn keeps_label(
+        &self,
+        book: &PolicyBook,
+        (flow, event): (Flow, &str),
+        planned: &Carried,
+        moment: Moment,
+    ) -> bool {
+        let Carried { field, labels, form, declassified, .. } = planned;
+        let form = Form { transform: *form, labels: labels.clone(), declassified: declassified.clone() };
+        declassified.is_none()
+            || self.named(flow, event, field).any(|(_, _, field)| form.holds(field, book, moment))
+    }
+
+    /// Fields of this name, by the index of their hook and their own.
+    fn named<'c>(
+        &'c self,
+        flow: Flow,
+        event: &'c str,
+        name: &'c str,
+    ) -> impl Iterator<Item = (usize, usize, &'c HookField)> {
+        let hooks = self.release.hooks.iter().enumerate();
+        let hooks = hooks.filter(move |(_, hook)| hook.flow == flow && hook.event() == event);
+        hooks.flat_map(move |(index, hook)| {
+            let fields = hook.fields.iter().enumerate().filter(move |(_, field)| *field.name == *name);
+            fields.map(move |(at, field)| (index, at, field))
         })
     }
 }

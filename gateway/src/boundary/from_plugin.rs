@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Basis, Conditions, Facts, FieldVerdict, Flow, Label, LabelSet, Origin, Purpose, Reason, Verdict,
+    Access, Basis, Category, Conditions, Facts, FieldVerdict, Flow, Label, LabelSet, OnBehalf, Origin,
+    Purpose, Reason, Transform, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,16 +14,16 @@ use serde_json::Value;
 use super::across::Across;
 use super::book::{Moment, PolicyBook, Question};
 use super::combine::{Meeting, Pairs};
-use super::connection::{Connection, Form, Hook, HookField};
+use super::connection::{Connection, Hook, HookField};
+use super::forms::Form;
 use super::permitted::Permitted;
 use super::placing::{self, FieldValue, Placement, PlacingError};
 use super::received::{Exposed, is_of};
 use super::subject::{Subject, base_facts};
 use super::toward_plugin::Crossing;
-use super::transform::Transform;
 use super::types::{PluginOutcome, PluginRequest};
 use crate::catalogue::FieldPath;
-use crate::manifest::Endpoint;
+use crate::manifest::{self, Channel, Endpoint};
 
 /// Bytes of JSON that a call may return: far above what a brand can use, far below what hurts.
 const MAX_RETURNS_BYTES: usize = 64 * 1024;
@@ -134,6 +135,15 @@ pub struct Carried {
     pub declassified: Option<Arc<str>>,
 }
 
+impl Carried {
+    /// Whether it is more than a field of the event.
+    pub(super) fn derives_from_more(&self) -> bool {
+        matches!(self.access, Access::Memory | Access::Reply)
+            || self.field.starts_with(manifest::RECEIVED)
+            || manifest::returned_by(&self.field).is_some()
+    }
+}
+
 /// A request for the outbox, with all that later decisions about it need. It holds values: it is
 /// stored under the consumer's key only, and every try of it is decided anew.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -165,6 +175,21 @@ pub struct PlannedDelivery {
     pub carried: Vec<Carried>,
     /// What held at collection.
     pub conditions: Conditions,
+    /// Of a request by SMS: the telephone numbers that it carries, as they are written. Clause choice.sms holds for a
+    /// number too, whoever was met with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub numbers: Vec<String>,
+}
+
+/// Whether what is sent for this purpose, over this channel, counts as sent by SMS (clause choice.sms).
+pub fn is_by_sms(purpose: Purpose, channel: Option<Channel>) -> bool {
+    channel == Some(Channel::Sms) || purpose.as_str().ends_with(".sms")
+}
+
+/// Whether a value with these labels is, or derives from, a telephone number.
+pub fn is_number<'l>(labels: impl IntoIterator<Item = &'l Label>) -> bool {
+    let Ok(number) = Category::parse("user.contact.phone_number") else { return false };
+    labels.into_iter().any(|label| label.category.is_under(number))
 }
 
 impl PlannedDelivery {
@@ -192,7 +217,7 @@ pub struct Returned {
     pub fields: Vec<ReturnedField>,
     /// What held when the data it derives from was collected.
     pub conditions: Conditions,
-    /// A service provider's plugin made it of first-party data alone.
+    /// A service provider's plugin made it of first-party data alone; [`Conditions::on_behalf`] says what.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub on_behalf: bool,
 }
@@ -428,6 +453,17 @@ pub(super) fn plan(
             return Err(Violation::Combination);
         }
     }
+    let mut numbers = Vec::new();
+    if is_by_sms(release.purpose, endpoint.channel) {
+        let known = hook.fields.iter().zip(&crossing.allowed).zip(&crossing.labels);
+        for ((field, allowed), labels) in known {
+            let carried = field.access == Access::Read || kept.contains_key(&*field.name);
+            if let (true, Some(path)) = (*allowed && carried && is_number(&**labels), &field.path) {
+                let found = path.select(&crossing.data).into_iter();
+                numbers.extend(found.filter_map(Value::as_str).map(str::to_owned));
+            }
+        }
+    }
     Ok(PlannedDelivery {
         flow: hook.flow,
         slot: hook.slot().cloned(),
@@ -442,6 +478,7 @@ pub(super) fn plan(
         values: kept,
         carried: carries,
         conditions: crossing.conditions.clone(),
+        numbers,
     })
 }
 
@@ -494,6 +531,7 @@ fn check_returns(
     let mut verdicts = Vec::new();
     let mut fields = Vec::new();
     let mut paths = Vec::new();
+    let mut made = OnBehalf::default();
     for ((path, _), own) in schema.leaves().iter().zip(&hook.return_labels) {
         if !path.is_present(&value) {
             continue;
@@ -518,6 +556,7 @@ fn check_returns(
         });
         if verdict.allows() {
             paths.push(path);
+            made.made.insert(own.category);
             fields.push(ReturnedField { field: name, labels });
         }
     }
@@ -532,6 +571,11 @@ fn check_returns(
     let on_behalf = made_of().all(|label| !matches!(label.origin, Origin::Partner(_)))
         && connection.serves(fields.iter().flat_map(|field| field.labels.iter()), moment.now_ms)
         && connection.serves(made_of(), moment.now_ms);
-    let returned = Returned { value, fields, conditions: crossing.conditions.clone(), on_behalf };
+    let mut conditions = crossing.conditions.clone();
+    if on_behalf {
+        made.of.extend(made_of().map(|label| label.category));
+        conditions.note_on_behalf(&connection.partner.name, connection.release.purpose, &made);
+    }
+    let returned = Returned { value, fields, conditions, on_behalf };
     Ok((Some(Permitted::grant(returned)), verdicts))
 }

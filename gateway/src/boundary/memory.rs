@@ -54,6 +54,13 @@ impl Memory {
         &self.conditions
     }
 
+    /// With labels that it has besides.
+    fn with(&self, more: &LabelSet) -> Self {
+        let mut with = self.clone();
+        with.labels.join(more);
+        with
+    }
+
     /// All of it.
     pub(super) fn value(&self) -> Value {
         let read = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()));
@@ -115,6 +122,11 @@ pub fn recall(
     // remembered of the rest: nothing in the memory tells which entry holds it, so all of it goes. It goes
     // here and not when the grant is written, because it can be judged only where it can be read.
     let granted = connection.grants_labels(memory.labels.iter());
+    let lapsed = connection.lapsed(&memory.conditions, moment.now_ms);
+    let memory = match lapsed.is_empty() {
+        true => memory,
+        false => Arc::new(memory.with(&lapsed)),
+    };
     let mut conditions = subject.conditions.clone();
     conditions.join(&memory.conditions);
     let facts = base_facts(Subject { conditions: &conditions, ..subject }, connection.integration(hook));

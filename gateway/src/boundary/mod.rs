@@ -8,6 +8,7 @@ mod combine;
 mod connection;
 mod declared;
 mod exchange;
+mod forms;
 mod from_plugin;
 mod memory;
 mod onward;
@@ -34,9 +35,10 @@ pub use connection::{
 pub use exchange::{NotAReply, PlannedExchange, plan_exchange, reply};
 pub use from_plugin::{
     Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share,
+    is_by_sms, is_number,
 };
 pub use memory::{Memory, MemoryAfter, Recalled, recall};
-pub use onward::{Onward, labels_of_returned, returned_category};
+pub use onward::{Onward, Partners, labels_of_returned, returned_category};
 pub use permitted::Permitted;
 pub use received::{Exposed, MAX_MERGED_BYTES, Received, TooLarge};
 pub use subject::{Integration, Subject, base_facts};
@@ -45,7 +47,7 @@ pub use toward_authority::{Kept, TowardAuthority, kept_toward_authority, toward_
 pub use toward_partner::{Stays, TowardPartner, toward_partner};
 pub use toward_plugin::{Crossing, Decided, EventView, NotRun, TowardPlugin, toward_plugin, verdicts};
 pub use toward_receive::{MessageView, TowardReceive, toward_receive};
-pub use transform::{PseudonymKey, Transform};
+pub use transform::{PseudonymKey, fits_form};
 pub use types::{
     MemoryUse, OutboundRequest, Part, PluginInput, PluginMessage, PluginOutcome, PluginReply, PluginRequest,
 };

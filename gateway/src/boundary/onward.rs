@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Category, Conditions, Facts, Flow, Label, LabelSet, Origin, Reason, Recipient, Verdict,
+    Access, Category, Conditions, Facts, Flow, Label, LabelSet, Origin, Partner, Reason, Recipient, Verdict,
 };
 use serde_json::{Map, Value};
 
@@ -29,12 +29,16 @@ pub struct Onward<'a> {
     pub from: &'a Connection,
     /// What it returned last.
     pub returned: &'a Received,
+    /// The releases that returned it, by digest.
+    pub releases: &'a BTreeMap<[u8; 32], Arc<Release>>,
 }
 
 impl Received {
     /// What a call of a release returned, as another plugin gets it.
     pub fn from_returned(returned: Returned, release: [u8; 32]) -> Self {
         let Returned { value, fields, conditions, on_behalf } = returned;
+        // Where nothing says for how long it counts as the brand's, it does not.
+        let on_behalf = on_behalf && !conditions.on_behalf.is_empty();
         let label = |label: Label| match &label.origin {
             // Of what was made on the brand's behalf only its own label is the partner's.
             Origin::Partner(_) if on_behalf => Label::first_party(label.category),
@@ -68,7 +72,16 @@ impl Release {
     pub fn returns(&self, leaf: &str) -> bool {
         self.returned_leaves().any(|known| known == leaf)
     }
+
+    /// The slots for which it returns a leaf.
+    pub fn slots_of<'r>(&'r self, leaf: &'r str) -> impl Iterator<Item = &'r str> {
+        let hooks = self.leaves().filter(move |(_, known, _)| *known == leaf);
+        hooks.filter_map(|(hook, _, _)| hook.slot().map(|slot| &**slot))
+    }
 }
+
+/// Partners' records as they stand, by name.
+pub type Partners = BTreeMap<String, Arc<Partner>>;
 
 impl Connection {
     /// The labels that hooks give a leaf of what they return; empty: none of them returns it.
@@ -83,29 +96,31 @@ impl Connection {
         labels.all(|label| standing(label).recipient == Recipient::ServiceProvider)
     }
 
-    /// The labels of a leaf of what it returned: those of what it was made from, and the partner's own where that was
-    /// not made on the brand's behalf, as its contracts stand.
-    pub(super) fn returned_labels<'l>(
-        &self,
-        leaf: &str,
-        made_of: impl Iterator<Item = &'l Label> + Clone,
-        now_ms: i64,
-    ) -> LabelSet {
-        let mut all: LabelSet = made_of.clone().cloned().collect();
-        if !self.serves(made_of, now_ms) {
-            all.extend(self.labels_of_leaf(leaf).map(|(_, label)| label.clone()));
-        }
-        all
+    /// Notes the records of all partners: who made something on the brand's behalf may be any of them.
+    pub fn note_partners(&self, partners: &Arc<Partners>) {
+        self.partners.store(Arc::clone(partners));
     }
 
-    /// What a decision about the brand's use of a returned leaf knows of the integration.
-    fn integration_of_leaf(&self, leaf: &str) -> Integration<'_> {
+    /// [`Conditions::lapsed`], by the partners' contracts as they stand.
+    pub(super) fn lapsed(&self, conditions: &Conditions, now_ms: i64) -> LabelSet {
+        let partners = self.partners.load();
+        conditions.lapsed(|name| partners.get(name).map(|record| &**record), now_ms)
+    }
+
+    /// Whether what was returned for a slot counts as promotional: as the brand marks it now, or because the plugin
+    /// does not fill it any more, so that nothing says what it is.
+    pub fn may_be_promotional(&self, slot: &str) -> bool {
+        self.promotional.contains(slot) || self.decide_hook(slot).is_none()
+    }
+
+    /// What a decision about the brand's use of a leaf that a release returned knows of the integration.
+    fn integration_of_leaf(&self, release: &Release, leaf: &str) -> Integration<'_> {
         Integration {
             plugin: &self.plugin,
-            purpose: self.release.purpose,
+            purpose: release.purpose,
             partner: &self.partner,
             switched_on: true,
-            promotional: self.labels_of_leaf(leaf).any(|(hook, _)| self.is_promotional(hook)),
+            promotional: release.slots_of(leaf).any(|slot| self.may_be_promotional(slot)),
             by_sms: false,
         }
     }
@@ -148,13 +163,13 @@ impl Reader<'_> {
         conditions.through.insert(one.from.plugin.to_string());
         let subject = Subject { conditions: &conditions, ..*subject };
         let facts = base_facts(subject, connection.integration(hook));
+        let lapsed = connection.lapsed(&one.returned.conditions, moment.now_ms);
         let mut any = false;
         let fields = hook.fields.iter().zip(decided).zip(labels).zip(rests);
         for (at, (((field, decided), labels), rests)) in fields.enumerate() {
             let of = manifest::returned_by(&field.name).filter(|(from, _)| *from == &*one.from.plugin);
             let Some((_, leaf)) = of else { continue };
-            let mut own = one.from.labels_of_leaf(leaf).map(|(_, label)| label).peekable();
-            if own.peek().is_none() {
+            if !one.from.release.returns(leaf) {
                 // The release that is on now returns no such thing.
                 *decided = None;
             }
@@ -164,8 +179,15 @@ impl Reader<'_> {
                 *verdict = Verdict::withhold(Reason::Undeclared);
                 continue;
             };
-            let all = one.from.returned_labels(leaf, stored.iter(), moment.now_ms);
-            let (to, onward, kept) = self.verdict(one.from, leaf, &all, subject, facts);
+            // The brand's use of it is that for which it was returned.
+            let release = one.returned.releases.get(leaf).and_then(|digest| one.releases.get(digest));
+            let Some(release) = release else {
+                *verdict = Verdict::withhold(Reason::MissingFact);
+                continue;
+            };
+            let mut all = stored.clone();
+            all.join(&lapsed);
+            let (to, onward, kept) = self.verdict(one.from, release, leaf, &all, subject, facts);
             let judged = onward.strictest(kept);
             *rests = Rests { facts, elsewhere: onward.allows() && !kept.allows() };
             (*stands, *verdict) = match connection.grants(self.hook_index, at) {
@@ -182,6 +204,7 @@ impl Reader<'_> {
     fn verdict(
         &self,
         from: &Connection,
+        release: &Release,
         leaf: &str,
         labels: &LabelSet,
         subject: Subject<'_>,
@@ -193,9 +216,9 @@ impl Reader<'_> {
             partner: &self.connection.partner,
             to_brand: false,
         };
-        let (purpose, partner) = (from.release.purpose, &*from.partner);
+        let (purpose, partner) = (release.purpose, &*from.partner);
         let kept = Question { flow: Flow::Return, purpose, partner, to_brand: true };
-        let facts_of_brand = base_facts(subject, from.integration_of_leaf(leaf));
+        let facts_of_brand = base_facts(subject, from.integration_of_leaf(release, leaf));
         let moment = self.book.also(self.moment, subject.conditions);
         let onward = self.book.decide_all(&onward, labels.iter(), facts, moment);
         let kept = self.book.decide_all(&kept, labels.iter(), facts_of_brand, moment);
@@ -324,7 +347,7 @@ impl<'a> Ways<'a> {
             let from = |Way { label, text }| Way { label, text: format!("{here} from {text}") };
             return made_of.chain(own).map(from).collect();
         }
-        let labels = connection.labels(hook_index, at).iter().filter(|label| may(label));
+        let labels = connection.labels_at(hook_index, at, moment).iter().filter(|label| may(label));
         labels.map(|label| Way { label: label.clone(), text: format!("{here} ({label})") }).collect()
     }
 
@@ -394,7 +417,7 @@ impl Connection {
             };
             for (index, hook) in from.release.hooks.iter().enumerate() {
                 let granted = (0..hook.fields.len()).filter(|at| from.grants(index, *at));
-                labels.extend(granted.flat_map(|at| from.labels(index, at).iter().cloned()));
+                labels.extend(granted.flat_map(|at| from.labels(index, at).cloned()));
                 labels.extend(hook.return_labels.iter().map(|label| Label::first_party(label.category)));
                 labels.extend(hook.return_labels.iter().map(|label| from.own_label(label.category)));
             }
@@ -440,5 +463,43 @@ impl Connection {
             }
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_made_on_the_brands_behalf_is_first_party_only_where_its_contract_can_be_asked_for() {
+        let made = json!({ "clerk": { "essential.service.operations.support": {
+            "made": ["user.telemetry"], "of": ["user.name.first"],
+        } } });
+        for (on_behalf, conditions, origin) in [
+            (true, json!({ "region": "US", "on_behalf": made }), "first-party"),
+            // Stored before that was noted.
+            (true, json!({ "region": "US" }), "partner:clerk"),
+            // Of something else that was read in the call.
+            (false, json!({ "region": "US", "on_behalf": made }), "partner:clerk"),
+        ] {
+            let labels = ["first-party:user.name.first", "partner:clerk:user.telemetry"];
+            let stored = json!({
+                "value": { "score": 1 },
+                "fields": [{ "field": "/score", "labels": labels }],
+                "conditions": conditions,
+                "on_behalf": on_behalf,
+            });
+            let returned: Returned = serde_json::from_value(stored).unwrap();
+            assert_eq!(json!(returned.conditions), conditions, "as it was stored");
+            let received = Received::from_returned(returned, [7; 32]);
+            let expected = [labels[0].to_owned(), format!("{origin}:user.telemetry")];
+            assert_eq!(
+                received.labels["/score"],
+                expected.iter().map(|label| label.parse().unwrap()).collect()
+            );
+            assert_eq!(received.releases["/score"], [7; 32]);
+        }
     }
 }

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Basis, Decision, Facts, FieldVerdict, Flow, Label, LabelSet, Partner, Reason, Recipient, Verdict,
+    Access, Basis, Clause, Decision, Facts, FieldVerdict, Flow, Label, LabelSet, Partner, Reason, Recipient,
+    Verdict,
 };
 
 use super::across::Across;
@@ -19,6 +20,9 @@ use super::received::Exposed;
 use super::subject::{Integration, Subject, base_facts};
 use super::types::OutboundRequest;
 use crate::manifest::{self, Channel};
+
+/// The clause by which every version that counts must allow a flow.
+const VERSIONS: &str = "policy.version";
 
 /// What was decided for one try.
 pub struct TowardPartner {
@@ -56,14 +60,14 @@ impl Stays {
 /// Decides about `planned` as things stand now; `exposed` is what the partner received until now.
 ///
 /// `connection` is none where the brand has switched the plugin off: then clause use.brand-directed
-/// withholds everything. `of_brand` finds the brand's other plugins: what one of them returned goes on as that one
-/// stands now.
+/// withholds everything. `is_on` says of the brand's other plugins whether they are: what one of them returned goes on
+/// no longer than that.
 #[allow(clippy::too_many_arguments)] // one try's whole context
-pub fn toward_partner<'c>(
+pub fn toward_partner(
     book: &PolicyBook,
     partner: &Partner,
-    connection: Option<&'c Connection>,
-    of_brand: impl Fn(&str) -> Option<&'c Connection>,
+    connection: Option<&Connection>,
+    is_on: impl Fn(&str) -> bool,
     planned: &PlannedDelivery,
     exposed: &Exposed,
     subject: Subject<'_>,
@@ -89,21 +93,22 @@ pub fn toward_partner<'c>(
     let across = Across::new(&pairs, subject, integration, exposed);
     let together: LabelSet =
         planned.carried.iter().flat_map(|carried| carried.labels.iter().cloned()).collect();
+    let lapsed = connection.map(|connection| connection.lapsed(subject.conditions, moment.now_ms));
+    let lapsed = lapsed.unwrap_or_default();
     let mut recipient = Recipient::ServiceProvider;
     // What carries no label has no origin, and nothing could be decided about it.
     let mut all_allowed = !planned.carried.is_empty();
     let mut verdicts = Vec::with_capacity(planned.carried.len());
     for carried in &planned.carried {
-        let returned = manifest::returned_by(&carried.field).map(|(plugin, leaf)| (of_brand(plugin), leaf));
-        let labels: Arc<[Label]> = match returned {
-            Some((Some(from), leaf)) => {
-                let labels = from.returned_labels(leaf, carried.labels.iter(), moment.now_ms);
-                labels.iter().cloned().collect()
+        let labels: Arc<[Label]> = match !lapsed.is_empty() && carried.derives_from_more() {
+            true => {
+                let with: LabelSet = carried.labels.iter().chain(lapsed.iter()).cloned().collect();
+                with.iter().cloned().collect()
             }
-            _ => carried.labels.clone(),
+            false => carried.labels.clone(),
         };
         // Who returned it is no longer on.
-        let is_gone = matches!(returned, Some((None, _)));
+        let is_gone = manifest::returned_by(&carried.field).is_some_and(|(plugin, _)| !is_on(plugin));
         let decided = book.decide_all(&question, labels.iter(), facts, moment);
         let (stands, mut verdict) =
             decided.unwrap_or((Recipient::ThirdParty, Verdict::withhold(Reason::Undeclared)));
@@ -122,6 +127,11 @@ pub fn toward_partner<'c>(
         if !granted || is_gone {
             verdict = Verdict::withhold(Reason::NotGranted);
         }
+        // What it would have to be decided on is not what was planned.
+        let of_hook = (planned.flow, planned.event_type.as_str());
+        if !connection.is_none_or(|connection| connection.keeps_label(book, of_hook, carried, moment)) {
+            verdict = Verdict::withhold(Clause::parse(VERSIONS).map_or(Reason::NoPermit, Reason::Clause));
+        }
         if carried.form.is_some() && verdict.allows() {
             verdict.decision = Decision::Transform;
         }
@@ -132,6 +142,7 @@ pub fn toward_partner<'c>(
             verdict,
             basis: Basis {
                 met: by_its_labels && !verdict.allows(),
+                form: carried.form,
                 declassified: carried.declassified.clone(),
                 ..question.basis(labels.iter(), moment.now_ms)
             },

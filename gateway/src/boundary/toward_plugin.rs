@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::across::Across;
 use super::book::{Moment, PolicyBook, Question};
 use super::combine::{Meeting, Pairs};
-use super::connection::{Connection, Form, Hook, Source};
+use super::connection::{Connection, Hook, Source};
+use super::forms::Form;
 use super::from_plugin::{Carried, taint};
 use super::memory::{Recalled, Standing};
 use super::onward::{self, Onward, Reader};
@@ -133,10 +134,10 @@ pub fn verdicts(
 ) -> Decided {
     let nothing = || Decided { facts: Facts::unknown(), fields: Vec::new() };
     let Some(hook) = connection.release.hooks.get(hook_index) else { return nothing() };
-    let Some(prepared) = connection.prepared.get(hook_index) else { return nothing() };
+    let Some(ready) = connection.ready(hook_index, moment) else { return nothing() };
     let facts = base_facts(subject, connection.integration(hook));
     let present = hook.presence.of(data);
-    let decided = prepared.decide(&connection.partner, facts, moment);
+    let decided = ready.prepared.decide(&connection.partner, facts, moment);
     let fields = hook.fields.iter().enumerate().map(|(index, field)| {
         let present = field.path.is_none() || present & 1_u64.checked_shl(index as u32).unwrap_or(0) != 0;
         present.then(|| {
@@ -161,7 +162,7 @@ pub fn toward_plugin(
     let received = event.received.filter(|_| hook.reads_received());
     let data = with_others(event.data, received, event.onward);
     let Decided { facts, fields: mut decided } = verdicts(connection, hook_index, &data, subject, moment);
-    let forms = connection.forms(hook_index);
+    let forms = connection.forms(hook_index, moment);
     let data = in_forms(connection, hook, &data, &forms, &mut decided);
     let mut labels: Vec<_> = forms.iter().map(|form| Arc::clone(&form.labels)).collect();
     let mut conditions = subject.conditions.clone();
@@ -182,7 +183,8 @@ pub fn toward_plugin(
             .filter(|(field, _)| field.source == Source::Received)
             .for_each(|(_, rests)| rests.facts = own);
         let asked = (book, &question, own, book.also(moment, &joined));
-        if judge_received(asked, hook, received, &mut decided, &mut labels) {
+        let lapsed = connection.lapsed(&received.conditions, moment.now_ms);
+        if judge_received(asked, hook, received, &lapsed, &mut decided, &mut labels) {
             conditions = joined;
         }
     }
@@ -233,6 +235,7 @@ pub fn toward_plugin(
             verdict,
             basis: Basis {
                 met: (by_itself || rests.elsewhere) && !verdict.allows(),
+                form: form.transform,
                 declassified: form.declassified.clone(),
                 ..question.basis(labels.iter(), moment.now_ms).under(rests.facts, facts)
             },
@@ -313,12 +316,13 @@ fn with_others(data: &Arc<Value>, received: Option<&Received>, onward: &[Onward<
     Arc::new(data)
 }
 
-/// Decides about the fields that were received by the labels that they were stored with, under the stricter of
-/// what held for them and what holds for the event. Whether any of them may go: then that holds for the call.
+/// Decides about the fields that were received by the labels that they were stored with, and `lapsed`, under the stricter
+/// of what held for them and what holds for the event. Whether any of them may go: then that holds for the call.
 fn judge_received(
     (book, question, facts, moment): (&PolicyBook, &Question<'_>, Facts, Moment),
     hook: &Hook,
     received: &Received,
+    lapsed: &LabelSet,
     decided: &mut [Option<(Recipient, Verdict)>],
     labels: &mut [Arc<[Label]>],
 ) -> bool {
@@ -333,6 +337,7 @@ fn judge_received(
         };
         let mut all = stored.clone();
         all.extend(field.labels.iter().cloned());
+        all.join(lapsed);
         if let Some((to, one)) = book.decide_all(question, all.iter(), facts, moment) {
             *stands = stricter(*stands, to);
             *verdict = verdict.strictest(one);

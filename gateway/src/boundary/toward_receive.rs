@@ -124,7 +124,7 @@ pub fn toward_receive(
         hook: hook_index,
         allowed: vec![false; hook.fields.len()],
         labels: hook.fields.iter().map(|field| Arc::clone(&field.labels)).collect(),
-        forms: connection.forms(hook_index),
+        forms: connection.forms(hook_index, moment),
         joined: vec![joined],
         conditions,
         data: Arc::new(Value::Null),

@@ -11,15 +11,11 @@
 //! | `pseudonym` | a text | `ps_` and 32 hex digits, keyed for (brand, partner): stable for both, of no use elsewhere |
 
 mod calling_codes;
-mod declassify;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
-use gateway_policy::{Category, Label, Origin};
+use gateway_policy::{Category, Label, Origin, Transform};
 use hmac::{Hmac, KeyInit, Mac};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::Sha256;
 use time::OffsetDateTime;
@@ -36,96 +32,41 @@ const PSEUDONYM_BYTES: usize = 16;
 /// Digits of a number in E.164, the country code included.
 const MAX_E164_DIGITS: usize = 15;
 
-/// The form in which a granted field goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Transform {
-    /// A coordinate to one decimal.
-    Rounded,
-    /// The country calling code of a telephone number.
-    CountryCode,
-    /// The day of a time.
-    Day,
-    /// The coarsest part of an address.
-    Region,
-    /// A pseudonym for (brand, partner).
-    Pseudonym,
+/// Whether `field` can go in this form.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn fits_form(field: &HookField, form: Transform) -> Result<(), &'static str> {
+    let under = |keys: &[&str]| is_under(field.labels.iter().map(|label| label.category), keys);
+    let (fits, rule) = match form {
+        Transform::Rounded => (
+            field.kind == Some(FieldKind::Number) && under(&["user.location.precise"]),
+            "rounded is for a number of category user.location.precise",
+        ),
+        Transform::CountryCode => (
+            field.kind.is_some_and(FieldKind::is_text) && under(&["user.contact.phone_number"]),
+            "country-code is for a text of category user.contact.phone_number",
+        ),
+        Transform::Day => (field.kind == Some(FieldKind::Time), "day is for a text of the format date-time"),
+        Transform::Region => (
+            field.region.is_some(),
+            "region is for a part of an address or place with a coarser part beside it in the event type",
+        ),
+        Transform::Pseudonym => {
+            (field.kind.is_some_and(FieldKind::is_text), "pseudonym is for a text of the event's data")
+        }
+    };
+    if fits { Ok(()) } else { Err(rule) }
 }
 
-impl Transform {
-    /// Every form.
-    pub const ALL: [Self; 5] = [Self::Rounded, Self::CountryCode, Self::Day, Self::Region, Self::Pseudonym];
-
-    /// The word of the connection document.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rounded => "rounded",
-            Self::CountryCode => "country-code",
-            Self::Day => "day",
-            Self::Region => "region",
-            Self::Pseudonym => "pseudonym",
-        }
-    }
-
-    /// What a partner gets, in plain words, after the field's name.
-    pub fn in_words(self) -> &'static str {
-        match self {
-            Self::Rounded => "rounded to one decimal, some 11 km, which is not the name of a city",
-            Self::CountryCode => "cut to the country calling code",
-            Self::Day => "cut to the day",
-            Self::Region => "replaced by the coarsest part of the address that the event has",
-            Self::Pseudonym => "as a pseudonym that only this partner gets for this brand",
-        }
-    }
-
-    /// Whether `field` can go in this form.
-    ///
-    /// # Errors
-    /// The rule that it breaks.
-    pub fn check(self, field: &HookField) -> Result<(), &'static str> {
-        let under = |keys: &[&str]| is_under(field.labels.iter().map(|label| label.category), keys);
-        let (fits, rule) = match self {
-            Self::Rounded => (
-                field.kind == Some(FieldKind::Number) && under(&["user.location.precise"]),
-                "rounded is for a number of category user.location.precise",
-            ),
-            Self::CountryCode => (
-                field.kind.is_some_and(FieldKind::is_text) && under(&["user.contact.phone_number"]),
-                "country-code is for a text of category user.contact.phone_number",
-            ),
-            Self::Day => (field.kind == Some(FieldKind::Time), "day is for a text of the format date-time"),
-            Self::Region => (
-                field.region.is_some(),
-                "region is for a part of an address or place with a coarser part beside it in the event type",
-            ),
-            Self::Pseudonym => {
-                (field.kind.is_some_and(FieldKind::is_text), "pseudonym is for a text of the event's data")
-            }
-        };
-        if fits { Ok(()) } else { Err(rule) }
-    }
-
-    /// The labels of what leaves: the field's own, but for those that a named rule declassifies; those of the
-    /// part that stands in, for a region. With the rule's name, for the ledger.
-    pub(super) fn labels(self, field: &HookField) -> (Arc<[Label]>, Option<Arc<str>>) {
-        if let (Self::Region, Some(region)) = (self, &field.region) {
-            return ([region.label.clone()].into(), None);
-        }
-        let labelled: Vec<_> = field.labels.iter().map(|label| declassify::label(self, label)).collect();
-        let rule = labelled.iter().find_map(|(_, rule)| *rule).map(Arc::from);
-        (labelled.into_iter().map(|(label, _)| label).collect(), rule)
-    }
-
-    /// The value in this form; none where it has none. A region is not made of the value, but taken from
-    /// beside it.
-    fn apply(self, value: &Value, key: Option<&PseudonymKey>) -> Option<Value> {
-        match self {
-            Self::Rounded => rounded(value.as_f64()?),
-            Self::CountryCode => calling_code(value.as_str()?).map(Value::String),
-            Self::Day => day(value.as_str()?).map(Value::String),
-            Self::Region => None,
-            Self::Pseudonym => Some(Value::String(key?.pseudonym(value.as_str()?))),
-        }
+/// The value in this form; none where it has none. A region is not made of the value, but taken from beside it.
+fn apply(form: Transform, value: &Value, key: Option<&PseudonymKey>) -> Option<Value> {
+    match form {
+        Transform::Rounded => rounded(value.as_f64()?),
+        Transform::CountryCode => calling_code(value.as_str()?).map(Value::String),
+        Transform::Day => day(value.as_str()?).map(Value::String),
+        Transform::Region => None,
+        Transform::Pseudonym => Some(Value::String(key?.pseudonym(value.as_str()?))),
     }
 }
 
@@ -161,7 +102,7 @@ impl std::fmt::Debug for PseudonymKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Region {
     key: Box<str>,
-    label: Label,
+    pub(super) label: Label,
 }
 
 impl Region {
@@ -249,7 +190,7 @@ fn walk(
                     Some(region) if field.transform == Transform::Region => {
                         from.get(&*region.key).filter(|part| !part.is_object() && !part.is_array()).cloned()
                     }
-                    _ => field.transform.apply(value, key),
+                    _ => apply(field.transform, value, key),
                 }
                 .unwrap_or(Value::Null);
             } else {
@@ -259,7 +200,7 @@ fn walk(
         (Segment::Each, Value::Array(from), Value::Array(to)) => {
             for (value, place) in from.iter().zip(to) {
                 if rest.is_empty() {
-                    *place = field.transform.apply(value, key).unwrap_or(Value::Null);
+                    *place = apply(field.transform, value, key).unwrap_or(Value::Null);
                 } else {
                     walk(rest, value, place, field, key);
                 }

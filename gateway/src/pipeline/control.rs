@@ -16,7 +16,7 @@ use super::model::{
     BrandInput, BrandView, ConnectionInput, ConnectionView, ContractInput, PartnerInput, PartnerView,
 };
 use super::registry::{LiveRelease, Registry, parse_rfc3339_ms, secrets_place};
-use crate::boundary::{Connection, Release, Trigger, combine_key, grant_key, refused_meetings};
+use crate::boundary::{Connection, Release, Trigger, combine_key, fits_form, grant_key, refused_meetings};
 use crate::catalogue::path::escape;
 use crate::manifest::{self, ReleaseKey};
 use crate::outbound::PublicKey;
@@ -474,7 +474,7 @@ pub(super) fn check_connection(
                 refuse(format!("field {field:?} is granted twice, in different forms; keep one"));
             }
             if let Some(form) = entry.form()
-                && let Err(rule) = form.check(known)
+                && let Err(rule) = fits_form(known, form)
             {
                 refuse(format!(
                     "field {field:?} cannot go as {}: {rule}; grant it as it is, or leave it out",

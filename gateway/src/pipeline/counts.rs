@@ -27,6 +27,8 @@ pub struct Counts {
     pub violations: u64,
     /// Rows of the ledger.
     pub flows: u64,
+    /// Pieces of work, deliveries and messages that were done and could not be recorded: they stay due.
+    pub unrecorded: u64,
 }
 
 macro_rules! counters {
@@ -62,6 +64,7 @@ counters! {
     failed => "gateway_deliveries_failed_total",
     violations => "gateway_violations_total",
     flows => "gateway_flows_total",
+    unrecorded => "gateway_unrecorded_total",
 }
 
 impl Counters {

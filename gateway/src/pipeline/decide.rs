@@ -179,6 +179,9 @@ impl Gateway {
                 Err(_) => in_time = false,
             }
         }
+        let Some(declared) = live.connection.release.hooks.get(*hook) else { return Err(Refusal::Internal) };
+        self.look_up_returned(consumer, declared).await?;
+        self.note_numbers_of_call(live, declared, consumer, event).await?;
         let now_ms = self.clock.now_ms();
         let moment: Moment = self.book.moment(event.accepted_ms, now_ms);
         let row = Row::of_call(self, &live.connection, consumer, event, moment);
@@ -188,8 +191,6 @@ impl Gateway {
             choices: Some(&choices),
             engaged: consumer.engaged() || event.event.engages,
         };
-        let Some(declared) = live.connection.release.hooks.get(*hook) else { return Err(Refusal::Internal) };
-        self.look_up_returned(consumer, declared).await?;
         let recalled = self.recalled(live, *hook, turn.as_ref(), subject, moment);
         // Before anything is taken in of what the partner would receive.
         let runs = in_time && live.breaker.admit(now_ms).is_ok();
@@ -263,6 +264,7 @@ impl Gateway {
                     provenance: Some(Provenance {
                         flow: format_uid(&flow.id),
                         release: format_digest(&live.connection.release.digest),
+                        privacy_policy: Some(live.written.document.privacy_policy.clone()),
                         labels: returned
                             .fields
                             .iter()

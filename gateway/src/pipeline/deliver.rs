@@ -103,9 +103,10 @@ impl Gateway {
     }
 
     async fn deliver(self: &Arc<Self>, due: &DueDelivery) -> Result<(), Refusal> {
+        let planned = &due.planned;
+        self.note_numbers(&due.consumer, &planned.numbers).await?;
         let now_ms = self.clock.now_ms();
         let registry = self.registry.load_full();
-        let planned = &due.planned;
         // What a blocked release planned is not sent.
         let live = registry
             .connection(&due.brand, &due.plugin)
@@ -124,7 +125,7 @@ impl Gateway {
             &self.book,
             &partner,
             live.map(|live| &live.connection),
-            |plugin| registry.connection(&due.brand, plugin).map(|live| &live.connection),
+            |plugin| registry.connection(&due.brand, plugin).is_some(),
             planned,
             &exposed,
             Subject {
@@ -173,11 +174,10 @@ impl Gateway {
         let flow_id = record.id;
         self.store.record_attempt(&due.id, attempt, record).await?;
         self.counters.flows(1);
-        // While the row was written a switch or a choice may have changed: then this decision is stale, and
-        // the next try decides anew.
-        if !Arc::ptr_eq(&registry, &self.registry.load_full())
-            || !Arc::ptr_eq(&choices, &due.consumer.choices())
-        {
+        // While the row was written a switch or a choice may have changed, also by a keyword from the number: then this
+        // decision is stale, and the next try decides anew.
+        self.note_numbers(&due.consumer, &planned.numbers).await?;
+        if self.is_superseded(&registry) || !Arc::ptr_eq(&choices, &due.consumer.choices()) {
             let result = FlowResult {
                 at_ms: now_ms,
                 outcome: "not-sent".into(),

@@ -177,6 +177,9 @@ impl Gateway {
         let Some(hook) = live.connection.share_hook(&due.event.event.kind) else {
             return self.switched_off(&due).await;
         };
+        let Some(hook_data) = live.connection.release.hooks.get(hook) else { return Err(Refusal::Internal) };
+        self.look_up_returned(&due.consumer, hook_data).await?;
+        self.note_numbers_of_call(live, hook_data, &due.consumer, &due.event).await?;
         let now_ms = self.clock.now_ms();
         let moment = self.book.moment(due.event.accepted_ms, now_ms);
         let choices = due.consumer.choices();
@@ -185,8 +188,6 @@ impl Gateway {
             choices: Some(&choices),
             engaged: due.consumer.engaged(),
         };
-        let Some(hook_data) = live.connection.release.hooks.get(hook) else { return Err(Refusal::Internal) };
-        self.look_up_returned(&due.consumer, hook_data).await?;
         let recalled = self.recalled(live, hook, turn.as_ref(), subject, moment);
         // Before anything is taken in of what the partner would receive.
         let admitted = live.breaker.admit(now_ms);

@@ -331,6 +331,7 @@ fn conditions(attributes: &Attributes, kind: &EventType) -> Result<Conditions, P
         in_conversation: kind.conversation,
         collected_for: kind.purpose.map(|purpose| [purpose].into()),
         through: Default::default(),
+        on_behalf: Default::default(),
         under: Default::default(),
     })
 }

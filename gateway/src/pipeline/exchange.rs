@@ -104,6 +104,7 @@ impl ExchangeSession {
     async fn record(&self, exchange: &PlannedExchange) -> Result<Option<Recorded>, Refusal> {
         let gateway = &self.gateway;
         let planned = &exchange.delivery;
+        gateway.note_numbers(&self.consumer, &planned.numbers).await?;
         let now_ms = gateway.clock.now_ms();
         let registry = gateway.registry.load_full();
         let live = registry
@@ -125,7 +126,7 @@ impl ExchangeSession {
                 &gateway.book,
                 &partner.record,
                 live.map(|live| &live.connection),
-                |plugin| registry.connection(&self.consumer.brand, plugin).map(|live| &live.connection),
+                |plugin| registry.connection(&self.consumer.brand, plugin).is_some(),
                 planned,
                 &exposed,
                 subject,
@@ -151,6 +152,7 @@ impl ExchangeSession {
         let flow_id = flow.id;
         self.write(flow).await?;
         let Ok((request, credentials, live)) = ready else { return Ok(None) };
+        gateway.note_numbers(&self.consumer, &planned.numbers).await?;
         if self.is_stale(&registry, &choices) {
             let result = self.result("not-sent", None, Some("decision-stale"));
             gateway.store.record_flow_result(&flow_id, result).await?;
@@ -168,8 +170,7 @@ impl ExchangeSession {
 
     /// Whether a switch or a choice changed since the decision was made by these.
     fn is_stale(&self, registry: &Arc<Registry>, choices: &Arc<Choices>) -> bool {
-        !Arc::ptr_eq(registry, &self.gateway.registry.load_full())
-            || !Arc::ptr_eq(choices, &self.consumer.choices())
+        self.gateway.is_superseded(registry) || !Arc::ptr_eq(choices, &self.consumer.choices())
     }
 
     /// The row of a request that was refused before anything was decided. What the plugin wrote is not in it: an

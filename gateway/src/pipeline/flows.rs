@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Category, Decision, Facts, FieldVerdict, Flow, Label, Reason, Recipient, Standing,
+    Access, Category, Decision, Facts, FieldVerdict, Flow, Label, Reason, Recipient, Standing, Transform,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -223,7 +223,11 @@ pub struct FlowField {
     /// Not its own labels decided, but what it would have met.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub met: bool,
-    /// The named declassification that gave it the labels which it leaves with.
+    /// The form in which the brand's grant lets it go, where it does not go as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub form: Option<Transform>,
+    /// The policy's declassification that gave it the labels which it leaves with.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub declassified: Option<Arc<str>>,
@@ -255,6 +259,7 @@ impl From<&FieldVerdict> for FlowField {
                 .collect(),
             facts: basis.own_facts,
             met: basis.met,
+            form: basis.form,
             declassified: basis.declassified.clone(),
         }
     }

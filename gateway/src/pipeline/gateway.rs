@@ -220,6 +220,12 @@ impl Gateway {
         polls % POLLS_BETWEEN_TRIES == POLLS_BETWEEN_TRIES - 1 && self.registry.load().has_unusable()
     }
 
+    /// Whether connections, contracts or blocks changed since a decision was made by this snapshot.
+    pub(super) fn is_superseded(&self, snapshot: &Arc<Registry>) -> bool {
+        let newest = self.registry.load();
+        !Arc::ptr_eq(snapshot, &newest) && !newest.decides_like(snapshot)
+    }
+
     /// Reads the control plane and puts the next snapshot in place.
     pub(super) async fn reload(&self) -> Result<(), StoreError> {
         let previous = self.registry.load_full();
@@ -249,6 +255,8 @@ impl Gateway {
             &self.master,
             &self.book,
         );
+        let loaded = next.releases.values().filter(|live| live.loaded.is_some()).count();
+        metrics::gauge!("gateway_releases_loaded").set(u32::try_from(loaded).unwrap_or(u32::MAX));
         self.registry.store(Arc::new(next));
         Ok(())
     }

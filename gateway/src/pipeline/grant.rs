@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use gateway_policy::Transform;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use crate::boundary::{Grant, PseudonymKey, Release, Transform, combine_key, grant_key};
+use crate::boundary::{Grant, PseudonymKey, Release, combine_key, grant_key};
 use crate::store::crypto::MasterKey;
 
 /// A field that a brand agrees to.

@@ -246,6 +246,10 @@ pub struct Provenance {
     pub flow: String,
     /// SHA-256 of the component that answered.
     pub release: String,
+    /// Of its partner, which governs what it does with the consumer's data (clause integrations.no-control); not in
+    /// answers that were recorded without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy_policy: Option<String>,
     /// Each returned field with its labels.
     #[schema(value_type = Object)]
     pub labels: BTreeMap<String, LabelSet>,
@@ -366,6 +370,9 @@ pub struct ReturnView {
     /// RFC 3339.
     pub at: String,
     pub plugin: String,
+    /// The privacy policy of the plugin's partner, as the release that returned it names it (clause
+    /// integrations.no-control).
+    pub privacy_policy: String,
     pub consumer: String,
     pub event: String,
     pub flow: String,
@@ -405,6 +412,9 @@ pub struct ConsumerView {
     pub received: BTreeMap<String, ReceivedView>,
     /// What plugins remember of the consumer, by plugin: that they do, and not what.
     pub memories: BTreeMap<String, MemoryView>,
+    /// The partner's privacy policy of each plugin that the brand has on: it governs what that partner does with what
+    /// it gets of the consumer (clause integrations.no-control).
+    pub privacy_policies: BTreeMap<String, String>,
 }
 
 /// What a plugin remembers of a consumer.

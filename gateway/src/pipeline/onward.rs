@@ -1,7 +1,7 @@
 //! What plugins returned of a consumer, for other plugins of the brand: read from the store once for a consumer in
 //! memory, when a connection first asks for it, and taken in with each commit after that.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +10,7 @@ use super::dispatch::return_place;
 use super::error::Refusal;
 use super::gateway::Gateway;
 use super::registry::LiveConnection;
-use crate::boundary::{Hook, Onward, Received, Returned, TooLarge};
+use crate::boundary::{Hook, Onward, Received, Release, Returned, TooLarge};
 use crate::store::Digest;
 
 /// Calls of one plugin about one consumer that are looked through for what it returned last: a field that none of
@@ -78,12 +78,18 @@ impl Fresh {
 }
 
 /// What a call is given of other plugins, with their connections as they stand.
-pub(super) struct Given(Vec<(Arc<LiveConnection>, Arc<Received>)>);
+#[derive(Default)]
+pub(super) struct Given {
+    by_plugin: Vec<(Arc<LiveConnection>, Arc<Received>)>,
+    /// The releases that returned it.
+    releases: BTreeMap<Digest, Arc<Release>>,
+}
 
 impl Given {
     pub(super) fn view(&self) -> Vec<Onward<'_>> {
-        let given = self.0.iter();
-        given.map(|(live, returned)| Onward { from: &live.connection, returned }).collect()
+        let Self { by_plugin, releases } = self;
+        let given = by_plugin.iter();
+        given.map(|(live, returned)| Onward { from: &live.connection, returned, releases }).collect()
     }
 }
 
@@ -113,7 +119,7 @@ impl Gateway {
     /// What a hook is given of other plugins that are on at the brand, but for what a release returned that is blocked.
     pub(super) fn given(&self, consumer: &Consumer, hook: &Hook) -> Given {
         if hook.reads_returned_by.is_empty() {
-            return Given(Vec::new());
+            return Given::default();
         }
         let registry = self.registry.load();
         let known = consumer.returned.known();
@@ -127,7 +133,10 @@ impl Gateway {
             let live = registry.connection(&consumer.brand, plugin)?;
             (!returned.labels.is_empty()).then(|| (Arc::clone(live), returned))
         });
-        Given(given.collect())
+        let by_plugin: Vec<_> = given.collect();
+        let digests = by_plugin.iter().flat_map(|(_, returned)| returned.releases.values());
+        let known = |digest: &Digest| Some((*digest, Arc::clone(&registry.releases.get(digest)?.release)));
+        Given { releases: digests.filter_map(known).collect(), by_plugin }
     }
 }
 

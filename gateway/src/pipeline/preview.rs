@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use gateway_policy::{Access, Aggregation, Category, Flow, Label, LabelSet, Origin, Purpose, Recipient};
+use gateway_policy::{
+    Access, Aggregation, Category, Flow, Label, LabelSet, Origin, Purpose, Recipient, Transform,
+};
 
 use super::accept::StoredEvent;
 use super::control::find_release;
@@ -17,8 +19,8 @@ use super::switch_model::{
     Preview, PreviewCounts, PreviewEndpoint, PreviewField, PreviewHook, PreviewMemory,
 };
 use crate::boundary::{
-    Connection, Exposed, Grant, Hook, HookField, Subject, Transform, combine_key, grant_key,
-    labels_of_returned, returned_category, toward_plugin,
+    Connection, Exposed, Grant, Hook, HookField, Subject, combine_key, grant_key, labels_of_returned,
+    returned_category, toward_plugin,
 };
 use crate::manifest::returned_by;
 use crate::store::Uid;
@@ -71,6 +73,7 @@ impl Gateway {
             promotional,
             serde_json::json!({}),
         );
+        connection.note_partners(&registry.partner_records());
         let others = registry.connections.get(brand).into_iter().flatten();
         let others = others.filter(|(name, _)| *name != plugin).map(|(_, live)| &live.connection);
         let connections: Vec<&Connection> = others.chain([&connection]).collect();
@@ -149,10 +152,10 @@ impl Gateway {
             .enumerate()
             .map(|(at, field)| {
                 let granted = connection.grants(index, at);
-                let form = connection.transform(index, at);
+                let own = connection.labels_at(index, at, moment);
+                let form = connection.transform(index, at).map(|form| (form, own));
                 let onward = labels_of_returned(&self.book, connection, connections, &field.name, moment);
-                let labels = form.map_or(&*field.labels, |(_, labels)| labels).iter().chain(onward.iter());
-                let labels = labels.cloned().collect::<Vec<_>>();
+                let labels = own.iter().chain(onward.iter()).cloned().collect::<Vec<_>>();
                 let mut preview = self.preview_field(connection, hook.flow, field, &labels, granted, form);
                 if let Some(category) = returned_category(connections, &field.name) {
                     preview.declared.category = category.to_string();
@@ -292,9 +295,7 @@ fn may_remember(connection: &Connection) -> LabelSet {
         .filter(|(index, at, field)| {
             connection.grants(*index, *at) && (field.access != Access::Sealed || !replies.is_empty())
         })
-        .flat_map(|(index, at, field)| {
-            connection.transform(index, at).map_or(&*field.labels, |(_, labels)| labels).to_vec()
-        })
+        .flat_map(|(index, at, _)| connection.labels(index, at).cloned())
         .collect();
     let own = || Origin::Partner(connection.partner.name.as_str().into());
     labels.extend(replies.into_iter().map(|category| Label { category, origin: own() }));
@@ -303,8 +304,7 @@ fn may_remember(connection: &Connection) -> LabelSet {
 
 /// In what form a field goes, after its name.
 fn in_form(field: &PreviewField) -> String {
-    let form =
-        field.form.as_deref().and_then(|word| Transform::ALL.into_iter().find(|form| form.as_str() == word));
+    let form = field.form.as_deref().and_then(Transform::parse);
     form.map(|form| format!(", {},", form.in_words())).unwrap_or_default()
 }
 

@@ -14,7 +14,7 @@ use super::documents::{ConnectionDocument, ReleaseStatus, Secrets};
 use super::model::{BrandInput, Caller, ContractInput, PartnerInput, Role};
 use super::trial::Trial;
 use crate::boundary::placing::is_registered;
-use crate::boundary::{Connection, PolicyBook, Release, Trigger};
+use crate::boundary::{Connection, Partners, PolicyBook, Release, Trigger};
 use crate::manifest::{Auth, Endpoint, ReleaseKey};
 use crate::outbound::{Credentials, PublicKey, ResolvedAuth, SigningKey, TokenSource};
 use crate::plugin_host::LoadedRelease;
@@ -193,12 +193,15 @@ impl Registry {
                 }
             }
         }
+        let partners = next.partner_records();
         for (brand, of_brand) in &next.connections {
             let all: Vec<&Connection> = of_brand.values().map(|live| &live.connection).collect();
             let unusable = |plugin: &str| next.unusable.contains_key(&(brand.clone(), plugin.to_owned()));
             all.iter().for_each(|connection| connection.note_derivable(&all, unusable));
             let candidates = of_brand.values().filter_map(|live| live.candidate.as_ref());
-            candidates.for_each(|candidate| candidate.live.connection.note_derivable(&all, unusable));
+            let candidates = candidates.map(|candidate| &candidate.live.connection);
+            candidates.clone().for_each(|connection| connection.note_derivable(&all, unusable));
+            all.iter().copied().chain(candidates).for_each(|connection| connection.note_partners(&partners));
         }
         for key in source.keys {
             if let Some(role) = Role::parse(&key.role) {
@@ -339,6 +342,12 @@ impl Registry {
         }))
     }
 
+    /// The records of all partners.
+    pub fn partner_records(&self) -> Arc<Partners> {
+        let records = self.partners.iter();
+        Arc::new(records.map(|(name, live)| (name.clone(), Arc::clone(&live.record))).collect())
+    }
+
     /// The caller with this key.
     pub fn caller(&self, secret_digest: &Digest) -> Option<&Caller> {
         self.keys.get(secret_digest)
@@ -376,6 +385,22 @@ impl Registry {
     /// Whether any connection cannot be put together now.
     pub fn has_unusable(&self) -> bool {
         !self.unusable.is_empty()
+    }
+
+    /// Whether a decision that was made by `other` would be made by this one too: what connections, contracts and blocks
+    /// say is the same. Keys and publications decide nothing.
+    pub fn decides_like(&self, other: &Self) -> bool {
+        // A connection is put together anew where it, its partner's record or its rollout changed, and only there.
+        let same = |(brand, of_brand): (&String, &BTreeMap<String, Arc<LiveConnection>>)| {
+            of_brand.iter().all(|(plugin, live)| {
+                other.connection(brand, plugin).is_some_and(|other| Arc::ptr_eq(live, other))
+            })
+        };
+        let count = |registry: &Self| registry.connections.values().map(BTreeMap::len).sum::<usize>();
+        count(self) == count(other)
+            && self.connections.iter().all(same)
+            && self.unusable == other.unusable
+            && self.statuses == other.statuses
     }
 
     /// One connection.

@@ -126,7 +126,11 @@ impl Gateway {
         returned.sort_by_key(|(_, record)| std::cmp::Reverse(record.position));
         let newest = NEWEST as usize;
         known.know_received(&*self.store).await?;
-        let ids = self.registry.load().connection_ids.get(brand).cloned().unwrap_or_default();
+        let registry = self.registry.load_full();
+        let ids = registry.connection_ids.get(brand).cloned().unwrap_or_default();
+        let written = registry.written.get(brand).into_iter().flatten();
+        let privacy_policies =
+            written.map(|(plugin, written)| (plugin.clone(), written.document.privacy_policy.clone()));
         let mut memories = BTreeMap::new();
         for (plugin, id) in &ids {
             if let Some(memory) = known.read_memory(&*self.store, id).await? {
@@ -140,6 +144,7 @@ impl Gateway {
             }
         }
         Ok(ConsumerView {
+            privacy_policies: privacy_policies.collect(),
             memories,
             pseudonym: format_uid(&known.pseudonym),
             linked: peers.iter().map(|peer| format_uid(&peer.pseudonym)).collect(),
@@ -340,8 +345,10 @@ impl Gateway {
         let question = Question { flow, purpose, partner, to_brand: true };
         let now_ms = self.clock.now_ms();
         let moment = self.book.also(self.book.moment(now_ms, now_ms), conditions);
-        let mut labels = labels.flat_map(LabelSet::iter);
-        labels.all(|label| self.book.decide(&question, label, facts, moment).1.allows())
+        let lapsed =
+            conditions.lapsed(|name| registry.partners.get(name).map(|known| &*known.record), now_ms);
+        let may = |label: &Label| self.book.decide(&question, label, facts, moment).1.allows();
+        labels.flat_map(LabelSet::iter).all(may) && lapsed.iter().all(may)
     }
 
     /// Returned fields, opened.
@@ -358,12 +365,24 @@ impl Gateway {
     /// Returned fields as the brand sees them; none where they may not be used any more.
     fn return_view(&self, consumer: &Consumer, record: &ReturnRecord) -> Result<Option<ReturnView>, Refusal> {
         let returned = self.open_return(consumer, record)?;
-        let labels = returned.fields.iter().map(|field| &field.labels);
-        if !self.may_use(Flow::Return, consumer, (&record.plugin, None), false, &returned.conditions, labels)
-        {
+        let registry = self.registry.load();
+        let Some(release) = registry.releases.get(&record.release).map(|live| &live.release) else {
+            return Ok(None);
+        };
+        // For a slot or not: the stricter, where one of its leaves is returned for both.
+        let live = registry.connection(&record.brand, &record.plugin);
+        let promotional = returned
+            .fields
+            .iter()
+            .flat_map(|field| release.slots_of(&field.field))
+            .any(|slot| live.is_none_or(|live| live.connection.may_be_promotional(slot)));
+        let (by, labels) =
+            ((&*record.plugin, Some(&record.release)), returned.fields.iter().map(|field| &field.labels));
+        if !self.may_use(Flow::Return, consumer, by, promotional, &returned.conditions, labels) {
             return Ok(None);
         }
         Ok(Some(ReturnView {
+            privacy_policy: release.manifest.plugin.privacy_policy.clone(),
             position: record.position,
             at: rfc3339(record.at_ms),
             plugin: record.plugin.clone(),

@@ -58,6 +58,7 @@ impl Gateway {
                 if due.work(&gateway).await.is_err() {
                     // The next poll reads it.
                     tracing::warn!("{} could not be recorded; it stays due", T::NAME);
+                    gateway.counters.unrecorded(1);
                     tokio::time::sleep(AFTER_FAILURE).await;
                 }
                 T::queue(&gateway).done(&id);

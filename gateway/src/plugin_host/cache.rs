@@ -1,11 +1,11 @@
-//! Compiled code on disk: `<cache_dir>/<compatibility>/<digest>.cwasm`, its SHA-256 beside it. It
-//! may not load from a directory that anyone else can write.
+//! Compiled code on disk: `<cache_dir>/<compatibility>/<digest>.cwasm`, its SHA-256 beside it, and the functions of
+//! large components ([`super::functions`]). It may not load from a directory that anyone else can write.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
@@ -36,6 +36,11 @@ impl Workspace {
 
     pub(super) fn output(&self) -> PathBuf {
         self.directory.path().join("component.cwasm")
+    }
+
+    /// Where compiled functions are: beside compiled components.
+    pub(super) fn functions(&self) -> &Path {
+        self.directory.path().parent().unwrap_or(Path::new("."))
     }
 }
 
@@ -83,7 +88,11 @@ impl Cache {
             }
         }
         match deserialize(engine, &artifact) {
-            Ok(component) => Ok(Some(component)),
+            Ok(component) => {
+                // For `trim`. Nothing is written to the file itself.
+                let _ = fs::File::open(&artifact).and_then(|file| file.set_modified(SystemTime::now()));
+                Ok(Some(component))
+            }
             Err(_) => {
                 // What the engine says may quote the file, and the remedy is the same for all causes.
                 tracing::warn!(artifact = %artifact.display(), "compiled code does not load; compiling it again");
@@ -111,13 +120,15 @@ impl Cache {
             .map_err(|source| self.failed("writing to", source))
     }
 
-    /// Removes what was compiled longest ago, until the rest takes no more than `bytes`; `used` stays. Code that is
-    /// mapped stays so. Only space is at stake, so what cannot be removed stays too.
-    pub(super) fn trim(&self, used: &[u8; 32], bytes: u64) {
+    /// Of what is not `used`, removes what was loaded or compiled longest ago, until the rest takes no more than `bytes`.
+    /// Code that is mapped stays so. Only space is at stake, so what cannot be removed stays too.
+    pub(super) fn trim(&self, used: &[[u8; 32]], bytes: u64) {
+        let used: Vec<PathBuf> = used.iter().map(|digest| self.artifact(digest)).collect();
         let Ok(entries) = fs::read_dir(&self.directory) else { return };
         let mut artifacts: Vec<_> = entries
             .flatten()
             .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "cwasm"))
+            .filter(|entry| !used.contains(&entry.path()))
             .filter_map(|entry| {
                 let metadata = entry.metadata().ok()?;
                 Some((metadata.modified().ok()?, metadata.len(), entry.path()))
@@ -125,7 +136,7 @@ impl Cache {
             .collect();
         artifacts.sort_unstable();
         let mut taken: u64 = artifacts.iter().map(|(_, length, _)| length).sum();
-        for (_, length, path) in artifacts.into_iter().filter(|(.., path)| *path != self.artifact(used)) {
+        for (_, length, path) in artifacts {
             if taken <= bytes {
                 return;
             }
@@ -234,7 +245,7 @@ mod tests {
         let (old, young) = (cache.directory.join("compile-old"), cache.directory.join("compile-young"));
         fs::create_dir(&old).unwrap();
         fs::create_dir(&young).unwrap();
-        let long_ago = std::time::SystemTime::now() - 2 * ABANDONED;
+        let long_ago = SystemTime::now() - 2 * ABANDONED;
         fs::File::open(&old).unwrap().set_modified(long_ago).unwrap();
         Cache::open(root.path(), "engine").unwrap();
         assert_eq!((old.exists(), young.exists()), (false, true));
@@ -244,7 +255,7 @@ mod tests {
     fn the_oldest_code_goes_where_there_is_too_much() {
         let root = tempfile::tempdir().unwrap();
         let cache = Cache::open(root.path(), "engine").unwrap();
-        let now = std::time::SystemTime::now();
+        let now = SystemTime::now();
         for age in 0..5 {
             fs::write(cache.checksum(&[age; 32]), [0; 32]).unwrap();
             fs::write(cache.artifact(&[age; 32]), [0; 100]).unwrap();
@@ -252,13 +263,13 @@ mod tests {
             file.set_modified(now - Duration::from_secs(60) * age.into()).unwrap();
         }
         let left = |bytes| {
-            cache.trim(&[4; 32], bytes);
+            cache.trim(&[[4; 32]], bytes);
             let is_there =
                 |age: &u8| cache.artifact(&[*age; 32]).exists() && cache.checksum(&[*age; 32]).exists();
             (0..5).filter(is_there).collect::<Vec<_>>()
         };
-        assert_eq!(left(500), [0, 1, 2, 3, 4]);
-        assert_eq!(left(300), [0, 1, 4]);
+        assert_eq!(left(400), [0, 1, 2, 3, 4]);
+        assert_eq!(left(200), [0, 1, 4]);
         assert_eq!(left(0), [4], "what is used stays");
     }
 

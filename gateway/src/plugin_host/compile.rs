@@ -6,37 +6,54 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use super::cache::Workspace;
-use super::engine::{Allocation, engine};
+use super::engine::compiling_engine;
 use super::error::{HostError, describe, one_line};
+use super::functions::Functions;
 use super::limits::{COMPILER_MESSAGE_BYTES, Limits};
 
-/// The hidden subcommand that runs [`compile_component_child`]: `<program> compile-component IN OUT NICENESS`.
+/// The hidden subcommand that runs [`compile_component_child`]: `<program> compile-component IN OUT FUNCTIONS NICENESS`.
 /// It exits 0 if OUT is there, else 1 with the error on standard error.
 pub const COMPILE_SUBCOMMAND: &str = "compile-component";
 
+/// Bytes from which on a component's functions are kept for its next build: one without an interpreter is compiled in
+/// less time than it saves.
+const KEPT_FROM: usize = 2 * 1024 * 1024;
+
 /// The entry of the compiling process. Limits the process it runs in, stands back by `niceness`, compiles `input`
-/// with the very settings that the host loads with, and writes `output` in one step. Its limits are always
-/// the defaults: none of [`Limits`] changes the code that comes out.
+/// with the very settings that the host loads with, and writes `output` in one step. What it compiled before is in the
+/// directory `functions`, and what it compiles now goes there. Its limits are always the defaults: none of [`Limits`]
+/// changes the code that comes out.
 ///
 /// # Errors
 /// [`HostError::Invalid`] for a component that is none or uses what is not served; others where
 /// the system refuses something. A process that meets its limits ends by a signal instead.
-pub fn compile_component_child(input: &Path, output: &Path, niceness: i32) -> Result<(), HostError> {
+pub fn compile_component_child(
+    input: &Path,
+    output: &Path,
+    functions: &Path,
+    niceness: i32,
+) -> Result<(), HostError> {
     let limits = Limits::default();
     limit_this_process(&limits)?;
     // Before it has threads, which take it over.
     nice(niceness).map_err(|_| HostError::Internal { doing: "standing back behind calls" })?;
-    compile_file(&limits, input, output)
+    compile_file(&limits, input, output, functions)
 }
 
 /// Compiles in this process, without limits.
-pub(super) fn compile_file(limits: &Limits, input: &Path, output: &Path) -> Result<(), HostError> {
+pub(super) fn compile_file(
+    limits: &Limits,
+    input: &Path,
+    output: &Path,
+    functions: &Path,
+) -> Result<(), HostError> {
     let failed = |doing, path: &Path, source| HostError::Io { doing, path: path.to_owned(), source };
 
     let component = fs::read(input).map_err(|source| failed("reading", input, source))?;
@@ -45,7 +62,8 @@ pub(super) fn compile_file(limits: &Limits, input: &Path, output: &Path) -> Resu
         let reason = "the file is not a WebAssembly component in binary form".to_owned();
         return Err(HostError::Invalid { reason });
     }
-    let engine = engine(limits, Allocation::None)?;
+    let functions = (component.len() >= KEPT_FROM).then(|| Arc::new(Functions::open(functions)));
+    let engine = compiling_engine(limits, functions.clone())?;
     let code = engine
         .precompile_component(&component)
         .map_err(|error| HostError::Invalid { reason: describe(&error) })?;
@@ -57,7 +75,11 @@ pub(super) fn compile_file(limits: &Limits, input: &Path, output: &Path) -> Resu
         file.persist(output)?;
         Ok(())
     };
-    write().map_err(|source| failed("writing", output, source))
+    write().map_err(|source| failed("writing", output, source))?;
+    if let Some(functions) = functions {
+        functions.keep(directory);
+    }
+    Ok(())
 }
 
 /// Runs `program` on a workspace's input, and waits until its output is there or the time is over.
@@ -71,6 +93,7 @@ pub(super) async fn compile_in_child(
         .arg(COMPILE_SUBCOMMAND)
         .arg(workspace.input())
         .arg(workspace.output())
+        .arg(workspace.functions())
         .arg(limits.compile_niceness.to_string())
         // No secret of the gateway's environment goes to where untrusted code is read.
         .env_clear()

@@ -21,7 +21,7 @@ use super::engine::{Allocation, compatibility, engine};
 use super::error::{CallError, HostError, Spent};
 use super::exchange::Exchanger;
 use super::instance::{self, Beside, InstanceState};
-use super::limits::{Budget, CALLS_PER_CORE, COMPILATIONS, Limits, cores};
+use super::limits::{Budget, CACHE_BYTES, CALLS_PER_CORE, COMPILATIONS, Limits, cores};
 use super::output;
 use super::release::{self, LoadedRelease, Release};
 use super::ticker::Ticker;
@@ -29,7 +29,7 @@ use super::ticker::Ticker;
 /// How components are compiled.
 #[derive(Clone, Debug, Default)]
 pub enum Compiler {
-    /// This program, as a child process with limits of its own: `<self> compile-component IN OUT`.
+    /// This program, as a child process with limits of its own: [`super::compile::COMPILE_SUBCOMMAND`].
     #[default]
     ThisProgram,
     /// Another program in its place.
@@ -45,8 +45,9 @@ pub struct HostConfig {
     pub cache_dir: PathBuf,
     /// How components are compiled.
     pub compiler: Compiler,
-    /// Bytes of compiled code to keep, at most; what was compiled longest ago goes first. `None`: a gateway keeps all.
-    pub cache_bytes: Option<u64>,
+    /// Bytes of compiled code to keep of releases that are not loaded, at most; what was loaded or compiled longest ago
+    /// goes first, and is compiled again where it is needed after all.
+    pub cache_bytes: u64,
     /// Limits of compiling and calling.
     pub limits: Limits,
     /// Calls that run at once; later ones wait. Each reserves about 8 GiB of address space.
@@ -59,7 +60,7 @@ impl HostConfig {
         Self {
             cache_dir,
             compiler: Compiler::default(),
-            cache_bytes: None,
+            cache_bytes: CACHE_BYTES,
             limits: Limits::default(),
             max_concurrent_calls: cores().saturating_mul(CALLS_PER_CORE),
         }
@@ -78,7 +79,7 @@ struct Inner {
     limits: Limits,
     compiler: Compiler,
     cache: Cache,
-    cache_bytes: Option<u64>,
+    cache_bytes: u64,
     slots: Semaphore,
     compilations: Semaphore,
     loaded: Mutex<HashMap<[u8; 32], Weak<Release>>>,
@@ -330,12 +331,12 @@ impl PluginHost {
         let inner = Arc::clone(&self.inner);
         let keep = move || {
             if program.is_none() {
-                compile_file(&inner.limits, &workspace.input(), &workspace.output())?;
+                compile_file(&inner.limits, &workspace.input(), &workspace.output(), workspace.functions())?;
             }
             inner.cache.keep(&digest, &workspace)?;
-            if let Some(bytes) = inner.cache_bytes {
-                inner.cache.trim(&digest, bytes);
-            }
+            let mut used = inner.loaded_digests();
+            used.push(digest);
+            inner.cache.trim(&used, inner.cache_bytes);
             Ok(())
         };
         blocking("keeping compiled code", keep).await
@@ -400,6 +401,12 @@ impl Inner {
     fn already_loaded(&self, digest: &[u8; 32]) -> Option<Arc<Release>> {
         let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.get(digest).and_then(Weak::upgrade)
+    }
+
+    fn loaded_digests(&self) -> Vec<[u8; 32]> {
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = loaded.iter().filter(|(_, release)| release.strong_count() > 0);
+        loaded.map(|(digest, _)| *digest).collect()
     }
 
     /// Keeps track of a release as long as someone holds it; of two loaded at once, one stays.

@@ -288,6 +288,10 @@ pub(super) const COMPILER_MESSAGE_BYTES: usize = 2 * KIB;
 /// Threads of one compilation, at most: its limits of memory are for so many.
 pub const COMPILE_THREADS: usize = 4;
 
+/// Bytes of compiled code that a gateway keeps of releases that nothing runs: some fifty builds of an interpreted plugin,
+/// as `plugin dev` publishes them all day, or all that brands may want to return to.
+pub(super) const CACHE_BYTES: u64 = 2 * GIB;
+
 /// Compilations at once: they take seconds of every core, and publishing can wait.
 pub(super) const COMPILATIONS: usize = 1;
 

@@ -22,6 +22,7 @@ mod compile;
 mod engine;
 mod error;
 mod exchange;
+mod functions;
 mod hooks;
 mod host;
 mod instance;

@@ -303,12 +303,15 @@ pub struct FlowGroup {
 /// What rows of the ledger have in common, as far as it can be decided again.
 #[derive(Clone, Debug)]
 pub struct FlowShape {
+    pub stage: Stage,
     pub flow: Flow,
     pub recipient: Recipient,
     pub partner: String,
     /// SHA-256 of the policy file in force.
     pub policy: Digest,
     pub purpose: String,
+    /// The code of what came of it.
+    pub outcome: String,
     pub verdicts: Vec<FieldVerdict>,
 }
 

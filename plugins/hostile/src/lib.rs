@@ -105,6 +105,7 @@ pub const BEHAVIOURS: &[(&str, Expected)] = {
 pub const LASTING: &[&str] = &[
     // returns
     "pass-on",
+    "encode",
     // memory
     "remember",
     "remember-by-name",
@@ -183,6 +184,13 @@ impl Share for Hostile {
         }
         if let Some(asked) = exchange::outcome(&behaviour, &event.sealed) {
             return asked.map(|(returns, deliveries)| Outcome { deliveries, returns });
+        }
+        if behaviour == "encode" {
+            let encoded = returns::encoded(&secret(&event));
+            return Ok(Outcome {
+                deliveries: vec![requests::with_checksum(&encoded)],
+                returns: returns::verdict(&encoded),
+            });
         }
         let returns = returned(&behaviour, &event)?;
         Ok(Outcome { deliveries: vec![requests::valid()], returns })

@@ -29,6 +29,11 @@ pub(crate) fn valid() -> Request {
     Request { headers: vec![("x-note".to_owned(), vec![text("hello")])], ..to("json", body) }
 }
 
+/// A valid request whose text passes for a checksum of the address.
+pub(crate) fn with_checksum(checksum: &str) -> Request {
+    around("json", r#"{"email":"#, &format!(r#","checksum":"{checksum}"}}"#))
+}
+
 /// A valid request whose only slot is filled with `value`.
 fn with_slot(value: &str) -> Request {
     Request { path: vec![("slot".to_owned(), vec![text(value)])], ..valid() }

@@ -3,15 +3,23 @@
 /// Valid against `schemas/returned.json`.
 pub(crate) const FINE: &str = r#"{"verdict":"fine","count":1}"#;
 
+/// These words and no others.
+pub(crate) fn verdict(words: &str) -> String {
+    plugin_sdk::serde_json::json!({ "verdict": words }).to_string()
+}
+
+/// What nobody would take for a value: its first 32 octets in hexadecimal, backwards.
+pub(crate) fn encoded(secret: &str) -> String {
+    secret.bytes().take(32).map(|byte| format!("{byte:02x}")).rev().collect()
+}
+
 /// `None` where there is no such behaviour.
 pub(crate) fn json(behaviour: &str, secret: &str) -> Option<String> {
     Some(match behaviour {
         "none" | "trap" | "panic" | "loop" | "recurse" | "hoard" | "grow-once" | "flood-log"
         | "huge-log-line" | "slow" => FINE.to_owned(),
-        "sealed-in-return" => {
-            plugin_sdk::serde_json::json!({ "verdict": crate::requests::EMAIL }).to_string()
-        }
-        "pass-on" => plugin_sdk::serde_json::json!({ "verdict": secret }).to_string(),
+        "sealed-in-return" => verdict(crate::requests::EMAIL),
+        "pass-on" => verdict(secret),
         "huge-returns" => format!(r#"{{"verdict":"{}"}}"#, "x".repeat(100_000_000)),
         "undeclared-return" => r#"{"verdict":"fine","extra":true}"#.to_owned(),
         // The key itself carries the value: a message that names the key would leak it.

@@ -326,6 +326,70 @@ async fn a_plugin_that_asks_too_often_hears_nothing_more_that_day() {
     assert_eq!((of("answered"), of("refused")), (5, 2));
 }
 
+/// A plugin that asks, on the day after one with 41 visitors, of whom one has a device of its own: by overlap, by time,
+/// by tiny groups. What it hears its partner is told, and each question is a row, refused or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_isolates_nobody_by_what_it_asks_and_each_question_is_a_row() {
+    let mut day = Day::begin(None).await;
+    let the_day_before = day.next(1).await;
+    day.post(&visitors(0..K, "phone")).await;
+    day.post(&visitors(K..2 * K, "desktop")).await;
+    day.post(&visitors(100..101, "a device of its own")).await;
+    let date = day.next(2).await;
+    let today = day.date.clone();
+
+    let built = tokio::task::spawn_blocking(gateway_tests::components).await.unwrap();
+    world::partner(&day.gateway, "mallory", "US", "mallory.example").await;
+    let release = world::publish(&day.gateway, "mallory", &built.nosy).await;
+    let question = |measure: &str, by: Option<&str>, on: &str| {
+        let field = ["sum", "average"].contains(&measure).then_some("/seconds_on_page");
+        let mut asked = json!({ "measure": measure, "event": "page.viewed", "day": on });
+        for (name, value) in [("by", by), ("field", field)] {
+            asked[name] = json!(value);
+        }
+        asked.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        asked
+    };
+    let device = Some("/device_type");
+    let overlap = [("consumers", None), ("consumers", device), ("events", None), ("events", device)];
+    let tiny = [("sum", device), ("average", device), ("events", Some("/url"))];
+    let spans = [format!("{date}/{today}"), format!("{date}T13"), today.clone(), the_day_before];
+    let cases: Vec<(&str, Vec<Value>, &str)> = vec![
+        (
+            "all, and all but one",
+            overlap.map(|(of, by)| question(of, by, &date)).to_vec(),
+            "all=41; -; all=41; -",
+        ),
+        ("tiny groups", tiny.map(|(of, by)| question(of, by, &date)).to_vec(), "-; -; -"),
+        ("times", spans.iter().map(|on| question("events", None, on)).collect(), "-; -; -; -"),
+        // Asked again after the one opted out, in the hope of a difference.
+        ("before and after", vec![question("consumers", None, &date)], "all=41"),
+    ];
+    for (name, questions, expected) in cases {
+        if name == "before and after" {
+            day.opt_out("c100").await;
+        }
+        let settings = json!({ "questions": questions });
+        world::switch_on(&day.gateway, NORTHSIDE, &release, settings, json!({})).await;
+        let before = day.gateway.auditor().await.flows("stage=aggregate").await.len();
+        day.post(&[visit(&day, "c0")]).await;
+        day.gateway.settled().await;
+        let heard: Value =
+            serde_json::from_slice(&day.gateway.partner.received().pop().expect("a request").body).unwrap();
+        assert_eq!(heard, json!({ "heard": expected }), "{name}");
+        let mut rows = day.gateway.auditor().await.flows("stage=aggregate").await;
+        rows.truncate(rows.len() - before);
+        rows.reverse();
+        let outcomes: Vec<&str> = rows.iter().map(|row| row["outcome"].as_str().unwrap()).collect();
+        let of_each = |answer: &'static str| if answer.ends_with('-') { "refused" } else { "answered" };
+        assert_eq!(outcomes, expected.split(';').map(of_each).collect::<Vec<_>>(), "{name}");
+        for row in &rows {
+            assert_eq!((&row["partner"], &row["plugin"]), (&json!("mallory"), &json!("nosy")), "{name}");
+            assert_eq!(row["recipient"], "third-party", "{name}: {row}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn amounts_of_two_currencies_are_never_added() {
     let mut day = Day::begin(None).await;

@@ -3,7 +3,7 @@
 
 use gateway::boundary::PolicyBook;
 use gateway::manifest::{SECTION, inspect};
-use gateway_tests::{Options, TestGateway, components, events, paths, world};
+use gateway_tests::{Behaviour, Options, TestGateway, components, events, paths, world};
 use serde_json::{Value, json};
 
 use crate::hostile::remade::{custom_section, with_manifest, without_manifest};
@@ -164,6 +164,52 @@ async fn a_sealed_value_is_only_where_it_was_placed_and_the_row_has_it() {
     for text in [feed, ledger, metrics] {
         assert!(!text.contains("quillfeather"), "{text}");
     }
+}
+
+/// What no boundary can see, the labels account for: what was readable is in the row of whatever came out, and goes no
+/// further than it may itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_readable_value_encoded_in_another_ones_place_takes_its_labels_along() {
+    const TRANSCRIPT: &str = "first-party:user.content.private.transcript";
+    let gateway = start(Options::default()).await;
+    let release = publish(&gateway, |_| {}).await;
+    switch_on(&gateway, &release, "api", "encode", &["/transcript/*/text", "/contact/email"]).await;
+    let choices = format!("/v1/brands/{BRAND}/consumers/ada/choices");
+    let permission = json!({ "for": { "integration": "hostile" }, "wording": "It may.", "actor": "agent-7" });
+    let brand = gateway.brand(BRAND).await;
+    brand.put(&choices, &json!({ "permissions": [permission] })).await.ok();
+    gateway.partner.script([Behaviour::Status(503)]);
+    let chat = events::chat_ended(BRAND, "ada");
+    send(&gateway, &chat).await;
+
+    // It arrived, as a checksum of the address and as a verdict, and nothing in it says so.
+    let said = chat["data"]["transcript"][0]["text"].as_str().expect("a text");
+    let encoded: String = said.bytes().take(32).map(|byte| format!("{byte:02x}")).rev().collect();
+    let [request] = &gateway.partner.received()[..] else { panic!("one request") };
+    let sent: Value = serde_json::from_str(&request.text()).expect("JSON");
+    assert_eq!(sent, json!({ "email": EMAIL, "checksum": encoded }));
+    let feed = brand.get(&format!("/v1/brands/{BRAND}/returns")).await.ok();
+    assert_eq!(feed[0]["value"], json!({ "verdict": encoded }));
+    // The rows do.
+    let labels = |row: &Value, field: &str| {
+        let fields = row["fields"].as_array().into_iter().flatten();
+        fields.into_iter().find(|verdict| verdict["field"] == field).map(|verdict| verdict["labels"].clone())
+    };
+    let carried = row(&gateway, "ada", "delivery").await;
+    assert_eq!(labels(&carried, "/transcript/*/text"), Some(json!([TRANSCRIPT])), "{carried}");
+    let returned = row(&gateway, "ada", "return").await;
+    assert!(
+        labels(&returned, "/verdict").is_some_and(|of| of.to_string().contains(TRANSCRIPT)),
+        "{returned}"
+    );
+    // So it is sent no more once the transcript may not be, whatever it is called.
+    brand.put(&choices, &json!({})).await.ok();
+    gateway.clock.advance(time::Duration::seconds(6));
+    gateway.settled().await;
+    let dropped = row(&gateway, "ada", "delivery").await;
+    assert_eq!(dropped["outcome"], "withheld", "{dropped}");
+    assert_eq!(verdict(&dropped, "/transcript/*/text").as_deref(), Some("clause:share.content"));
+    assert_eq!(gateway.partner.received().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -576,7 +576,7 @@ fn identifying(run: &Run, meant: impl Fn(&Value) -> bool) -> BTreeSet<String> {
 }
 
 /// JSON's and XML's escapes taken out, so that a text is found however it was written.
-fn unescaped(text: &str) -> String {
+pub(crate) fn unescaped(text: &str) -> String {
     [
         ("\\\"", "\""),
         ("\\n", "\n"),

@@ -355,3 +355,28 @@ async fn an_author_with_a_brands_key_has_each_release_there() {
     let releases = shop.releases().await;
     assert!(releases.iter().all(|release| release["status"] == "published"), "{releases:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_that_the_plugin_came_to_depend_on_is_watched_too() {
+    let shop = Workshop::new("lead-words").await;
+    let mut dev = shop.develop().await;
+    let said = dev.round().await;
+    assert!(said.contains("lead-words 0.1.0-dev.1 is built"), "{said}");
+
+    let words = shop.dir.path().join("words");
+    std::fs::create_dir_all(words.join("src")).expect("a directory");
+    let manifest = "[package]\nname = \"words\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+    std::fs::write(words.join("Cargo.toml"), manifest).expect("a manifest");
+    std::fs::write(words.join("src/lib.rs"), "pub const HELLO: &str = \"Hello\";\n").expect("a source");
+    shop.edit("Cargo.toml", "[dependencies]", "[dependencies]\nwords = { path = \"../words\" }");
+    let said = dev.round().await;
+    assert!(said.contains("lead-words 0.1.0-dev.2 is built"), "{said}");
+
+    std::fs::write(words.join("src/lib.rs"), "pub const HELLO: &str = \"Good day\";\n").expect("a source");
+    eventually("the release of what changed in the package", || async {
+        (shop.releases().await.len() == 3).then_some(())
+    })
+    .await;
+    let (succeeded, said) = dev.interrupt().await;
+    assert!(succeeded, "{said}");
+}

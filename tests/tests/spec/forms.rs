@@ -321,3 +321,52 @@ async fn a_form_that_does_not_fit_is_refused_with_place_rule_and_remedy() {
         assert!(detail.contains(says), "{fields}: {detail}");
     }
 }
+
+/// The shipped policy without the rule by which a telephone number counts as a country once it is cut to that.
+fn without_the_country() -> String {
+    let shipped = gateway::boundary::PolicyBook::SHIPPED;
+    let rule = shipped.split("\n[[declassify]]\n").find(|rule| rule.contains("number-to-country")).unwrap();
+    shipped.replace(&format!("\n[[declassify]]\n{rule}"), "")
+}
+
+/// What waited for the partner when a version came that lets no label give way does not leave as what it no longer is; what
+/// comes then has the number's label, and for what came before both versions must say so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_declassification_counts_where_every_version_that_counts_has_it() {
+    const AS_COUNTRY: &str = "user.contact.address.country";
+    const AS_NUMBER: &str = "user.contact.phone_number";
+    let shipped = gateway::boundary::PolicyBook::SHIPPED;
+    let day = time::Duration::days(1) + time::Duration::hours(2);
+    for (first, then, before, after) in [
+        (shipped.to_owned(), without_the_country(), AS_COUNTRY, AS_NUMBER),
+        (without_the_country(), shipped.to_owned(), AS_NUMBER, AS_COUNTRY),
+    ] {
+        let gateway = TestGateway::demo_with(crate::versions::versions(&first, &then, 1)).await;
+        let sent = |subject: &'static str| {
+            let query = format!("brand={NORTHSIDE}&consumer={subject}&stage=call&plugin=adf-lead");
+            let gateway = &gateway;
+            async move { newest(gateway, &query).await["/contact/phone"].clone() }
+        };
+        let fields =
+            json!(["/contact/name/first", "/contact/name/last", form("/contact/phone", "country-code")]);
+        grant(&gateway, fields).await.ok();
+        gateway.partner.script([Behaviour::with_header(503, "retry-after", "90000")]);
+        chat(&gateway, NORTHSIDE, "before").await;
+        assert_eq!(sent("before").await, transformed("clause:integrations.share", before));
+        gateway.clock.advance(day);
+        gateway.settled().await;
+        let query = format!("brand={NORTHSIDE}&consumer=before&stage=delivery");
+        let (decision, reason, _) = newest(&gateway, &query).await["/contact/phone"].clone();
+        let expected = match before {
+            AS_COUNTRY => ("withhold", "clause:policy.version"),
+            _ => ("transform", "clause:integrations.share"),
+        };
+        assert_eq!(
+            (decision.as_str(), reason.as_str()),
+            expected,
+            "{before}: the first label stays as planned"
+        );
+        chat(&gateway, NORTHSIDE, "after").await;
+        assert_eq!(sent("after").await, transformed("clause:integrations.share", after));
+    }
+}

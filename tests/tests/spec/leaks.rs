@@ -26,7 +26,7 @@ const PUBLIC: &[&str] = &[
 ];
 
 /// All of the input's values with what they are, those too short to look for left out.
-fn values_of(input: &[Value], at_least: usize) -> BTreeMap<String, String> {
+pub(crate) fn values_of(input: &[Value], at_least: usize) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     for event in input {
         collect(&event["data"], &mut String::new(), &mut values);

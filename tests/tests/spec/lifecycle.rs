@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use gateway::pipeline::Role;
 use gateway_tests::events::{chat_ended, page_viewed, with};
 use gateway_tests::world::{self, DENTAL, NORTHSIDE};
 use gateway_tests::{Behaviour, TestGateway, eventually};
@@ -158,6 +159,32 @@ async fn a_partner_that_is_down_is_tried_ten_times_then_the_dead_letter_can_be_s
     brand.post(&format!("{letters}/{id}/resend")).await.expect(404);
 }
 
+/// A request whose decision is stale by the time that its row is written has to be decided anew; a key decides nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_made_while_requests_go_out_put_none_of_them_off() {
+    const REQUESTS: usize = 24;
+    let gateway = TestGateway::demo().await;
+    let source = gateway.source(NORTHSIDE).await;
+    let events = async {
+        for number in 0..REQUESTS {
+            source.post_event(&chat_ended(NORTHSIDE, &format!("consumer-{number}"))).await.expect(202);
+        }
+        gateway.partner.wait_for(REQUESTS).await;
+    };
+    let keys = async {
+        loop {
+            gateway.gateway.create_key(Role::Auditor, None, None, "tests").await.expect("a key can be made");
+        }
+    };
+    tokio::select! {
+        () = events => {}
+        () = keys => {}
+    }
+    gateway.settled().await;
+    let rows = gateway.auditor().await.flows("stage=delivery").await;
+    assert_eq!(results(&rows), ["delivered"; REQUESTS], "{rows:#?}");
+}
+
 // ---- repetitions ----
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,7 +265,7 @@ async fn the_ledger_is_read_by_every_filter_and_in_pages() {
         times
     });
     // 5 chats and 5 page views at two brands; 3 leads; what city-dental's 5 chats and the 10 decisions return.
-    assert_eq!(times, BTreeMap::from([("call", 20), ("delivery", 3), ("return", 15)]));
+    assert_eq!(times, BTreeMap::from([("call", 20), ("delivery", 3), ("return", 15)]), "{all:#?}");
 
     let any_field =
         |row: &Value, fits: &dyn Fn(&Value) -> bool| row["fields"].as_array().unwrap().iter().any(fits);

@@ -28,6 +28,7 @@ mod partner_behaviour;
 mod partner_sees;
 mod raced;
 mod received;
+mod reconciled;
 mod releases;
 mod replayed;
 mod rollouts;

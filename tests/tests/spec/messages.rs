@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sqlx::Connection as _;
 use standardwebhooks::Webhook;
 
-const BRAND: &str = "testers";
+pub(crate) const BRAND: &str = "testers";
 const PLUGIN: &str = "pen-pal";
 /// The name in each chat.
 const NAME: &str = "Ottoline";
@@ -19,8 +19,8 @@ const FIRST: &str = "first-party:user.name.first";
 const OWN: &str = "partner:mallory:user.account";
 
 /// A gateway with the plugin `pen-pal` on at one brand; to its partner the consumer `ada` is known by a handle.
-struct World {
-    gateway: TestGateway,
+pub(crate) struct World {
+    pub(crate) gateway: TestGateway,
     release: Value,
     secret: String,
     handle: String,
@@ -28,11 +28,17 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With the plugin's manifest changed.
+    pub(crate) async fn with(change: impl FnOnce(&mut Value)) -> Self {
         let gateway = TestGateway::start(Options::default()).await;
         let built = tokio::task::spawn_blocking(components).await.expect("the components are built");
         brand(&gateway, BRAND, false).await;
         partner(&gateway, "mallory", "US", "mallory.example").await;
-        let release = gateway.partner_key("mallory").await.publish(&built.pen_pal.bytes).await.expect(201);
+        let component = crate::hostile::remade::with_manifest(&built.pen_pal.bytes, change);
+        let release = gateway.partner_key("mallory").await.publish(&component).await.expect(201);
         let mut world = Self { gateway, release, secret: String::new(), handle: String::new() };
         world.secret = world.behave("").await.expect("the secret is shown once");
         world.chat().await;
@@ -54,7 +60,7 @@ impl World {
     }
 
     /// A chat of `ada`, and all that comes of it.
-    async fn chat(&self) {
+    pub(crate) async fn chat(&self) {
         let chat = events::chat_ended(BRAND, "ada");
         self.gateway.source(BRAND).await.post_event(&chat).await.expect(202);
         self.gateway.settled().await;
@@ -82,7 +88,7 @@ impl World {
     }
 
     /// The same about `ada`, with all that comes of it.
-    async fn send(&self, id: &str, says: &str) {
+    pub(crate) async fn send(&self, id: &str, says: &str) {
         assert_eq!(self.post(id, &self.handle, says).await.0, 202);
         self.gateway.settled().await;
     }
@@ -216,7 +222,6 @@ async fn what_is_kept_is_read_again_where_a_commit_came_to_nothing() {
     for change in MEANWHILE {
         sqlx::query(change).execute(&mut store).await.expect("the change is made");
     }
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
     sqlx::query("COMMIT").execute(&mut store).await.expect("it commits");
     world.gateway.settled().await;
     assert_eq!(world.received().await[PLUGIN]["value"], json!({ "said": "silver" }), "as it is stored");

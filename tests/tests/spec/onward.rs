@@ -2,7 +2,9 @@
 //! does so only as the policy says of everything that it was made from, for as long as the consumer lets it, and a
 //! row of the ledger says so.
 
+mod behalf;
 mod blocked;
+mod purposes;
 mod sealed;
 mod taken_back;
 

@@ -1,10 +1,13 @@
 //! What a partner sends of a consumer: verified, labelled, stored for that brand and consumer, combined only where
 //! the brand granted it, and out of use when the consumer opts out.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use gateway::boundary::PolicyBook;
 use gateway_tests::events::event;
 use gateway_tests::world::{DENTAL, NORTHSIDE, brand, contract, full_grant, partner, publish};
 use gateway_tests::{Options, TestGateway, components};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 
@@ -60,20 +63,30 @@ async fn pseudonym(gateway: &TestGateway, subject: &str) -> String {
 }
 
 /// Sends a message signed with `secret` and waits for all that comes of it; the status.
-async fn send(gateway: &TestGateway, brand: &str, secret: &str, id: &str, body: &Value) -> u16 {
+pub async fn send(gateway: &TestGateway, brand: &str, secret: &str, id: &str, body: &Value) -> u16 {
     send_at(gateway, brand, secret, id, gateway.clock.now_ms() / 1000, body).await
 }
 
 async fn send_at(gateway: &TestGateway, brand: &str, secret: &str, id: &str, at: i64, body: &Value) -> u16 {
-    let text = body.to_string();
-    let signature = Webhook::new(secret).unwrap().sign(id, at, text.as_bytes()).unwrap();
+    let signature = Webhook::new(secret).unwrap().sign(id, at, body.to_string().as_bytes()).unwrap();
+    send_signed(gateway, brand, &signature, id, at, body).await
+}
+
+async fn send_signed(
+    gateway: &TestGateway,
+    brand: &str,
+    signature: &str,
+    id: &str,
+    at: i64,
+    body: &Value,
+) -> u16 {
     let answer = reqwest::Client::new()
         .post(format!("{}/v1/inbound/{brand}/{PLUGIN}", gateway.url))
         .header("content-type", "application/json")
         .header("webhook-id", id)
         .header("webhook-timestamp", at.to_string())
         .header("webhook-signature", signature)
-        .body(text)
+        .body(body.to_string())
         .send()
         .await
         .unwrap();
@@ -230,6 +243,57 @@ async fn a_message_is_taken_once_and_only_from_the_partner_and_only_for_its_bran
         "{unknown:?}"
     );
     assert_eq!(send(&gateway, NORTHSIDE, &secret, "m-10", &json!([1])).await, 400);
+}
+
+/// Standard Webhooks `v1a`: keys of the partner's record instead of the connection's secret.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_signed_with_a_key_is_taken_from_the_partner_whose_record_has_it() {
+    let pair = |seed: u8| Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+    let (own, others, nobodys) = (pair(1), pair(2), pair(3));
+    let sign = |pair: &Ed25519KeyPair, id: &str, at: i64, body: &Value| {
+        format!("v1a,{}", STANDARD.encode(pair.sign(format!("{id}.{at}.{body}").as_bytes())))
+    };
+    let (gateway, _, _) = world().await;
+    partner(&gateway, "ident", "US", "ident.example").await;
+    let has_keys = async |name: &str, keys: &[&Ed25519KeyPair]| {
+        let keys: Vec<String> =
+            keys.iter().map(|key| format!("whpk_{}", STANDARD.encode(key.public_key()))).collect();
+        let document = json!({
+            "display_name": name, "region": "US", "domains": [format!("{name}.example")], "webhook_keys": keys,
+        });
+        gateway.operator().await.put(&format!("/v1/partners/{name}"), &document).await.ok();
+    };
+    has_keys("gold-club", &[&own]).await;
+    has_keys("ident", &[&others]).await;
+    let handle = pseudonym(&gateway, "ada").await;
+    let gold = tier(&handle, "gold");
+    let now = gateway.clock.now_ms() / 1000;
+    for (name, pair, id, at, expected) in [
+        ("another partner's key", &others, "m-1", now, 401),
+        ("nobody's key", &nobodys, "m-1", now, 401),
+        ("before the window", &own, "m-1", now - 310, 401),
+        ("after the window", &own, "m-1", now + 310, 401),
+        ("its own key", &own, "m-1", now, 202),
+        ("a replay", &own, "m-1", now, 202),
+    ] {
+        let signature = sign(pair, id, at, &gold);
+        assert_eq!(send_signed(&gateway, NORTHSIDE, &signature, id, at, &gold).await, expected, "{name}");
+    }
+    let of_another = sign(&own, "m-2", now, &tier(&handle, "silver"));
+    assert_eq!(send_signed(&gateway, NORTHSIDE, &of_another, "m-2", now, &gold).await, 401);
+    assert_eq!(
+        outcomes(&gateway, "receive").await,
+        ["received"],
+        "what was refused, and the replay, left no row"
+    );
+    assert_eq!(received(&gateway, "ada").await[PLUGIN]["value"], json!({ "member": { "tier": "gold" } }));
+
+    // A key that the record has no more signs nothing more.
+    has_keys("gold-club", &[&others]).await;
+    for (pair, id, expected) in [(&own, "m-3", 401), (&others, "m-3", 202)] {
+        let signature = sign(pair, id, now, &gold);
+        assert_eq!(send_signed(&gateway, NORTHSIDE, &signature, id, now, &gold).await, expected, "{id}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Given a partner with keys for its releases; when a component comes that none of them signed, or not just so; then it
 //! is refused with its remedy and nothing of it is kept; and what a key signed stays when the key goes.
 
-use gateway_tests::{Options, TestGateway, components, signing_key, world};
+use gateway_tests::{ChildConfig, Keyed as _, Options, Partner, TestGateway, components, signing_key, world};
 use serde_json::{Value, json};
 
 use crate::hostile::remade::with_manifest;
@@ -97,4 +97,42 @@ async fn a_component_over_the_cap_is_told_the_cap() {
     let problem = gateway.partner_key("mallory").await.publish(&[0; 1_001]).await.expect(413);
     assert_eq!(problem["type"], "/problems/too-large");
     assert!(problem["detail"].as_str().unwrap().contains("1000"), "{problem}");
+}
+
+/// Compiled code is in memory where a connection needs it: of a process of its own, whose metrics are its alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn code_that_no_connection_needs_is_not_loaded() {
+    let partner = Partner::start().await;
+    let config = ChildConfig::new(partner.address, "");
+    let child = tokio::task::block_in_place(|| config.serve());
+    let gateway = config.with(&child);
+    tokio::task::spawn_blocking(components).await.expect("the components are built");
+    world::brand(&gateway, "testers", false).await;
+    world::partner(&gateway, "mallory", "US", "mallory.example").await;
+    let mut releases = Vec::new();
+    for number in ["1.0.0", "1.0.1"] {
+        let client = gateway.partner_key("mallory").await;
+        releases.push(client.publish(&version(number)).await.expect(201));
+    }
+    let loaded = async || {
+        let text = gateway.operator().await.get("/metrics").await.text;
+        let line = text.lines().find_map(|line| line.strip_prefix("gateway_releases_loaded "));
+        line.map(str::to_owned)
+    };
+    assert_eq!(loaded().await.as_deref(), Some("0"), "both are published");
+    for (brand, release, expected) in [
+        ("testers", &releases[0], "1"),
+        ("others", &releases[0], "1"),
+        ("others", &releases[1], "2"),
+        ("testers", &releases[1], "1"),
+    ] {
+        world::brand(&gateway, brand, false).await;
+        world::switch_on(&gateway, brand, release, json!({ "host": "api" }), json!({})).await;
+        assert_eq!(loaded().await.as_deref(), Some(expected), "{brand} at {}", release["version"]);
+    }
+    for (brand, expected) in [("testers", "1"), ("others", "0")] {
+        let path = format!("/v1/brands/{brand}/connections/hostile");
+        gateway.brand(brand).await.delete(&path).await.ok();
+        assert_eq!(loaded().await.as_deref(), Some(expected), "{brand} switched it off");
+    }
 }

@@ -1,11 +1,13 @@
 //! What a demo shows beside what flowed: an offer that combines, a combination that is refused, an opt-out.
 
-use gateway_tests::{child, paths};
+use gateway_tests::child;
 
-/// What a demo prints.
-fn printed(arguments: &[&std::ffi::OsStr]) -> String {
+use crate::reconciled;
+
+/// What a demo prints without anything said.
+fn plain() -> String {
     let dir = tempfile::tempdir().unwrap();
-    let output = child::command(dir.path()).args(["demo", "--once"]).args(arguments).output().unwrap();
+    let output = child::command(dir.path()).args(["demo", "--once"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     text
@@ -13,12 +15,10 @@ fn printed(arguments: &[&std::ffi::OsStr]) -> String {
 
 #[test]
 fn a_combined_offer_a_refused_combination_and_an_opt_out_are_shown_in_this_order() {
-    let mut runs = vec![printed(&[])];
-    if let Some(real) = paths::shared("events.jsonl") {
-        runs.push(printed(&["--all".as_ref(), "--input".as_ref(), real.as_os_str()]));
-    }
-    for text in runs {
-        let mut rest = text.as_str();
+    let plain = plain();
+    let with_all = reconciled::runs().iter().map(|run| run.text.as_str());
+    for text in with_all.chain([plain.as_str()]) {
+        let mut rest = text;
         for part in [
             "What flowed",
             "1. A combined offer. After a purchase the banner offers 5 % for everybody",

@@ -434,3 +434,47 @@ async fn a_recorded_answer_is_judged_as_its_slot_stands_now() {
     assert_eq!(again().await, answer, "marked, and the consumer has not opted out");
     assert_eq!(rows(&gateway, "call").await.len(), 1, "the plugin ran once");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_feed_holds_an_answer_to_what_its_slot_is_now() {
+    let gateway = TestGateway::demo().await;
+    let (source, brand) = (gateway.source(BRAND).await, gateway.brand(BRAND).await);
+    let path = "/v1/brands/northside-motors/connections/chat-button";
+    let release = brand.get("/v1/plugins/chat-button/releases").await.expect(200)[0].clone();
+    let promotional = async |slots: Value| {
+        let mut document = world::connection(&release, json!({}), json!({}));
+        document["promotional"] = slots;
+        brand.put(path, &document).await.ok();
+    };
+    gateway_tests::eventually("a decision", || async {
+        let view = source.decide("chat-button", &events::page_viewed(BRAND, CONSUMER)).await.expect(200);
+        (view["decision"] != Value::Null).then_some(())
+    })
+    .await;
+    // In the feed and in what is shown of the consumer.
+    let fed = async || {
+        let feed = brand.get(&format!("/v1/brands/{BRAND}/returns")).await.expect(200);
+        let of_one = brand.get(&format!("/v1/brands/{BRAND}/consumers/{CONSUMER}")).await.expect(200);
+        let of_slot = |row: &&Value| row["plugin"] == "chat-button";
+        let counted = |rows: &Value| rows.as_array().into_iter().flatten().filter(of_slot).count();
+        let (feed, of_one) = (counted(&feed), counted(&of_one["returned"]));
+        assert_eq!(feed, of_one);
+        feed > 0
+    };
+    for (opted_out, slots, is_there) in [
+        (true, Some(json!([])), true),
+        (true, Some(json!(["chat-button"])), false),
+        (false, Some(json!(["chat-button"])), true),
+        // Off: nothing says any more what the slot is.
+        (true, None, false),
+        (false, None, true),
+        (true, Some(json!([])), true),
+    ] {
+        brand.put(CHOICES, &json!({ "opt_out": { "marketing": opted_out } })).await.ok();
+        match &slots {
+            Some(slots) => promotional(slots.clone()).await,
+            None => drop(brand.delete(path).await),
+        }
+        assert_eq!(fed().await, is_there, "opted out: {opted_out}, promotional: {slots:?}");
+    }
+}

@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 
 use super::Size;
 use super::cases::{Deciding, split};
+use super::forms::Relabelled;
 use super::space::{Example, Space};
 use crate::policy::{Effect, Flow, Policy, Recipient};
-use crate::{Reason, Verdict};
+use crate::{Category, Reason, Transform, Verdict};
 
 /// What two policies decide differently.
 #[derive(Clone, Debug)]
@@ -16,6 +17,19 @@ pub struct Difference {
     pub size: Size,
     /// By flow, recipient and the two verdicts.
     pub flips: Vec<Flip>,
+    /// What forms make of labels otherwise, by form and by what each says.
+    pub relabellings: Vec<Relabelling>,
+}
+
+/// Categories that leave in a form with another label than before, or by another rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relabelling {
+    /// What the old one makes of one of them.
+    pub old: Relabelled,
+    /// What the new one makes of the same.
+    pub new: Relabelled,
+    /// How many categories it concerns.
+    pub categories: usize,
 }
 
 /// Combinations that one policy allows and the other withholds.
@@ -72,7 +86,28 @@ pub fn diff(old: &Policy, new: &Policy) -> Difference {
             })
         });
     }
-    Difference { size, flips: flips.into_values().collect() }
+    Difference { size, flips: flips.into_values().collect(), relabellings: relabellings(old, new) }
+}
+
+fn relabellings(old: &Policy, new: &Policy) -> Vec<Relabelling> {
+    let mut found: Vec<Relabelling> = Vec::new();
+    for (form, from) in
+        Transform::ALL.into_iter().flat_map(|form| Category::all().map(move |key| (form, key)))
+    {
+        let (old, new) = (Relabelled::of(old, form, from), Relabelled::of(new, form, from));
+        if (&old.by, old.to) == (&new.by, new.to) {
+            continue;
+        }
+        // Two that keep their labels are alike, whatever these are.
+        let what = |one: &Relabelled| (one.form, one.by.clone(), one.by.is_some().then_some(one.to));
+        let alike =
+            |known: &&mut Relabelling| (what(&known.old), what(&known.new)) == (what(&old), what(&new));
+        match found.iter_mut().find(alike) {
+            Some(known) => known.categories += 1,
+            None => found.push(Relabelling { old, new, categories: 1 }),
+        }
+    }
+    found
 }
 
 /// Few facts that must hold are easier to read than few facts.

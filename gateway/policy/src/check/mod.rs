@@ -5,6 +5,7 @@
 mod cases;
 mod diff;
 mod findings;
+mod forms;
 mod properties;
 mod space;
 #[cfg(test)]
@@ -12,13 +13,16 @@ mod tests;
 
 use std::collections::HashMap;
 
-pub use diff::{Difference, Flip, diff};
+pub use diff::{Difference, Flip, Relabelling, diff};
 pub use findings::{Finding, Kind};
+pub use forms::{Idle, Relabelled};
 pub use properties::{Failure, Properties};
 pub use space::Example;
 
 use crate::compile::CompiledDecision;
 use crate::policy::Policy;
+use forms::Steps;
+use properties::Outcome;
 use space::{Place, Space};
 
 /// What a check found.
@@ -34,6 +38,8 @@ pub struct Report {
     pub left_out: Vec<String>,
     /// Rules that do not do what a rule is for.
     pub findings: Vec<Finding>,
+    /// Declassifications that do not do what they say.
+    pub idle: Vec<Idle>,
 }
 
 /// How large a space was, and how much of it had to be visited.
@@ -59,8 +65,11 @@ pub fn check(policy: &Policy, properties: &Properties) -> Report {
     size.decisions = decisions.places.len() as u64;
     size.combinations = decisions.combinations();
     let findings = findings::find(policy, &decisions, &mut size.visited);
-    let outcome = properties::prove(policy, properties, &decisions, &mut size.visited);
-    Report { size, proved: outcome.proved, failures: outcome.failures, left_out: outcome.left_out, findings }
+    let steps = Steps::of(policy, &decisions);
+    let idle = steps.idle(&mut size.visited);
+    let Outcome { proved, failures, left_out } =
+        properties::prove(policy, properties, &decisions, &steps, &mut size.visited);
+    Report { size, proved, failures, left_out, findings, idle }
 }
 
 /// The decisions of a space, each distinct one once.

@@ -2,6 +2,7 @@
 
 use super::Decisions;
 use super::cases::untouched;
+use super::forms::{FormProperty, Relabelled, Steps};
 use super::space::{Example, Place};
 use crate::Clause;
 use crate::compile::CompiledDecision;
@@ -11,7 +12,10 @@ use crate::residual::{Case, Residual};
 
 /// A file of properties.
 #[derive(Debug, Default)]
-pub struct Properties(Vec<Property>);
+pub struct Properties {
+    all: Vec<Property>,
+    forms: Vec<FormProperty>,
+}
 
 /// What must hold, and where.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ enum Demand {
     AlwaysAllow,
     /// A `forbid` matches, whatever the permits say.
     AlwaysForbid,
+    /// No declassification lets it go where a clause withholds it that the declassification does not name.
+    NeverLift,
 }
 
 /// A property that does not hold.
@@ -50,6 +56,8 @@ pub struct Failure {
     pub example: Option<Example>,
     /// The rule at fault (number, effect); none: no rule speaks where one should.
     pub rule: Option<(usize, Effect)>,
+    /// What a form makes of a label, where that is at fault.
+    pub relabelled: Option<Relabelled>,
 }
 
 pub(super) struct Outcome {
@@ -61,29 +69,39 @@ pub(super) struct Outcome {
 impl Properties {
     /// Reads a file of properties (TOML): `[[property]]` tables with `name`, `clause`, `says`, a demand
     /// and a scope as rules have it. The demand is `never = "allow"`, `never = "permit"` (no permit
-    /// matches, whatever the forbids say), `always = "allow"` or `always = "forbid"` (a forbid matches,
-    /// whatever the permits say). `reading` names the reading of which it speaks: under the loose one it
-    /// is left out.
+    /// matches, whatever the forbids say), `never = "lift"` (no declassification lets it go where a clause
+    /// withholds it that the declassification does not name), `always = "allow"` or `always = "forbid"` (a
+    /// forbid matches, whatever the permits say). `reading` names the reading of which it speaks: under the
+    /// loose one it is left out. And `[[form]]` tables with `name`, `clause`, `says`, `form`, `category` and
+    /// `becomes`: in these forms these categories become that one, and no other category does; without
+    /// `becomes` they keep their labels.
     ///
     /// # Errors
     /// [`PolicyError`] for the first thing that the file may not say.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let file: file::Properties = toml::from_str(text)?;
         let groups = file::Groups { categories: &file.categories, purposes: &file.purposes };
-        let mut properties: Vec<Property> = Vec::with_capacity(file.property.len());
+        let mut names = std::collections::HashSet::new();
+        let mut named = |name: &str| match names.insert(name.to_owned()) {
+            true => Ok(()),
+            false => Err(PolicyError::Property {
+                property: name.to_owned(),
+                problem: "another property has this name".into(),
+            }),
+        };
+        let mut all: Vec<Property> = Vec::with_capacity(file.property.len());
         for written in &file.property {
+            named(&written.name)?;
             let refused = |problem| PolicyError::Property { property: written.name.clone(), problem };
-            if properties.iter().any(|known| known.name == written.name) {
-                return Err(refused("another property has this name".into()));
-            }
             let demand = match (written.never, written.always) {
                 (Some(Never::Allow), None) => Demand::NeverAllow,
                 (Some(Never::Permit), None) => Demand::NeverPermit,
+                (Some(Never::Lift), None) => Demand::NeverLift,
                 (None, Some(Always::Allow)) => Demand::AlwaysAllow,
                 (None, Some(Always::Forbid)) => Demand::AlwaysForbid,
                 _ => return Err(refused("it needs one of `never` and `always`".into())),
             };
-            properties.push(Property {
+            all.push(Property {
                 name: written.name.clone(),
                 clause: written.clause,
                 says: written.says.clone(),
@@ -92,16 +110,32 @@ impl Properties {
                 scope: written.scope().resolve(&groups).map_err(refused)?,
             });
         }
-        Ok(Self(properties))
+        let mut forms = Vec::with_capacity(file.form.len());
+        for written in &file.form {
+            named(&written.name)?;
+            let file::Form { name, clause, says, form, .. } = written;
+            let refused = |problem| PolicyError::Property { property: name.clone(), problem };
+            let (category, becomes) = written.resolve(&groups).map_err(refused)?;
+            forms.push(FormProperty {
+                name: name.clone(),
+                clause: *clause,
+                says: says.clone(),
+                form: form.clone(),
+                category,
+                becomes,
+            });
+        }
+        Ok(Self { all, forms })
     }
 
-    /// The names and clauses, in the order of the file.
+    /// The names and clauses, in the order of the file; what is said of forms comes last.
     pub fn names(&self) -> impl Iterator<Item = (&str, Clause)> {
-        self.0.iter().map(|property| (property.name.as_str(), property.clause))
+        let all = self.all.iter().map(|property| (property.name.as_str(), property.clause));
+        all.chain(self.forms.iter().map(|property| (property.name.as_str(), property.clause)))
     }
 
     pub(super) fn all(&self) -> &[Property] {
-        &self.0
+        &self.all
     }
 }
 
@@ -109,20 +143,25 @@ pub(super) fn prove(
     policy: &Policy,
     properties: &Properties,
     decisions: &Decisions<'_>,
+    steps: &Steps<'_, '_>,
     visited: &mut u64,
 ) -> Outcome {
     let mut outcome = Outcome { proved: 0, failures: Vec::new(), left_out: Vec::new() };
-    for property in &properties.0 {
+    let mut refuted = Vec::with_capacity(properties.all.len() + properties.forms.len());
+    for property in &properties.all {
         let reading = property.reading.as_ref().map(|name| policy.reading(name));
         if reading == Some(Some(Reading::Loose)) {
             outcome.left_out.push(property.name.clone());
             continue;
         }
-        match property.refuted(decisions, visited) {
-            None => outcome.proved += 1,
-            Some(failure) => outcome.failures.push(failure),
-        }
+        refuted.push(match property.demand {
+            Demand::NeverLift => steps.refuted(property, visited),
+            _ => property.refuted(decisions, visited),
+        });
     }
+    refuted.extend(properties.forms.iter().map(|property| property.refuted(policy)));
+    outcome.proved = refuted.iter().filter(|failure| failure.is_none()).count();
+    outcome.failures = refuted.into_iter().flatten().collect();
     outcome
 }
 
@@ -153,7 +192,14 @@ impl Property {
             says: self.says.clone(),
             example: at.map(|(place, case)| place.example(case)),
             rule,
+            relabelled: None,
         }
+    }
+
+    /// It fails by what a declassification does in a combination; none: it says nothing.
+    pub(super) fn failure_of(&self, at: Option<(super::Example, Relabelled)>) -> Failure {
+        let (example, relabelled) = at.unzip();
+        Failure { example, relabelled, ..self.failure(None, None) }
     }
 }
 
@@ -184,6 +230,8 @@ impl Demand {
                 }
                 None => untouched(permits.iter(), case, visited).map(|open| (open, None)),
             },
+            // About two decisions, which `Steps` knows.
+            Self::NeverLift => None,
         }
     }
 }

@@ -21,10 +21,11 @@ pub(super) struct Place<'a> {
     pub(super) flow: Flow,
     pub(super) recipient: Recipient,
     purposes: &'a [Purpose],
-    categories: &'a [Category],
+    pub(super) categories: &'a [Category],
     with: &'a [Category],
     purpose: Purpose,
-    pair: (Category, Category),
+    /// Of each of its classes one; where there is no pair, both are the same.
+    pub(super) pair: (Category, Category),
 }
 
 /// One combination, in the words of a policy file.
@@ -116,6 +117,11 @@ impl<'a> Place<'a> {
 
     pub(super) fn decision(&self, policy: &Policy) -> CompiledDecision {
         policy.reduce(self.flow, self.recipient, self.purpose, self.pair)
+    }
+
+    /// What tells it, with this pair in place of its own, from every other place.
+    pub(super) fn key(&self, pair: (Category, Category)) -> (Flow, Recipient, Purpose, (Category, Category)) {
+        (self.flow, self.recipient, self.purpose, pair)
     }
 
     /// How many (purpose, category or pair of categories) it stands for.

@@ -1,21 +1,23 @@
 //! Small policies with something the matter.
 
-use crate::{Effect, Fact, Flow, Kind, Policy, PolicyError, Properties, Reason, Recipient, check, diff};
+use crate::{
+    Effect, Fact, Flow, Kind, Policy, PolicyError, Properties, Reason, Recipient, Transform, check, diff,
+};
 
 const HEAD: &str = "name = 'test'\neffective = '2020-01-01'\n[readings]\nquiet = 'strict'\n";
 
 /// Rules, one a line: effect, then the rest of the table. All share with third parties.
 fn policy(rules: &[&str]) -> Policy {
-    let table = |rule: &&str| {
-        let (effect, rest) = rule.split_once(' ').unwrap_or((*rule, ""));
-        let rest = rest.replace("; ", "\n");
-        format!(
-            "[[rule]]\neffect = '{effect}'\nflow = ['share']\nrecipient = ['third-party']\n\
-             clause = 'share.content'\n{rest}\n"
-        )
-    };
-    let text: String = rules.iter().map(table).collect();
-    Policy::parse(&format!("{HEAD}{text}")).unwrap()
+    declassifying(rules, &[])
+}
+
+fn written(rule: &str) -> String {
+    let (effect, rest) = rule.split_once(' ').unwrap_or((rule, ""));
+    let rest = rest.replace("; ", "\n");
+    format!(
+        "[[rule]]\neffect = '{effect}'\nflow = ['share']\nrecipient = ['third-party']\n\
+         clause = 'share.content'\n{rest}\n"
+    )
 }
 
 fn property(rest: &str) -> Result<Properties, PolicyError> {
@@ -149,6 +151,180 @@ fn a_file_of_properties_that_says_what_it_may_not_is_refused() {
             }
         }
     }
+}
+
+/// With rules of declassification: name, form, from, to, lifts, between spaces.
+fn declassifying(rules: &[&str], declassifications: &[&str]) -> Policy {
+    let tables: String = declassifications.iter().map(|rule| declassification(rule)).collect();
+    let rules: String = rules.iter().map(|rule| written(rule)).collect();
+    Policy::parse(&format!("{HEAD}{rules}{tables}")).unwrap()
+}
+
+fn declassification(rule: &str) -> String {
+    let words: Vec<&str> = rule.split(' ').collect();
+    let [name, form, from, to, lifts @ ..] = words.as_slice() else { panic!("{rule}") };
+    format!(
+        "[[declassify]]\nname = '{name}'\nform = '{form}'\nfrom = '{from}'\nto = '{to}'\n\
+         clause = 'use.brand-directed'\nlifts = {lifts:?}\n"
+    )
+}
+
+#[test]
+fn declassifications_that_do_not_do_what_they_say_are_found() {
+    let sms = "forbid category = ['user.contact']; when = ['opt-out.sms']";
+    for (declassifications, found) in [
+        (&["a country-code user.contact.phone_number user.telemetry share.content"][..], &[][..]),
+        (
+            &["a pseudonym user.unique_id.pseudonymous user.unique_id.pseudonymous"],
+            &[("a", Kind::Dead, None)],
+        ),
+        // What it says that it lifts also withholds what leaves.
+        (
+            &["a country-code user.contact.phone_number user.contact share.content"],
+            &[("a", Kind::Dead, Some("share.content"))],
+        ),
+        (
+            &["a country-code user.contact.phone_number user.telemetry share.content choice.sms"],
+            &[("a", Kind::Dead, Some("choice.sms"))],
+        ),
+        (
+            &["a pseudonym user.name user.unique_id", "b pseudonym user.name.first user.account"],
+            &[("b", Kind::Shadowed, None)],
+        ),
+        // Of another form it is another rule.
+        (&["a pseudonym user.name user.unique_id", "b rounded user.name.first user.account"], &[]),
+    ] {
+        let report = check(&declassifying(&["permit", sms], declassifications), &Properties::default());
+        let seen: Vec<_> = report
+            .idle
+            .iter()
+            .map(|idle| (&*idle.declassification, idle.kind, idle.lift.map(|clause| clause.as_str())))
+            .collect();
+        assert_eq!(seen, found, "{declassifications:?}");
+        let by: Vec<&str> = report.idle.iter().flat_map(|idle| &idle.by).map(|name| &**name).collect();
+        assert_eq!(
+            by,
+            if report.idle.iter().any(|idle| idle.kind == Kind::Shadowed) { &["a"][..] } else { &[] }
+        );
+    }
+}
+
+#[test]
+fn what_a_declassification_lifts_and_does_not_name_fails_with_the_combination() {
+    let sms = "forbid category = ['user.contact']; when = ['opt-out.sms']";
+    let narrow = "permit category = ['user.telemetry']";
+    let meeting = "[[rule]]\neffect = 'forbid'\nflow = ['combine']\nrecipient = ['third-party']\n\
+                   category = ['user.contact']\nwith = ['user.behavior']\nclause = 'choice.marketing'\n\
+                   [[rule]]\neffect = 'permit'\nflow = ['combine']\nrecipient = ['third-party']\n\
+                   clause = 'share.content'\n";
+    let never = property("never = 'lift'").unwrap();
+    let combine = "[[property]]\nname = 'p'\nclause = 'share.content'\nsays = 's'\nnever = 'lift'\n\
+                   flow = ['combine']\nrecipient = ['third-party']\n";
+    let combine = Properties::parse(combine).unwrap();
+    let text = |rules: &[&str]| -> String { rules.iter().map(|rule| written(rule)).collect() };
+    for (rules, declassified, properties, expected) in [
+        (
+            text(&["permit", sms]),
+            "a country-code user.contact.phone_number user.telemetry",
+            &never,
+            Some(("user.contact.phone_number", None, vec![(Fact::OptOutSms, true)])),
+        ),
+        (
+            text(&["permit", sms]),
+            "a country-code user.contact.phone_number user.telemetry share.content",
+            &never,
+            None,
+        ),
+        (text(&["permit", sms]), "a country-code user.contact.phone_number user.contact", &never, None),
+        // Nothing permitted what there was.
+        (
+            text(&[narrow]),
+            "a country-code user.contact.phone_number user.telemetry share.content",
+            &never,
+            Some(("user.contact.phone_number", None, vec![])),
+        ),
+        // Of a pair, in either order.
+        (
+            meeting.to_owned(),
+            "a country-code user.contact.phone_number user.telemetry",
+            &combine,
+            Some(("user.behavior", Some("user.contact.phone_number"), vec![])),
+        ),
+        (
+            meeting.to_owned(),
+            "a country-code user.contact.phone_number user.telemetry choice.marketing",
+            &combine,
+            None,
+        ),
+    ] {
+        let policy = format!("{HEAD}{rules}{}", declassification(declassified));
+        let report = check(&Policy::parse(&policy).unwrap(), properties);
+        let seen = report.failures.first().map(|failure| {
+            let example = failure.example.as_ref().unwrap();
+            let relabelled = failure.relabelled.as_ref().unwrap();
+            assert_eq!((relabelled.form, relabelled.by.as_deref()), (Transform::CountryCode, Some("a")));
+            let with = example.with.map(|with| with.as_str());
+            (example.category.as_str(), with, example.facts.clone())
+        });
+        let turned = expected.clone().map(|(a, with, facts)| (with.unwrap_or(a), with.map(|_| a), facts));
+        assert!(seen == expected || seen == turned, "{declassified}: {seen:?}");
+    }
+    // Without a declassification it is about nothing.
+    assert!(check(&policy(&["permit"]), &never).failures[0].example.is_none());
+}
+
+#[test]
+fn what_a_form_makes_of_labels_is_exactly_what_is_said() {
+    let policy = declassifying(&["permit"], &["a pseudonym user.name user.unique_id"]);
+    for (text, expected) in [
+        ("form = ['pseudonym']; category = ['user.name']; becomes = 'user.unique_id'", None),
+        ("category = ['user.contact']", None),
+        ("form = ['day', 'rounded']", None),
+        ("form = ['pseudonym']; category = ['user.name']; becomes = 'user.account'", Some("user.name")),
+        // No less, and no more.
+        (
+            "form = ['pseudonym']; category = ['user.name', 'user.contact']; becomes = 'user.unique_id'",
+            Some("user.contact"),
+        ),
+        (
+            "form = ['pseudonym']; category = ['user.name.first']; becomes = 'user.unique_id'",
+            Some("user.name"),
+        ),
+        ("category = ['user.name.last']", Some("user.name.last")),
+    ] {
+        let text = text.replace("; ", "\n");
+        let text = format!("[[form]]\nname = 'p'\nclause = 'share.content'\nsays = 's'\n{text}");
+        let report = check(&policy, &Properties::parse(&text).unwrap());
+        let seen = report.failures.first().map(|failure| failure.relabelled.clone().unwrap().from);
+        assert_eq!(seen.map(|from| from.as_str()), expected, "{text}");
+    }
+    for (text, says) in [
+        ("becomes = 'user.unique_id'", "needs `form` and `category`"),
+        ("category = ['user.nme']", "unknown data category"),
+        ("form = ['blurred']", "unknown variant"),
+        ("never = 'allow'", "unknown field"),
+    ] {
+        let text = format!("[[form]]\nname = 'p'\nclause = 'share.content'\nsays = 's'\n{text}");
+        let error = Properties::parse(&text).unwrap_err().to_string();
+        assert!(error.contains(says), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_forms_make_of_labels_otherwise_is_told() {
+    let old = declassifying(&["permit"], &["a pseudonym user.name user.unique_id"]);
+    let new = declassifying(&["permit"], &["b pseudonym user.name.first user.account"]);
+    let difference = diff(&old, &new);
+    assert!(difference.flips.is_empty());
+    let seen: Vec<_> = difference
+        .relabellings
+        .iter()
+        .map(|one| (one.old.by.as_deref(), one.new.by.as_deref(), one.new.to.as_str(), one.categories))
+        .collect();
+    assert!(seen.contains(&(Some("a"), Some("b"), "user.account", 1)), "{seen:?}");
+    assert!(seen.iter().any(|(old, new, ..)| (*old, *new) == (Some("a"), None)), "{seen:?}");
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert!(diff(&old, &old).relabellings.is_empty());
 }
 
 #[test]

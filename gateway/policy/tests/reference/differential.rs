@@ -1,8 +1,9 @@
 //! The compiled policy against the reference evaluator, on a million random questions.
-//! `POLICY_SEED=N` repeats a run, `POLICY_CASES=N` makes it shorter or longer.
+//! Each run prints its seed; `POLICY_SEED=N` repeats a run, `POLICY_CASES=N` makes it shorter or longer.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
+use std::io::Write as _;
 
 use gateway_policy::{Clause, Decision, Policy};
 
@@ -21,7 +22,8 @@ fn number(variable: &str) -> Option<u64> {
 fn the_compiled_policy_says_what_the_clauses_say() {
     let seed = number("POLICY_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
     let cases = number("POLICY_CASES").unwrap_or(CASES);
-    println!("POLICY_SEED={seed} POLICY_CASES={cases}");
+    // Not `println!`, which is shown of a failure only: a run that passes says too what it tried.
+    writeln!(std::io::stderr(), "POLICY_SEED={seed} POLICY_CASES={cases}").unwrap();
     let policy = Policy::parse(SHIPPED).unwrap();
     let mut random = Random::new(seed);
     let mut allowed: BTreeMap<_, u64> = BTreeMap::new();

@@ -1,10 +1,11 @@
 //! Every part of the shipped policy is kept by something: take any rule, fact, exception, flow,
-//! recipient or key away, turn a fact around, or let a permit reach further, and a property fails or the reference disagrees. And every
-//! property is of use: some such change offends it.
+//! recipient or key away, turn a fact around, or let a permit reach further, and a property fails or the reference disagrees; take a
+//! declassification away, let it reach further or elsewhere, and a property fails, or the check finds that it does not do what it says. And
+//! every property is of use: some such change offends it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gateway_policy::{Flow, Policy, Properties, Recipient, check, diff};
+use gateway_policy::{Flow, Policy, Properties, Recipient, Transform, check, diff};
 use toml::{Table, Value};
 
 use crate::SHIPPED;
@@ -20,13 +21,17 @@ const CASES: usize = 200_000;
 /// properties do not speak of and the reference does.
 const REASON_ONLY: &str = "(choice.public)";
 
+/// What mutants of a declassification are called.
+const DECLASSIFICATION: &str = "declassification";
+
 /// The lists of a rule or of an exception.
 const LISTS: [&str; 7] = ["flow", "recipient", "category", "with", "purpose", "when", "unless"];
 
 /// A policy with one thing taken away or turned around.
 struct Mutant {
     what: String,
-    /// `rule`, `scope`, `fact`, `exception`, `group`, or `wider` for a permit of more: what it is a change of.
+    /// `rule`, `scope`, `fact`, `exception`, `group`, `wider` for a permit of more, or `declassification`: what
+    /// it is a change of.
     part: &'static str,
     text: String,
     /// A whole rule is gone, or one of its facts is otherwise: what a property must notice.
@@ -81,7 +86,43 @@ fn mutants() -> Vec<Mutant> {
             }
         }
     }
+    for (number, rule) in whole["declassify"].as_array().unwrap().iter().enumerate() {
+        let name = rule["name"].as_str().unwrap();
+        push(format!("{name} gone"), DECLASSIFICATION, true, &|table| {
+            table["declassify"].as_array_mut().unwrap().remove(number);
+        });
+        for (key, other) in otherwise(rule.as_table().unwrap()) {
+            push(format!("{name} with {key} = {other}"), DECLASSIFICATION, false, &|table| {
+                table["declassify"][number][key] = other.clone();
+            });
+        }
+    }
     mutants
+}
+
+/// A declassification of more, into less, of another form, and one that names another clause or one less.
+fn otherwise(rule: &Table) -> Vec<(&'static str, Value)> {
+    let text = |key: &str| rule[key].as_str().unwrap();
+    let above = |key: &str| text(key).rsplit_once('.').unwrap().0.to_owned();
+    let mut changes = vec![
+        ("from", Value::String(above("from"))),
+        ("to", Value::String(above("to"))),
+        ("to", Value::String(text("from").to_owned())),
+        ("to", Value::String("user.telemetry".to_owned())),
+    ];
+    // Of the form `region` no rule may speak.
+    let forms = Transform::ALL.map(Transform::as_str).into_iter().filter(|form| *form != "region");
+    let others = forms.filter(|form| *form != text("form"));
+    changes.extend(others.map(|form| ("form", Value::String(form.to_owned()))));
+    let lifts = rule["lifts"].as_array().unwrap();
+    for (index, _) in lifts.iter().enumerate() {
+        let mut fewer = lifts.clone();
+        fewer.remove(index);
+        changes.push(("lifts", Value::Array(fewer)));
+    }
+    let more = [lifts.as_slice(), &[Value::String("share.content".to_owned())]].concat();
+    changes.push(("lifts", Value::Array(more)));
+    changes
 }
 
 /// Flows and recipients that a permit does not have: it would allow what nobody meant.
@@ -156,15 +197,22 @@ fn whatever_is_taken_away_or_turned_around_something_notices() {
         all += 1;
         *of.entry(mutant.part).or_default() += 1;
         let policy = Policy::parse(&mutant.text).unwrap();
-        let failures = check(&policy, &properties).failures;
-        for failure in &failures {
+        let report = check(&policy, &properties);
+        for failure in &report.failures {
             idle.remove(failure.property.as_str());
         }
-        if !failures.is_empty() {
+        if !report.failures.is_empty() {
             continue;
         }
         if mutant.of_a_rule && !mutant.what.contains(REASON_ONLY) {
             without_property.insert(mutant.what.clone());
+        }
+        // The clauses say nothing of forms.
+        if mutant.part == DECLASSIFICATION {
+            if report.idle.is_empty() {
+                unnoticed.insert(mutant.what);
+            }
+            continue;
         }
         let disagrees = |(question, unknown): &(_, Vec<_>)| agree(&policy, question, unknown).is_err();
         // An earlier permit may allow already what a wider one would: then nothing is wider.
@@ -174,7 +222,7 @@ fn whatever_is_taken_away_or_turned_around_something_notices() {
         }
     }
     println!("{all} mutants in {:.1} s: {of:?}", started.elapsed().as_secs_f64());
-    let parts = ["rule", "scope", "fact", "exception", "group", "wider"];
+    let parts = ["rule", "scope", "fact", "exception", "group", "wider", DECLASSIFICATION];
     assert!(parts.iter().all(|part| of.contains_key(part)) && of.len() == parts.len(), "{of:?}");
     assert!(idle.is_empty(), "properties that no change of the policy offends: {idle:#?}");
     assert!(unnoticed.is_empty(), "nothing notices: {unnoticed:#?}");

@@ -1,11 +1,9 @@
-//! What forms make of values, and what declassifications lift of the shipped policy.
+//! What forms make of values.
 
-use gateway_policy::{Decision, Fact, Facts, Flow, Policy, Purpose, Reason, Recipient};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::boundary::PolicyBook;
 use crate::catalogue::Catalogue;
 
 fn key(seed: u8) -> PseudonymKey {
@@ -36,14 +34,14 @@ fn each_form_of_each_kind_of_value() {
         (Day, json!(1_764_000_000), Value::Null),
         (Pseudonym, json!(7), Value::Null),
     ] {
-        let found = form.apply(&value, Some(&key(1))).unwrap_or(Value::Null);
+        let found = apply(form, &value, Some(&key(1))).unwrap_or(Value::Null);
         assert_eq!(found, expected, "{form:?} {value}");
     }
 }
 
 #[test]
 fn without_a_key_there_is_no_pseudonym() {
-    assert_eq!(Transform::Pseudonym.apply(&json!("ada"), None), None);
+    assert_eq!(apply(Transform::Pseudonym, &json!("ada"), None), None);
 }
 
 proptest! {
@@ -55,8 +53,8 @@ proptest! {
             (Transform::CountryCode, json!(text)),
             (Transform::Day, json!(at)),
         ] {
-            let Some(once) = form.apply(&value, None) else { continue };
-            prop_assert_eq!(form.apply(&once, None), Some(once.clone()), "{:?} again", form);
+            let Some(once) = apply(form, &value, None) else { continue };
+            prop_assert_eq!(apply(form, &once, None), Some(once.clone()), "{:?} again", form);
             prop_assert!(once.to_string().len() <= value.to_string().len().max(6), "{:?} of {} is {}", form, value, once);
         }
     }
@@ -64,9 +62,9 @@ proptest! {
     /// As many values as there are tenths of a degree, codes and days: what was finer is not in them.
     #[test]
     fn values_that_agree_in_what_is_left_cannot_be_told_apart(tenth in -1_800_i32..1_800, a in -0.049..0.049_f64, b in -0.049..0.049_f64, number in "[0-9]{4,9}", other in "[0-9]{4,9}") {
-        let near = |off: f64| Transform::Rounded.apply(&json!(f64::from(tenth) / 10.0 + off), None);
+        let near = |off: f64| apply(Transform::Rounded, &json!(f64::from(tenth) / 10.0 + off), None);
         prop_assert_eq!(near(a), near(b));
-        let code = |rest: &str| Transform::CountryCode.apply(&json!(format!("+41{rest}")), None);
+        let code = |rest: &str| apply(Transform::CountryCode, &json!(format!("+41{rest}")), None);
         prop_assert_eq!(code(&number), code(&other));
     }
 
@@ -135,65 +133,4 @@ fn rewriting_reads_from_the_original_and_what_has_no_form_is_absent() {
         rewrite(&data, &[Rewrite { path: &at, transform: Transform::Day, region: None }], None);
     assert_eq!(copy, json!({ "transcript": [{ "at": "2026-01-02" }, {}, { "at": null }] }));
     assert_eq!(left, [true]);
-}
-
-#[test]
-fn each_declassification_is_a_named_rule_of_known_keys() {
-    let names: std::collections::BTreeSet<_> = declassify::RULES.iter().map(|rule| rule.name).collect();
-    assert_eq!(names.len(), declassify::RULES.len());
-    assert_eq!(declassify::ready(), declassify::RULES.len());
-}
-
-#[test]
-fn content_sensitive_data_and_names_of_devices_keep_their_labels() {
-    for key in [
-        "user.content.private.transcript",
-        "user.content.self_image",
-        "user.health_and_medical",
-        "user.government_id",
-        "user.financial",
-        "user.biometric",
-        "user.device.device_id",
-        "user.device.ip_address",
-        "user.device.cookie_id",
-        "user.location",
-        "user.behavior.purchase_history",
-    ] {
-        let own = Label::first_party(Category::parse(key).unwrap());
-        for form in Transform::ALL {
-            assert_eq!(declassify::label(form, &own), (own.clone(), None), "{key} {form:?}");
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
-
-    /// What the shipped policy withholds of the original and not of what leaves, a rule has named.
-    #[test]
-    fn a_declassification_lifts_what_it_names_and_nothing_else(at in 0..declassify::RULES.len(), below in any::<prop::sample::Index>(), purpose in any::<prop::sample::Index>(), third in any::<bool>(), bits in any::<u64>()) {
-        let rule = &declassify::RULES[at];
-        let policy = Policy::parse(PolicyBook::SHIPPED).unwrap();
-        let categories: Vec<Category> =
-            Category::all().filter(|key| is_under(std::iter::once(*key), &[rule.from])).collect();
-        let own = Label::first_party(*below.get(&categories));
-        let (leaves, by) = declassify::label(rule.form, &own);
-        prop_assert_eq!(by, Some(rule.name));
-        prop_assert_eq!(leaves.category.as_str(), rule.to);
-        prop_assert_eq!(&leaves.origin, &own.origin);
-        let purposes: Vec<Purpose> = Purpose::all().collect();
-        let recipient = if third { Recipient::ThirdParty } else { Recipient::ServiceProvider };
-        let facts = Fact::ALL.iter().enumerate()
-            .fold(Facts::none(), |facts, (bit, fact)| facts.with(*fact, bits >> bit & 1 == 1))
-            // Most combinations are opted out of everything, which says nothing about the forms.
-            .with(Fact::BrandDirected, true).with(Fact::OptOutAll, false).with(Fact::OptOutIntegration, false);
-        for flow in [Flow::Share, Flow::Decide] {
-            let verdict = |label: &Label| policy.compile(flow, recipient, *purpose.get(&purposes), label.category).decide(facts);
-            let (before, after) = (verdict(&own), verdict(&leaves));
-            if after.decision != Decision::Withhold && before.decision == Decision::Withhold {
-                let Reason::Clause(clause) = before.reason else { panic!("{before:?}") };
-                prop_assert!(rule.lifts.contains(&clause.as_str()), "{} lifts {clause}", rule.name);
-            }
-        }
-    }
 }

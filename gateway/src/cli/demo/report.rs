@@ -23,7 +23,8 @@ pub(super) async fn flows(client: &Client, keys: &Keys) -> Result<Vec<Value>, Cl
 
 /// The JSON object that ends `demo --once`.
 pub(super) fn last_line(counts: &Counts) -> String {
-    let Counts { events, calls, allow, transform, withhold, delivered, failed, violations, flows } = *counts;
+    let Counts { events, calls, allow, transform, withhold, delivered, failed, violations, flows, .. } =
+        *counts;
     format!(
         "{{\"events\":{events},\"calls\":{calls},\
          \"fields\":{{\"allow\":{allow},\"transform\":{transform},\"withhold\":{withhold}}},\
@@ -218,6 +219,7 @@ mod tests {
             failed: 7,
             violations: 8,
             flows: 9,
+            unrecorded: 10,
         };
         assert_eq!(
             last_line(&counts),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{BuildOptions, ToolchainArgs, build, read_component};
+use super::{BuildOptions, ToolchainArgs, build, builder, read_component};
 use crate::boundary::PolicyBook;
 use crate::catalogue::Catalogue;
 use crate::cli::CliError;
@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::pipeline::{CaseProblem, Rehearsal, RehearsedPlugin};
 use crate::plugin_host::{COMPILE_THREADS, HostConfig, PluginHost, cores};
 
-/// Compiled code to keep beside components. Each build in JavaScript or Python is another component, of 40 MB of code.
+/// Compiled code to keep on this machine. Each build in JavaScript or Python is another component, of 40 MB of code.
 const CACHE_BYTES: u64 = 256 * 1024 * 1024;
 
 /// What is called, and by which catalogue and policies.
@@ -44,8 +44,12 @@ pub(in crate::cli) struct RulesArgs {
 }
 
 impl RulesArgs {
-    /// What calls components; compiled code goes into `cache`.
-    pub(super) fn rehearsal(&self, cache: PathBuf) -> Result<Rehearsal, CliError> {
+    /// What calls components such as the one in `file`. Compiled code is kept for all plugins of this user, so that an
+    /// interpreter is compiled once; where there is no place for that, beside the component.
+    pub(super) fn rehearsal(&self, file: &Path) -> Result<Rehearsal, CliError> {
+        let cache = builder::cache_dir().map(|dir| dir.join("compiled"));
+        let beside = || file.parent().unwrap_or(Path::new(".")).join(".rehearsal-cache");
+        let cache = cache.unwrap_or_else(|_| beside());
         let catalogue = match &self.catalogue_dir {
             Some(dir) => Catalogue::load(dir),
             None => Catalogue::embedded(),
@@ -55,7 +59,7 @@ impl RulesArgs {
             .map_err(CliError::start("the policy"))?;
         let mut host = HostConfig::new(cache);
         host.max_concurrent_calls = 1;
-        host.cache_bytes = Some(CACHE_BYTES);
+        host.cache_bytes = CACHE_BYTES;
         // Somebody waits, and there are no calls beside it.
         host.limits.compile_threads = cores().min(COMPILE_THREADS);
         host.limits.compile_niceness = 0;
@@ -83,9 +87,7 @@ impl RehearseArgs {
         };
         let component = read_component(&file)?;
         progress.say("compiling it for this machine");
-        // Beside the component, so that the same one is compiled once.
-        let cache = file.parent().unwrap_or(Path::new(".")).join(".rehearsal-cache");
-        let rehearsal = self.rules.rehearsal(cache)?;
+        let rehearsal = self.rules.rehearsal(&file)?;
         let plugin =
             rehearsal.plugin(&component).await.map_err(|error| CliError::FellShort(error.to_string()))?;
         Ok((rehearsal, plugin))

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gateway_policy::{Again, Facts, Flow, Policy as Rules, Purpose, Recipient, Recorded, Verdict};
+use gateway_policy::{
+    Again, Facts, Flow, Label, Policy as Rules, Purpose, Recipient, Recorded, Standing, Verdict,
+};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -17,19 +19,27 @@ use super::super::{CliError, assemble};
 use super::{rules, words};
 use crate::config::Config;
 use crate::store::crypto::format_uid;
-use crate::store::{Digest, FlowGroup, FlowShape, Store, StoreError, Uid};
+use crate::store::{Digest, FlowShape, Stage, Store, StoreError, Uid};
 
 pub(super) const HELP: &str = "\
 Reads the database of the configuration; a gateway may run beside it. A verdict is decided again from what its
-row recorded; where something else than its own labels decided (what it met, another version of the policy), and
-the new policy would allow it, it is counted as open.
+row recorded. What hangs on something that rows do not record is listed as open, with what it would become:
+  met      withheld for what it met, in its call or at the partner, and the new policy says otherwise of that
+  granted  it met something in its call or request: whether the brand had granted that combination
+  earlier  it may not meet something of which the consumer's partner has received: whether it had it before
+  form     it left in a form by a declassification that is another now: the label of what there was
+  version  another version of the policy decided
+  refused  a call was refused for what its requests would have brought together, and the new policy says
+           otherwise of that
+Where the policy in whose days a row was written is among the configuration's, and says of what may meet what the
+new one says, nothing of that is open. What derives from other fields keeps the labels that it had.
 
 Example:
   gateway policy backtest policies/platform-2027-01-01.toml --config gateway.toml --format json";
 
 /// Rows of a page.
 const PAGE: u32 = 100_000;
-/// Shapes and facts of which the answer is remembered; beyond it the memory starts anew.
+/// Shapes and facts that are counted before they are decided about; beyond it they are at once.
 const REMEMBERED: usize = 500_000;
 /// Flows named for each kind of flip.
 const EXAMPLES: usize = 3;
@@ -64,24 +74,30 @@ struct Count {
     examples: Vec<Uid>,
 }
 
+/// The rows of one shape with the same facts.
+struct Alike {
+    shape: Arc<FlowShape>,
+    rows: u64,
+    examples: Vec<Uid>,
+}
+
+/// What became of calls whose requests would have brought together what may not meet, and what is open of them.
+const REFUSED: (&str, &str) = ("refused:combination", "refused");
+
 /// What is found in the ledger.
 #[derive(Default)]
 struct Findings {
     rows: u64,
     fields: u64,
-    /// Fields on which something else than their own labels decided.
-    open: u64,
+    /// Fields of which rows do not record what it takes.
+    fields_open: u64,
     /// Rows with at least one flip.
     flipped: u64,
-    kinds: BTreeMap<Kind, Count>,
-}
-
-/// What becomes of one row: the same for all of its shape with its facts.
-struct Outcome {
-    fields: u64,
-    open: u64,
-    /// How many fields flip, by kind.
-    flips: Vec<(Kind, u64)>,
+    flips: BTreeMap<Kind, Count>,
+    /// By what is not recorded.
+    open: BTreeMap<(&'static str, Kind), Count>,
+    /// What each partner may have, by what its rows say.
+    had: HashMap<String, Vec<(Label, Standing)>>,
 }
 
 impl Backtest {
@@ -122,29 +138,35 @@ async fn read(
 ) -> Result<Findings, StoreError> {
     let mut found = Findings::default();
     let mut shapes: HashMap<i64, Arc<FlowShape>> = HashMap::new();
-    let mut outcomes: HashMap<(i64, u64), Outcome> = HashMap::new();
+    let mut alike: HashMap<(i64, u64), Alike> = HashMap::new();
     let (mut after, mut progress) = (0, None);
     loop {
         let page = store.ledger_after(after, PAGE).await?;
-        let Some(last) = page.last else { return Ok(found) };
+        let Some(last) = page.last else { break };
         let total = u64::try_from(page.end).unwrap_or_default();
         let progress = progress.get_or_insert_with(|| Progress::bar(total, "deciding the ledger again"));
-        if outcomes.len() > REMEMBERED {
-            outcomes.clear();
-        }
         for group in &page.groups {
-            let outcome = match outcomes.entry((group.shape, group.facts)) {
+            let rows = match alike.entry((group.shape, group.facts)) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(unknown) => {
                     let shape = shape(store, &mut shapes, group.shape).await?;
-                    unknown.insert(Outcome::of(&shape, group.facts, new, known)?)
+                    found.note(&shape);
+                    unknown.insert(Alike { shape, rows: 0, examples: Vec::new() })
                 }
             };
-            found.add(outcome, group);
+            rows.rows += group.rows;
+            if rows.examples.len() < EXAMPLES {
+                rows.examples.push(group.example);
+            }
+        }
+        if alike.len() > REMEMBERED {
+            found.decide(&mut alike, new, known)?;
         }
         progress.advance(u64::try_from(last - after).unwrap_or_default());
         after = last;
     }
+    found.decide(&mut alike, new, known)?;
+    Ok(found)
 }
 
 /// What the rows of a shape have in common, read once.
@@ -161,63 +183,83 @@ async fn shape(
     Ok(shape)
 }
 
-impl Outcome {
-    fn of(
-        shape: &FlowShape,
-        facts: u64,
-        new: &Rules,
-        known: &HashMap<Digest, Rules>,
-    ) -> Result<Self, StoreError> {
-        let purpose = Purpose::parse(&shape.purpose).map_err(|_| StoreError::Damaged("shape of flows"))?;
-        let recorded =
-            Recorded { flow: shape.flow, partner: &shape.partner, purpose, facts: Facts::from_bits(facts) };
-        let old = known.get(&shape.policy);
-        let mut outcome = Self { fields: 0, open: 0, flips: Vec::new() };
-        let again = recorded
-            .decide_again(new, old, &shape.verdicts)
-            .map_err(|_| StoreError::Damaged("shape of flows: how recipients stood"))?;
-        for (field, again) in shape.verdicts.iter().zip(again) {
-            outcome.fields += 1;
-            match again {
-                Again::Open => outcome.open += 1,
-                Again::Decided(verdict) if verdict.allows() == field.verdict.allows() => {}
-                Again::Decided(verdict) => outcome.flip(shape, field.verdict, verdict),
+impl Findings {
+    /// Notes what a partner has by the rows of a shape.
+    fn note(&mut self, shape: &FlowShape) {
+        if !matches!(shape.flow, Flow::Share | Flow::Decide) {
+            return;
+        }
+        let had = self.had.entry(shape.partner.clone()).or_default();
+        for field in shape.verdicts.iter().filter(|field| field.verdict.allows()) {
+            for with in field.labels.iter().cloned().zip(field.basis.standing.iter().copied()) {
+                if !had.contains(&with) {
+                    had.push(with);
+                }
             }
         }
-        Ok(outcome)
     }
 
-    fn flip(&mut self, shape: &FlowShape, old: Verdict, new: Verdict) {
-        let kind = Kind {
-            opens: new.allows(),
-            old: words::verdict(old),
-            new: words::verdict(new),
+    /// Decides again what was read. What a partner had before any of these rows has been noted by now.
+    fn decide(
+        &mut self,
+        alike: &mut HashMap<(i64, u64), Alike>,
+        new: &Rules,
+        known: &HashMap<Digest, Rules>,
+    ) -> Result<(), StoreError> {
+        for ((_, facts), rows) in alike.drain() {
+            let shape = &*rows.shape;
+            let purpose =
+                Purpose::parse(&shape.purpose).map_err(|_| StoreError::Damaged("shape of flows"))?;
+            let recorded = Recorded {
+                flow: shape.flow,
+                partner: &shape.partner,
+                purpose,
+                facts: Facts::from_bits(facts),
+                request: matches!(shape.stage, Stage::Delivery | Stage::Exchange),
+            };
+            let old = known.get(&shape.policy);
+            let had = self.had.get(&shape.partner).map(Vec::as_slice).unwrap_or_default();
+            let again = recorded.decide_again(new, old, &shape.verdicts).and_then(|mut again| {
+                recorded.across_calls(new, old, &shape.verdicts, &mut again, had).map(|()| again)
+            });
+            let again = again.map_err(|_| StoreError::Damaged("shape of flows: how recipients stood"))?;
+            self.add(
+                &rows,
+                &again,
+                REFUSED.0 == shape.outcome && !recorded.meets_alike(new, old, &shape.verdicts),
+            );
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, rows: &Alike, again: &[Again], refused: bool) {
+        let shape = &*rows.shape;
+        self.rows += rows.rows;
+        self.fields += again.len() as u64 * rows.rows;
+        let kind = |opens: bool, old: String, new: String| Kind {
+            opens,
+            old,
+            new,
             flow: shape.flow,
             recipient: shape.recipient,
         };
-        match self.flips.iter_mut().find(|(known, _)| *known == kind) {
-            Some((_, fields)) => *fields += 1,
-            None => self.flips.push((kind, 1)),
-        }
-    }
-}
-
-impl Findings {
-    fn add(&mut self, outcome: &Outcome, group: &FlowGroup) {
-        self.rows += group.rows;
-        self.fields += outcome.fields * group.rows;
-        self.open += outcome.open * group.rows;
-        if !outcome.flips.is_empty() {
-            self.flipped += group.rows;
-        }
-        for (kind, fields) in &outcome.flips {
-            let count = self.kinds.entry(kind.clone()).or_default();
-            count.fields += fields * group.rows;
-            count.rows += group.rows;
-            if count.examples.len() < EXAMPLES {
-                count.examples.push(group.example);
+        let (mut flips, mut open) = (BTreeMap::<Kind, u64>::new(), BTreeMap::<_, u64>::new());
+        for (field, again) in shape.verdicts.iter().zip(again) {
+            let old = field.verdict;
+            let of = |new: Verdict| kind(new.allows(), words::verdict(old), words::verdict(new));
+            match again {
+                Again::Open(why, new) => *open.entry((why.as_str(), of(*new))).or_default() += 1,
+                Again::Decided(new) if new.allows() == old.allows() => {}
+                Again::Decided(new) => *flips.entry(of(*new)).or_default() += 1,
             }
         }
+        self.fields_open += open.values().sum::<u64>() * rows.rows;
+        self.flipped += if flips.is_empty() { 0 } else { rows.rows };
+        if refused {
+            open.insert((REFUSED.1, kind(true, shape.outcome.clone(), "-".to_owned())), 0);
+        }
+        flips.into_iter().for_each(|(kind, fields)| self.flips.entry(kind).or_default().add(rows, fields));
+        open.into_iter().for_each(|(kind, fields)| self.open.entry(kind).or_default().add(rows, fields));
     }
 
     fn summary(&self, new: &Rules, seconds: f64) -> String {
@@ -229,45 +271,40 @@ impl Findings {
             new.name(),
             new.effective(),
             self.flipped,
-            self.open,
+            self.fields_open,
         )
     }
 
     fn as_text(&self, new: &Rules, seconds: f64) -> String {
+        const COLUMNS: [&str; 7] =
+            ["old", "new", "flow", "recipient", "fields", "rows", "flows, for example"];
         let mut lines = vec![self.summary(new, seconds)];
-        let mut table =
-            Table::new(&["old", "new", "flow", "recipient", "fields", "rows", "flows, for example"]);
-        for (kind, count) in &self.kinds {
-            let examples: Vec<String> = count.examples.iter().map(format_uid).collect();
-            table.row([
-                kind.old.clone(),
-                kind.new.clone(),
-                kind.flow.as_str().to_owned(),
-                kind.recipient.as_str().to_owned(),
-                count.fields.to_string(),
-                count.rows.to_string(),
-                examples.join(" "),
-            ]);
+        let mut flips = Table::new(&COLUMNS);
+        self.flips.iter().for_each(|(kind, count)| flips.row(count.row(kind)));
+        lines.push(if flips.is_empty() { "nothing flips".to_owned() } else { flips.render() });
+        let mut open =
+            Table::new(&["open", "old", "would be", "flow", "recipient", "fields", "rows", COLUMNS[6]]);
+        for ((why, kind), count) in &self.open {
+            let [old, new, flow, recipient, fields, rows, examples] = count.row(kind);
+            open.row([(*why).to_owned(), old, new, flow, recipient, fields, rows, examples]);
         }
-        lines.push(if table.is_empty() { "nothing flips".to_owned() } else { table.render() });
+        if !open.is_empty() {
+            lines.push(format!("\n{}", open.render()));
+        }
         lines.join("\n")
     }
 
     fn as_json(&self, new: &Rules, seconds: f64) -> Value {
-        let flips: Vec<Value> = self
-            .kinds
+        let flips: Vec<Value> = self.flips.iter().map(|(kind, count)| count.as_json(kind)).collect();
+        let open: Vec<Value> = self
+            .open
             .iter()
-            .map(|(kind, count)| {
-                json!({
-                    "from": kind.old,
-                    "to": kind.new,
-                    "opens": kind.opens,
-                    "flow": kind.flow,
-                    "recipient": kind.recipient,
-                    "fields": count.fields,
-                    "rows": count.rows,
-                    "examples": count.examples.iter().map(format_uid).collect::<Vec<_>>(),
-                })
+            .map(|((why, kind), count)| {
+                let mut open = count.as_json(kind);
+                if let Some(fields) = open.as_object_mut() {
+                    fields.insert("why".to_owned(), json!(why));
+                }
+                open
             })
             .collect();
         json!({
@@ -275,21 +312,57 @@ impl Findings {
             "rows": self.rows,
             "fields": self.fields,
             "rows_that_flip": self.flipped,
-            "fields_open": self.open,
+            "fields_open": self.fields_open,
             "seconds": seconds,
             "flips": flips,
+            "open": open,
+        })
+    }
+}
+
+impl Count {
+    fn add(&mut self, alike: &Alike, fields: u64) {
+        self.fields += fields * alike.rows;
+        self.rows += alike.rows;
+        let room = EXAMPLES.saturating_sub(self.examples.len());
+        self.examples.extend(alike.examples.iter().take(room));
+    }
+
+    fn row(&self, kind: &Kind) -> [String; 7] {
+        let examples: Vec<String> = self.examples.iter().map(format_uid).collect();
+        [
+            kind.old.clone(),
+            kind.new.clone(),
+            kind.flow.as_str().to_owned(),
+            kind.recipient.as_str().to_owned(),
+            self.fields.to_string(),
+            self.rows.to_string(),
+            examples.join(" "),
+        ]
+    }
+
+    fn as_json(&self, kind: &Kind) -> Value {
+        json!({
+            "from": kind.old,
+            "to": kind.new,
+            "opens": kind.opens,
+            "flow": kind.flow,
+            "recipient": kind.recipient,
+            "fields": self.fields,
+            "rows": self.rows,
+            "examples": self.examples.iter().map(format_uid).collect::<Vec<_>>(),
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use gateway_policy::{Access, Basis, Clause, Fact, FieldVerdict, Label, Reason, Standing};
+    use gateway_policy::{Access, Basis, Clause, Fact, FieldVerdict, Reason};
 
     use super::*;
     use crate::boundary::PolicyBook;
     use crate::store::crypto::new_uid;
-    use crate::store::{CallRecord, FlowRecord, SqliteStore, Stage};
+    use crate::store::{CallRecord, FlowRecord, SqliteStore};
 
     const NOW: i64 = 1_700_000_000_000;
 
@@ -360,7 +433,7 @@ mod tests {
                category = ['user.device']\nclause = 'choice.location'\n";
         let new = Rules::parse(&new).unwrap();
         let found = read(&store, &new, &known).await.unwrap();
-        assert_eq!((found.rows, found.fields, found.flipped, found.open), (6, 8, 5, 0));
+        assert_eq!((found.rows, found.fields, found.flipped, found.fields_open), (6, 8, 5, 0));
         let told = found.as_json(&new, 0.0);
         let flips = told["flips"].as_array().unwrap();
         let seen: Vec<_> = flips
@@ -375,6 +448,78 @@ mod tests {
         assert_eq!(flips[1]["examples"], json!([format_uid(&rows[1].id)]));
         let same = read(&store, &Rules::parse(PolicyBook::SHIPPED).unwrap(), &known).await.unwrap();
         assert!(same.as_text(&new, 0.0).contains("nothing flips"));
+        store.close().await;
+    }
+
+    /// Allowed fields that a new policy would keep from meeting: sealed in one request, in two calls, and a call
+    /// that was refused.
+    #[tokio::test]
+    async fn what_rows_do_not_record_is_listed_as_open_by_what_it_is_and_by_clause() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("gateway.db")).await.unwrap();
+        let allow = Verdict::allow(Clause::parse("integrations.share").unwrap());
+        let combine = Verdict::withhold(Reason::Clause(Clause::parse("integrations.combine").unwrap()));
+        let engaged = [Fact::BrandDirected, Fact::Engaged];
+        let (bought, email, tier) = ("user.behavior", "user.contact.email", "user.account");
+        let sealed = |mut row: FlowRecord| {
+            row.verdicts.iter_mut().for_each(|field| field.access = Access::Sealed);
+            row
+        };
+        let both = [(bought, allow), (email, allow)];
+        let delivery = FlowRecord { stage: Stage::Delivery, ..sealed(row(0, &engaged, &both)) };
+        let refused = FlowRecord { outcome: REFUSED.0.into(), ..sealed(row(2, &engaged, &[(tier, allow)])) };
+        let mut met = row(3, &engaged, &[(tier, combine)]);
+        met.verdicts[0].basis.met = true;
+        let rows = vec![delivery, row(1, &engaged, &[(email, allow)]), refused, met];
+        let policy = rows[0].policy;
+        let call = CallRecord { flows: rows, ..CallRecord::default() };
+        assert!(store.record_call(call).await.unwrap());
+        let known = HashMap::from([(policy, Rules::parse(PolicyBook::SHIPPED).unwrap())]);
+        let apart = |category: &str| {
+            let rule = format!(
+                "\n[[rule]]\neffect = 'forbid'\nflow = ['combine']\nrecipient = ['third-party']\n\
+                 category = ['{category}']\nwith = ['user.behavior']\nclause = 'cookies.third-party-analytics'\n"
+            );
+            Rules::parse(&format!("{}{rule}", PolicyBook::SHIPPED)).unwrap()
+        };
+        let (went, stays) =
+            ("allow: clause:integrations.share", "withhold: clause:cookies.third-party-analytics");
+        let was = "withhold: clause:integrations.combine";
+        for (new, flips, open) in [
+            (
+                apart(email),
+                &[(went, stays, 1)][..],
+                // The other of the two in the request might have gone, had the partner nothing of the kind.
+                &[("earlier", went, stays, 2)][..],
+            ),
+            (
+                apart(tier),
+                &[],
+                &[("earlier", went, stays, 2), ("met", was, went, 1), ("refused", REFUSED.0, "-", 1)],
+            ),
+            (Rules::parse(PolicyBook::SHIPPED).unwrap(), &[], &[]),
+        ] {
+            let found = read(&store, &new, &known).await.unwrap();
+            let told = found.as_json(&new, 0.0);
+            let of = |list: &str| -> Vec<(String, String, String, u64)> {
+                let word = |one: &Value, key: &str| one[key].as_str().unwrap_or_default().to_owned();
+                let all = told[list].as_array().unwrap().iter();
+                all.map(|one| {
+                    (word(one, "why"), word(one, "from"), word(one, "to"), one["rows"].as_u64().unwrap())
+                })
+                .collect()
+            };
+            let owned = |(why, from, to, rows): (&str, &str, &str, u64)| {
+                (why.to_owned(), from.to_owned(), to.to_owned(), rows)
+            };
+            let expected: Vec<_> =
+                flips.iter().map(|(from, to, rows)| owned(("", from, to, *rows))).collect();
+            assert_eq!(of("flips"), expected, "{told}");
+            let expected: Vec<_> = open.iter().map(|one| owned(*one)).collect();
+            assert_eq!(of("open"), expected, "{told}");
+            let text = found.as_text(&new, 0.0);
+            assert!(open.iter().all(|(why, ..)| text.contains(&format!("\n{why} "))), "{text}");
+        }
         store.close().await;
     }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use gateway_policy::{Failure, Policy as Rules, Properties, Report, check};
+use gateway_policy::{Failure, Idle, Policy as Rules, Properties, Report, check};
 use serde_json::{Value, json};
 
 use super::super::CliError;
@@ -14,7 +14,8 @@ pub(super) const HELP: &str = "\
 The properties of FILE stand in a file of the same name in the folder `properties` beside it. Every flow,
 recipient, purpose, category (for `combine`: pair of categories) and combination of facts is covered. A
 property that fails comes with the combination that offends, and a rule that decides nothing with one that it
-matches; then the exit status is 1. What is said of rules:
+matches; then the exit status is 1. So is it for a declassification that changes no label, or names a clause
+that it does not lift. What is said of rules:
   dead           no combination matches it
   shadowed       it matches, but other rules decide wherever it does
   contradiction  a permit that a forbid beats wherever it matches
@@ -47,7 +48,7 @@ impl Check {
         } else {
             output::line(&as_text(&policy, &report, seconds))?;
         }
-        let idle = report.findings.iter().any(|finding| !finding.kind.decides());
+        let idle = report.findings.iter().any(|finding| !finding.kind.decides()) || !report.idle.is_empty();
         if report.failures.is_empty() && !idle { Ok(()) } else { Err(CliError::Told) }
     }
 }
@@ -70,7 +71,13 @@ fn properties(policy: Option<&Path>) -> Result<Properties, CliError> {
 
 fn as_text(policy: &Rules, report: &Report, seconds: f64) -> String {
     let mut lines = vec![
-        format!("policy {} of {}: {} rules", policy.name(), policy.effective(), policy.rules().len()),
+        format!(
+            "policy {} of {}: {} rules, {} declassifications",
+            policy.name(),
+            policy.effective(),
+            policy.rules().len(),
+            policy.declassifications().len()
+        ),
         words::size(&report.size, seconds),
     ];
     lines.push(match (report.proved, report.failures.len()) {
@@ -101,7 +108,17 @@ fn as_text(policy: &Rules, report: &Report, seconds: f64) -> String {
             finding.example.as_ref().map_or_else(|| "-".to_owned(), |example| words::facts(&example.facts)),
         ]);
     }
-    if !table.is_empty() {
+    let mut idle = Table::new(&["finding", "declassification", "clause", "lifts nowhere", "spoken for by"]);
+    for Idle { kind, declassification, clause, lift, by } in &report.idle {
+        idle.row([
+            kind.as_str().to_owned(),
+            declassification.to_string(),
+            clause.to_string(),
+            lift.map_or_else(|| "-".to_owned(), |clause| clause.to_string()),
+            if by.is_empty() { "-".to_owned() } else { by.join(", ") },
+        ]);
+    }
+    for table in [table, idle].iter().filter(|table| !table.is_empty()) {
         lines.push(String::new());
         lines.push(table.render());
     }
@@ -109,12 +126,18 @@ fn as_text(policy: &Rules, report: &Report, seconds: f64) -> String {
 }
 
 fn offence(failure: &Failure) -> Vec<String> {
-    let Some(example) = &failure.example else {
-        return vec!["  its scope holds no combination, so it says nothing".to_owned()];
-    };
-    let at_fault = match failure.rule {
-        Some((rule, effect)) => format!("  rule {rule} ({}) matches there", words::effect(effect)),
-        None => "  no rule matches where one should".to_owned(),
+    let (example, relabelled) =
+        (failure.example.as_ref(), failure.relabelled.as_ref().map(words::relabelled));
+    let (example, at_fault) = match (example, relabelled, failure.rule) {
+        (None, Some(relabelled), _) => return vec![format!("  {relabelled}")],
+        (None, None, _) => return vec!["  its scope holds no combination, so it says nothing".to_owned()],
+        (Some(example), Some(relabelled), _) => {
+            (example, format!("  withheld there, and allowed once it left: {relabelled}"))
+        }
+        (Some(example), None, Some((rule, effect))) => {
+            (example, format!("  rule {rule} ({}) matches there", words::effect(effect)))
+        }
+        (Some(example), None, None) => (example, "  no rule matches where one should".to_owned()),
     };
     vec![
         format!("  {}", words::example(example)),
@@ -135,6 +158,7 @@ fn as_json(policy: &Rules, report: &Report, seconds: f64) -> Value {
                 "combination": failure.example.as_ref().map(words::example_json),
                 "rule": failure.rule.map(|(rule, _)| rule),
                 "effect": failure.rule.map(|(_, effect)| words::effect(effect)),
+                "relabelled": failure.relabelled.as_ref().map(words::relabelled_json),
             })
         })
         .collect();
@@ -152,13 +176,32 @@ fn as_json(policy: &Rules, report: &Report, seconds: f64) -> Value {
             })
         })
         .collect();
+    let idle: Vec<Value> = report
+        .idle
+        .iter()
+        .map(|Idle { kind, declassification, clause, lift, by }| {
+            json!({
+                "finding": kind.as_str(),
+                "declassification": declassification,
+                "clause": clause,
+                "lifts_nowhere": lift,
+                "spoken_for_by": by,
+            })
+        })
+        .collect();
     json!({
-        "policy": { "name": policy.name(), "effective": policy.effective(), "rules": policy.rules().len() },
+        "policy": {
+            "name": policy.name(),
+            "effective": policy.effective(),
+            "rules": policy.rules().len(),
+            "declassifications": policy.declassifications().len(),
+        },
         "space": words::size_json(&report.size, seconds),
         "proved": report.proved,
         "failed": failures,
         "left_out": report.left_out,
         "findings": findings,
+        "declassifications": idle,
     })
 }
 
@@ -171,7 +214,12 @@ mod tests {
         let policy = rules(None).unwrap();
         let report = check(&policy, &properties(None).unwrap());
         let text = as_text(&policy, &report, 0.5);
-        for part in ["policy platform of 2017-03-01", "properties proved\n", "in 0.50 s", "reason-only"] {
+        for part in [
+            "2017-03-01: 50 rules, 6 declassifications",
+            "77 properties proved\n",
+            "in 0.50 s",
+            "reason-only",
+        ] {
             assert!(text.contains(part), "{text}");
         }
         assert!(!text.contains("FAILED") && !text.contains("dead"), "{text}");
@@ -224,6 +272,53 @@ mod tests {
             let policy = rules_of(&file);
             let told = as_text(&policy, &check(&policy, &Properties::default()), 0.0);
             assert!(says.iter().all(|part| told.contains(part)), "{name}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_declassification_that_does_not_do_what_it_says_is_told_with_the_exit_status() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("forms.toml");
+        std::fs::create_dir(dir.path().join("properties")).unwrap();
+        let beside = "[[property]]\nname = 'p'\nclause = 'choice.sms'\nsays = 's'\nnever = 'lift'\n\
+                      flow = ['share']\nrecipient = ['third-party']\n\
+                      [[form]]\nname = 'f'\nclause = 'choice.sms'\nsays = 't'\nform = ['country-code']\n\
+                      category = ['user.contact.phone_number']\nbecomes = 'user.contact.address.country'\n";
+        std::fs::write(dir.path().join("properties/forms.toml"), beside).unwrap();
+        let shipped = crate::boundary::PolicyBook::SHIPPED;
+        let place = "to = \"user.contact.address.country\"\nclause = \"use.brand-directed\"\nlifts = [\"choice.sms\"]";
+        assert!(shipped.contains(place));
+        for (with, fails, says) in [
+            (place.to_owned(), false, &["2 properties proved\n"][..]),
+            (
+                place.replace("[\"choice.sms\"]", "[]"),
+                true,
+                &[
+                    "FAILED p (choice.sms): s\n  share to third-party for",
+                    "facts that hold: opt-out.sms, ",
+                    "withheld there, and allowed once it left: user.contact.phone_number as country-code: \
+                     user.contact.address.country (number-to-country)",
+                ],
+            ),
+            (
+                place.replace("address.country", "address"),
+                true,
+                &[
+                    "FAILED f (choice.sms): t\n  user.contact.phone_number as country-code: user.contact.address (number",
+                ],
+            ),
+            (
+                place.replace("choice.sms", "share.content\", \"choice.sms"),
+                true,
+                &["dead", "number-to-country", "share.content"],
+            ),
+        ] {
+            std::fs::write(&file, shipped.replace(place, &with)).unwrap();
+            let run = Check { file: Some(file.clone()), format: FormatArgs::default() }.run();
+            assert_eq!(matches!(run, Err(CliError::Told)), fails, "{with}: {run:?}");
+            let policy = rules_of(&file);
+            let told = as_text(&policy, &check(&policy, &properties(Some(&file)).unwrap()), 0.0);
+            assert!(says.iter().all(|part| told.contains(part)), "{with}: {told}");
         }
     }
 

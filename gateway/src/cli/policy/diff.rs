@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use gateway_policy::{Difference, diff};
+use gateway_policy::{Difference, Relabelling, diff};
 use serde_json::{Value, json};
 
 use super::super::CliError;
@@ -12,7 +12,8 @@ use super::{rules, words};
 
 pub(super) const HELP: &str = "\
 Every combination is covered. A line tells how many questions (purpose and category, or pair of categories) a
-change concerns in some combination of facts, and the plainest of them.
+change concerns in some combination of facts, and the plainest of them. What goes in a form is decided by the
+label that it then has; where that is another, or by another rule, a second table says so.
 
 Example:
   gateway policy diff policies/platform-2017-03-01.toml policies/platform-2027-01-01.toml";
@@ -44,7 +45,6 @@ fn as_text(difference: &Difference, seconds: f64) -> String {
     let mut lines = vec![words::size(&difference.size, seconds)];
     if difference.flips.is_empty() {
         lines.push("nothing flips".to_owned());
-        return lines.join("\n");
     }
     let mut table =
         Table::new(&["old", "new", "flow", "recipient", "questions", "for example", "facts that hold"]);
@@ -59,7 +59,17 @@ fn as_text(difference: &Difference, seconds: f64) -> String {
             words::facts(&flip.example.facts),
         ]);
     }
-    lines.push(table.render());
+    let mut labels = Table::new(&["form", "old", "new", "categories", "for example"]);
+    for Relabelling { old, new, categories } in &difference.relabellings {
+        labels.row([
+            old.form.as_str().to_owned(),
+            words::leaves(old),
+            words::leaves(new),
+            categories.to_string(),
+            old.from.to_string(),
+        ]);
+    }
+    lines.extend([table, labels].iter().filter(|table| !table.is_empty()).map(Table::render));
     lines.join("\n")
 }
 
@@ -78,7 +88,18 @@ fn as_json(difference: &Difference, seconds: f64) -> Value {
             })
         })
         .collect();
-    json!({ "space": words::size_json(&difference.size, seconds), "flips": flips })
+    let labels: Vec<Value> = difference
+        .relabellings
+        .iter()
+        .map(|Relabelling { old, new, categories }| {
+            json!({
+                "old": words::relabelled_json(old),
+                "new": words::relabelled_json(new),
+                "categories": categories,
+            })
+        })
+        .collect();
+    json!({ "space": words::size_json(&difference.size, seconds), "flips": flips, "relabelled": labels })
 }
 
 #[cfg(test)]
@@ -106,5 +127,25 @@ mod tests {
         assert!(back.flips.iter().all(|flip| flip.old.allows() && !flip.new.allows()));
         assert!(as_text(&back, 0.0).contains("withhold: clause:share.content"));
         assert!(as_text(&diff(&old, &old), 0.0).contains("nothing flips"));
+    }
+
+    #[test]
+    fn a_form_that_makes_something_else_of_labels_is_told_with_its_rules() {
+        let old = Rules::parse(PolicyBook::SHIPPED).unwrap();
+        let other = PolicyBook::SHIPPED.replace("name = \"number-to-country\"", "name = \"code-to-country\"");
+        let without = other.replace("form = \"rounded\"", "form = \"day\"");
+        let difference = diff(&old, &Rules::parse(&without).unwrap());
+        let text = as_text(&difference, 0.0);
+        for part in [
+            "nothing flips",
+            "user.contact.address.country (number-to-country)  user.contact.address.country (code-to-country)",
+            "user.location.imprecise (coordinate-to-place)     keeps its label",
+            "keeps its label                                   user.location.imprecise (coordinate-to-place)",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        let relabelled = &as_json(&difference, 0.0)["relabelled"];
+        assert_eq!(relabelled.as_array().unwrap().len(), 3, "{relabelled}");
+        assert_eq!(relabelled[0]["old"]["declassification"], "coordinate-to-place", "{relabelled}");
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Explanation, Fact, Facts, FieldVerdict, Flow, Label, Policy as Rules, Purpose, Reason, Recorded,
-    Verdict,
+    Access, Declassification, Explanation, Fact, Facts, FieldVerdict, Flow, Label, Policy as Rules, Purpose,
+    Reason, Recorded, Transform, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -25,6 +25,8 @@ struct Field {
     recorded: Verdict,
     /// Whether what it would have met decided, and not its own labels.
     met: bool,
+    /// In which form it goes.
+    form: Option<Transform>,
     /// The declassification that gave it its labels.
     declassified: Option<Arc<str>>,
     /// Empty where the rules were not asked.
@@ -42,6 +44,7 @@ impl Told {
         let held = row.get("facts").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         let facts = held.map(|key| Fact::parse(key).ok_or_else(|| unreadable("fact")));
         let recorded = Recorded {
+            request: false,
             flow: Flow::parse(text("flow")?).ok_or_else(|| unreadable("flow"))?,
             partner: text("partner")?,
             purpose: Purpose::parse(text("purpose")?).map_err(|_| unreadable("purpose"))?,
@@ -81,6 +84,7 @@ impl Told {
             access: field.access,
             recorded: field.verdict,
             met: field.basis.met,
+            form: field.basis.form,
             declassified: field.basis.declassified,
             labels,
         });
@@ -91,8 +95,15 @@ impl Told {
         let mut lines = Vec::new();
         for field in &self.fields {
             lines.push(format!("{} ({}) {}", field.name, field.access, words::verdict(field.recorded)));
-            if let Some(rule) = &field.declassified {
-                lines.push(format!("  its labels are those of declassification {rule}"));
+            if let Some(form) = field.form {
+                lines.push(format!("  {}", form.in_words()));
+            }
+            if let Some(name) = &field.declassified {
+                let what = match rule(rules, name) {
+                    Some(rule) => format!("clause:{}: {}", rule.clause, rule.clause.summary()),
+                    None => "these rules have none of this name".to_owned(),
+                };
+                lines.push(format!("  its labels are those of declassification {name} ({what})"));
             }
             if field.met {
                 lines.push("  it may not meet what else was there; by itself:".to_owned());
@@ -134,7 +145,11 @@ impl Told {
                     "access": field.access,
                     "decision": field.recorded.decision,
                     "reason": field.recorded.reason,
+                    "form": field.form,
                     "declassified": field.declassified,
+                    "declassified_under": field.declassified.as_ref()
+                        .and_then(|name| rule(rules, name))
+                        .map(|rule| json!({ "clause": rule.clause, "says": rule.clause.summary() })),
                     "met": field.met,
                     "labels": labels,
                 })
@@ -142,6 +157,11 @@ impl Told {
             .collect();
         json!({ "fields": fields, "decided_otherwise": self.otherwise })
     }
+}
+
+/// The declassification of this name.
+fn rule<'r>(rules: &'r Rules, name: &str) -> Option<&'r Declassification> {
+    rules.declassifications().iter().find(|rule| *rule.name == *name)
 }
 
 /// Why no rule was asked.
@@ -158,6 +178,7 @@ fn unasked(reason: Reason) -> &'static str {
 mod tests {
     use super::super::rules;
     use super::*;
+    use crate::boundary::PolicyBook;
 
     fn row() -> Value {
         let field = |name: &str, category: &str, standing: &str, decision: &str, reason: &str| {
@@ -201,18 +222,24 @@ mod tests {
         let rules = rules(None).unwrap();
         let mut row = row();
         row["fields"][0]["decision"] = json!("transform");
+        row["fields"][0]["form"] = json!("pseudonym");
         row["fields"][0]["declassified"] = json!("contact-to-pseudonym");
         row["fields"][1]["reason"] = json!("clause:integrations.combine");
         row["fields"][1]["met"] = json!(true);
         let told = Told::of(&rules, &row, None).unwrap();
         let text = told.as_text(&rules);
         for part in [
-            "its labels are those of declassification contact-to-pseudonym",
+            "  as a pseudonym that only this partner gets for this brand\n",
+            "its labels are those of declassification contact-to-pseudonym (clause:use.brand-directed: Data is used",
             "withhold: clause:integrations.combine\n  it may not meet what else was there; by itself:",
         ] {
             assert!(text.contains(part), "{text}");
         }
         let fields = &told.as_json(&rules)["fields"];
+        assert_eq!(fields[0]["declassified_under"]["clause"], "use.brand-directed");
+        let without = PolicyBook::SHIPPED.replace("contact-to-pseudonym", "contact-to-id");
+        let text = told.as_text(&Rules::parse(&without).unwrap());
+        assert!(text.contains("contact-to-pseudonym (these rules have none of this name)"), "{text}");
         assert_eq!(
             (&fields[0]["declassified"], &fields[1]["met"]),
             (&json!("contact-to-pseudonym"), &json!(true))

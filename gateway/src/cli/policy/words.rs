@@ -1,6 +1,6 @@
 //! Combinations, rules and verdicts in words.
 
-use gateway_policy::{Effect, Example, Fact, Size, Verdict};
+use gateway_policy::{Effect, Example, Fact, Relabelled, Size, Verdict};
 use serde_json::{Value, json};
 
 pub(super) fn effect(effect: Effect) -> &'static str {
@@ -55,6 +55,20 @@ pub(super) fn example_json(example: &Example) -> Value {
         "true": of(true),
         "false": of(false),
     })
+}
+
+/// `user.name as pseudonym: user.unique_id.pseudonymous (name-to-pseudonym)`.
+pub(super) fn relabelled(one: &Relabelled) -> String {
+    format!("{} as {}: {}", one.from, one.form.as_str(), leaves(one))
+}
+
+/// What a form makes of a label: `user.unique_id.pseudonymous (name-to-pseudonym)`.
+pub(super) fn leaves(one: &Relabelled) -> String {
+    one.by.as_ref().map_or_else(|| "keeps its label".to_owned(), |name| format!("{} ({name})", one.to))
+}
+
+pub(super) fn relabelled_json(one: &Relabelled) -> Value {
+    json!({ "form": one.form, "from": one.from.as_str(), "to": one.to.as_str(), "declassification": one.by })
 }
 
 /// `withhold: clause:share.content`.

@@ -10,7 +10,7 @@ mod whole;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use gateway_policy::{FieldVerdict, Flow};
+use gateway_policy::{FieldVerdict, Flow, Transform};
 use serde_json::Value;
 
 pub use compare::Comparison;
@@ -25,7 +25,7 @@ use super::grant::GrantMap;
 use super::model::{Caller, Role};
 use super::registry::{LivePartner, LiveRelease, Registry};
 use super::rehearsal::ConnectionCase;
-use crate::boundary::{Hook, Source, Transform, grant_key};
+use crate::boundary::{Hook, Source, grant_key};
 use crate::store::crypto::{format_digest, format_uid, parse_uid};
 use crate::store::{FlowRecord, Stage, Uid};
 

@@ -71,9 +71,9 @@ fn declared(connection: &Connection) -> impl Iterator<Item = Label> {
     let release = &connection.release;
     let hooks = release.hooks.iter().enumerate();
     let fields = hooks.flat_map(move |(index, hook)| {
-        let forms = (0..hook.fields.len()).filter_map(move |at| Some(connection.transform(index, at)?.1));
-        let own = hook.fields.iter().map(|field| &*field.labels);
-        forms.chain(own).flatten().chain(&hook.return_labels).cloned()
+        let forms = (0..hook.fields.len()).flat_map(move |at| connection.labels(index, at));
+        let own = hook.fields.iter().flat_map(|field| &*field.labels);
+        forms.chain(own).chain(&hook.return_labels).cloned()
     });
     let replies = release.manifest.endpoint.iter().filter_map(|endpoint| endpoint.reply.as_deref());
     fields.chain(replies.filter_map(|key| Category::parse(key).ok()).map(Label::first_party))

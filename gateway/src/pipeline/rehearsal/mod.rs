@@ -108,7 +108,7 @@ impl Setting {
             &self.book,
             &self.connection.partner,
             Some(&self.connection),
-            |plugin| (*plugin == *self.connection.plugin).then_some(&self.connection),
+            |plugin| *plugin == *self.connection.plugin,
             planned,
             &exposed,
             subject,

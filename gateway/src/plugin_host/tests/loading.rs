@@ -128,6 +128,52 @@ async fn damaged_code_is_compiled_again() {
     }
 }
 
+/// A plugin as large as an interpreter, most of it not code; `pad` makes another component of the same functions.
+fn large(pad: u8) -> Guest {
+    let functions: String =
+        (0..1_000).map(|number| format!("(func (result i32) (i32.const {number}))")).collect();
+    let mut component =
+        guests::share_with("(call $answer (local.get $fields) (local.get $fields-n))", &functions).component;
+    // A custom section: its number, its length in LEB128 of four octets, its name's length, and what it holds.
+    component.extend([0, 0x80, 0x80, 0x80, 0x01, 0]);
+    component.resize(component.len() + (1 << 21) - 1, pad);
+    Guest::of(component)
+}
+
+#[tokio::test]
+async fn the_next_build_of_a_large_plugin_finds_its_functions() {
+    let sandbox = Sandbox::new();
+    // Files of functions, and bytes in them.
+    let kept = || {
+        let files = std::fs::read_dir(sandbox.artifact().parent().unwrap()).unwrap().flatten();
+        let files = files.map(|file| file.path());
+        let files: Vec<_> =
+            files.filter(|path| path.extension().is_some_and(|end| end == "functions")).collect();
+        let bytes: u64 = files.iter().map(|path| std::fs::metadata(path).unwrap().len()).sum();
+        (files, bytes)
+    };
+    let echoed = async |guest: &Guest, what: &str| {
+        let call = sandbox.call(guest).await;
+        assert_eq!(call.result.unwrap().returns, FIELDS, "{what}");
+    };
+    echoed(&guests::echo(), "a small plugin").await;
+    assert_eq!(kept().1, 0);
+    echoed(&large(1), "the first build").await;
+    let (files, first) = kept();
+    assert_eq!(files.len(), 1, "its functions are kept");
+    echoed(&large(2), "the second build").await;
+    let added = kept().1 - first;
+    // Half of them may by chance have another key.
+    assert!(added < first * 3 / 4, "{added} bytes are new beside {first}");
+    let mut damaged = std::fs::read(&files[0]).unwrap();
+    let code = damaged.len() / 2..;
+    damaged[code].fill(0xcc);
+    std::fs::write(&files[0], damaged).unwrap();
+    echoed(&large(3), "over damaged functions").await;
+    assert!(!files[0].exists(), "what is damaged goes");
+    assert!(kept().1 > 0, "and is compiled again");
+}
+
 #[tokio::test]
 async fn a_compiler_that_fails_is_reported_and_leaves_nothing() {
     let scripts = [
@@ -157,7 +203,8 @@ async fn a_compiler_that_fails_is_reported_and_leaves_nothing() {
 #[ignore = "an entry for another process"]
 fn compiling_process() {
     let (Some(input), Some(output)) = (std::env::var_os("IN"), std::env::var_os("OUT")) else { return };
-    if let Err(error) = compile_component_child(input.as_ref(), output.as_ref(), 0) {
+    let Some(functions) = std::env::var_os("FUNCTIONS") else { return };
+    if let Err(error) = compile_component_child(input.as_ref(), output.as_ref(), functions.as_ref(), 0) {
         eprintln!("{error}");
         std::process::exit(1);
     }

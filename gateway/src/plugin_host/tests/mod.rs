@@ -77,13 +77,13 @@ impl Sandbox {
     }
 }
 
-/// The compiling process of the tests: this test binary, started by a script that passes the two
+/// The compiling process of the tests: this test binary, started by a script that passes the
 /// paths on and runs [`loading::compiling_process`] only.
 fn compiler_of_tests(directory: &Path) -> std::path::PathBuf {
     let program = directory.join("compiler");
     let this = std::env::current_exe().unwrap();
     let script = format!(
-        "#!/bin/sh\nIN=\"$2\" OUT=\"$3\" exec '{}' --ignored --exact plugin_host::tests::loading::compiling_process\n",
+        "#!/bin/sh\nIN=\"$2\" OUT=\"$3\" FUNCTIONS=\"$4\" exec '{}' --ignored --exact plugin_host::tests::loading::compiling_process\n",
         this.display()
     );
     std::fs::write(&program, script).unwrap();

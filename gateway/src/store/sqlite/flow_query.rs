@@ -72,7 +72,7 @@ pub(super) async fn flow_shape(
     shape: i64,
 ) -> Result<Option<FlowShape>, StoreError> {
     let fetched = sqlx::query(
-        "SELECT flow, recipient, partner, policy, purpose, verdicts FROM flow_shapes WHERE id = ?",
+        "SELECT stage, flow, recipient, partner, policy, purpose, outcome, verdicts FROM flow_shapes WHERE id = ?",
     )
     .bind(shape)
     .fetch_optional(connection)

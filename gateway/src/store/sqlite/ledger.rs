@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use sha2::{Digest as _, Sha256};
 use sqlx::{Arguments, SqliteConnection};
 
-use gateway_policy::{Basis, FieldVerdict, Standing};
+use gateway_policy::{Basis, FieldVerdict, Standing, Transform};
 
 use super::super::{Digest, FlowRecord, FlowResult, Uid};
 use super::apply::State;
@@ -73,12 +73,13 @@ fn shape_digest(flow: &FlowRecord) -> Digest {
             let _ = write!(text, "{label}\0");
         }
         text.push('\u{1}');
-        let Basis { standing, own_facts, met, declassified } = basis;
+        let Basis { standing, own_facts, met, form, declassified } = basis;
         for Standing { recipient, onward } in standing.iter() {
             let _ = write!(text, "{}\0{onward}\0", recipient.as_str());
         }
         let own_facts = own_facts.map_or(String::new(), |facts| facts.to_bits().to_string());
-        let _ = write!(text, "{own_facts}\0{met}\0{}\0", declassified.as_deref().unwrap_or_default());
+        let form = form.map_or("", Transform::as_str);
+        let _ = write!(text, "{own_facts}\0{met}\0{form}\0{}\0", declassified.as_deref().unwrap_or_default());
         text.push('\u{2}');
     }
     Sha256::new().chain_update(flow.release).chain_update(flow.policy).chain_update(text).finalize().into()

@@ -286,11 +286,13 @@ pub(super) fn flow_group(row: &SqliteRow) -> Result<FlowGroup, StoreError> {
 pub(super) fn flow_shape(row: &SqliteRow) -> Result<FlowShape, StoreError> {
     let mut columns = Columns::new(row, "shape of flows");
     Ok(FlowShape {
+        stage: columns.parsed(stage)?,
         flow: columns.parsed(Flow::parse)?,
         recipient: columns.parsed(Recipient::parse)?,
         partner: columns.take()?,
         policy: columns.bytes()?,
         purpose: columns.take()?,
+        outcome: columns.take()?,
         verdicts: columns.parsed(|text| serde_json::from_str(text).ok())?,
     })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gateway_tests::{Behaviour, events};
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use tokio::sync::Notify;
 
 use super::{BRAND, World, chat, let_all_meet};
@@ -52,6 +53,45 @@ async fn what_a_call_brings_whose_release_is_blocked_meanwhile_is_not_kept_and_t
     let asked = world.gateway.partner.received();
     assert_eq!(asked.len(), 2);
     assert_eq!(asked[0].webhook_id(), asked[1].webhook_id());
+}
+
+/// Calls look whether their release is blocked and then commit: whoever blocks it waits for those that looked before.
+/// Commits take long here, so that there are some at every moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_release_is_stored_once_its_block_is_answered() {
+    const SLOW: [&str; 2] = [
+        "CREATE TABLE numbers AS WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 400) SELECT x FROM n",
+        "CREATE TRIGGER slow AFTER INSERT ON returns BEGIN SELECT sum(a.x * b.x) FROM numbers a, numbers b; END",
+    ];
+    let world = World::new().await;
+    world.behave("none", &[]).await;
+    let url = format!("sqlite:{}?mode=rw", world.gateway.database().display());
+    let mut store = sqlx::SqliteConnection::connect(&url).await.expect("the store opens");
+    for change in SLOW {
+        sqlx::query(change).execute(&mut store).await.expect("the change is made");
+    }
+    let mut stored = async || -> i64 {
+        let count = sqlx::query_scalar("SELECT count(*) FROM returns").fetch_one(&mut store).await;
+        count.expect("the store answers")
+    };
+    let mut posts = tokio::task::JoinSet::new();
+    for number in 0..4 {
+        let source = world.gateway.source(BRAND).await;
+        posts.spawn(async move {
+            loop {
+                source.post_event(&chat(&format!("consumer-{number}"))).await.expect(202);
+            }
+        });
+    }
+    let end = std::time::Instant::now() + gateway_tests::BOUND;
+    while stored().await < 10 {
+        assert!(std::time::Instant::now() < end, "calls are stored");
+    }
+    world.gateway.operator().await.put(BLOCK, &json!({ "reason": "it loses leads" })).await.expect(200);
+    let when_answered = stored().await;
+    posts.shutdown().await;
+    world.gateway.settled().await;
+    assert_eq!(stored().await, when_answered);
 }
 
 #[tokio::test(flavor = "multi_thread")]

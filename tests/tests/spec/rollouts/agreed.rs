@@ -79,15 +79,20 @@ async fn a_recorded_answer_of_a_blocked_release_is_not_given() {
     assert_eq!(source.decide("hostile", &page).await.expect(200), answer);
 }
 
-/// What a stored answer may be used for is what the brand agreed to, and not what a partner publishes since.
+/// What a stored answer may be used for is what the brand agreed to for the release that gave it, and not what a
+/// partner publishes since, nor what runs since.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_purpose_of_a_release_that_is_merely_published_decides_about_nothing() {
+async fn the_feed_holds_what_was_returned_to_the_purpose_of_the_release_that_returned_it() {
     const MARKETING: &str = "marketing.advertising.first_party.targeted";
-    let (gateway, _) = start().await;
+    let (gateway, first) = start().await;
     send(&gateway, 1).await;
     gateway.settled().await;
     let path = format!("/v1/brands/{BRAND}/consumers/consumer-0@example.com/choices");
-    gateway.brand(BRAND).await.put(&path, &json!({ "opt_out": { "marketing": true } })).await.ok();
+    let brand = gateway.brand(BRAND).await;
+    let opt_out = async |marketing: bool| {
+        brand.put(&path, &json!({ "opt_out": { "marketing": marketing } })).await.ok();
+    };
+    opt_out(true).await;
     let returned = async || {
         let feed = gateway.brand(BRAND).await.get(&format!("/v1/brands/{BRAND}/returns")).await.ok();
         feed.as_array().map_or(0, Vec::len)
@@ -96,5 +101,16 @@ async fn the_purpose_of_a_release_that_is_merely_published_decides_about_nothing
     let other = publish(&gateway, "1.1.0", |manifest| manifest["plugin"]["purpose"] = json!(MARKETING)).await;
     assert_eq!(returned().await, 1, "nobody switched it on");
     put(&gateway, &other, None).await;
-    assert_eq!(returned().await, 0, "now it is for marketing");
+    assert_eq!(returned().await, 1, "what was returned before was returned for support");
+    opt_out(false).await;
+    // Given in a conversation, it is for marketing with a permission only.
+    let permission = json!({ "for": { "purpose": MARKETING }, "wording": "You may.", "actor": "agent-7" });
+    brand.put(&path, &json!({ "permissions": [permission] })).await.ok();
+    send(&gateway, 1).await;
+    gateway.settled().await;
+    assert_eq!(returned().await, 2, "one for each purpose");
+    opt_out(true).await;
+    assert_eq!(returned().await, 1);
+    put(&gateway, &first, None).await;
+    assert_eq!(returned().await, 1, "what was returned for marketing stays that");
 }

@@ -23,6 +23,7 @@ use crate::manifest::{
     provenance_of,
 };
 pub use tools::ToolError;
+pub(super) use tools::cache_dir;
 
 /// What to build.
 #[derive(Clone, Debug)]
@@ -330,6 +331,16 @@ pub fn sources(dir: &Path) -> Vec<PathBuf> {
         found.insert(0, dir.to_path_buf());
     }
     found
+}
+
+/// SHA-256 over the files that say which packages a Rust workspace's plugin is built from, of these directories; the
+/// same for all without such files.
+///
+/// # Errors
+/// As [`fingerprint`].
+pub fn packages_fingerprint(dirs: &[PathBuf]) -> Result<String, BuildError> {
+    let files = dirs.iter().flat_map(|dir| ["Cargo.toml", "Cargo.lock"].map(|name| dir.join(name)));
+    fingerprint(&files.filter(|file| file.is_file()).collect::<Vec<_>>())
 }
 
 /// Whether a directory of this name holds what a build makes.

@@ -18,7 +18,7 @@ use super::{ToolchainArgs, build, read_component, test, with_reference};
 use crate::cli::client::{ClientArgs, ClientError};
 use crate::cli::progress::Progress;
 use crate::cli::{CliError, output, serve};
-use crate::manifest::{Manifest, ReleaseSigningKey};
+use crate::manifest::{Language, Manifest, ReleaseSigningKey};
 use crate::pipeline::{Rehearsal, RehearsedPlugin};
 use reload::{Brand, Reload};
 use watch::Watch;
@@ -55,8 +55,8 @@ struct Built {
     component: Vec<u8>,
     /// When its build ended.
     at: Instant,
-    /// Ready for cases; with the directory of its compiled code.
-    tried: Option<(Rehearsal, RehearsedPlugin, tempfile::TempDir)>,
+    /// Ready for cases.
+    tried: Option<(Rehearsal, RehearsedPlugin)>,
     /// The gateway has it, under this version.
     published: Option<String>,
     /// Who runs it has been seen to, and told.
@@ -68,6 +68,8 @@ struct Session {
     dir: PathBuf,
     /// What its component is built from: its own directory, and others of a Rust workspace.
     sources: Vec<PathBuf>,
+    /// Of the files that say which those are, in all directories that are watched.
+    packages: String,
     rules: RulesArgs,
     install_toolchain: bool,
     signing_key: ReleaseSigningKey,
@@ -86,11 +88,13 @@ impl Dev {
         // Before the first build, so that no change is missed.
         let sources = builder::sources(&dir);
         let watch = if self.once { None } else { Some(Watch::new(&sources)?) };
+        let packages = told(builder::packages_fingerprint(&sources))?;
         let brand =
             self.brand.zip(self.brand_key).map(|(name, key)| Brand { name, client: client.with_key(key) });
         let session = Session {
             dir,
             sources,
+            packages,
             rules: self.rules,
             install_toolchain: self.toolchain.install_toolchain,
             signing_key,
@@ -123,7 +127,21 @@ impl Session {
                 output::line("watching; ctrl-c ends it")?;
             }
             watch.changed().await?;
+            if let Err(error) = self.find_sources(&mut watch) {
+                error.print();
+            }
         }
+    }
+
+    /// Where the workspace's own files changed, finds again what the component is built from, and watches that too. What
+    /// was watched still is: a workspace that does not read for now is mended there.
+    fn find_sources(&mut self, watch: &mut Watch) -> Result<(), CliError> {
+        if told(builder::packages_fingerprint(watch.roots()))? != self.packages {
+            self.sources = builder::sources(&self.dir);
+            watch.also(&self.sources)?;
+            self.packages = told(builder::packages_fingerprint(watch.roots()))?;
+        }
+        Ok(())
     }
 
     /// Builds what changed, tries it, publishes it and looks who runs it. False where nothing changed.
@@ -149,20 +167,26 @@ impl Session {
             Some(built) => built,
             None => self.build(source).await?,
         };
-        let tried = match cases {
-            Some(cases) => self.try_cases(&mut built, cases).await,
-            None => Ok(()),
-        };
-        let done = match tried {
-            Ok(()) => self.give(&mut built).await,
-            tried => tried,
-        };
+        let done = self.give_and_try(&mut built, cases).await;
         // Where another has published its version meanwhile, it needs a new one.
         if !matches!(&done, Err(CliError::Client(ClientError::Refused(refused))) if refused.status == StatusCode::CONFLICT)
         {
             self.built = Some(built);
         }
         done
+    }
+
+    /// A build in Rust has to pass its cases before it is given to the gateway. An interpreter is compiled once more for
+    /// them, and its author waits for the reload: it is given first.
+    async fn give_and_try(&self, built: &mut Built, cases: Option<&Path>) -> Result<(), CliError> {
+        let is_interpreted = built.plugin.provenance.language != Language::Rust;
+        if is_interpreted {
+            self.give(built).await?;
+        }
+        if let Some(cases) = cases {
+            self.try_cases(built, cases).await?;
+        }
+        if is_interpreted { Ok(()) } else { self.give(built).await }
     }
 
     /// The plugin's cases, where it has any.
@@ -205,9 +229,9 @@ impl Session {
     /// # Errors
     /// [`CliError::FellShort`] where one does not pass.
     async fn try_cases(&self, built: &mut Built, cases: &Path) -> Result<(), CliError> {
-        let (rehearsal, plugin, _) = match &mut built.tried {
+        let (rehearsal, plugin) = match &mut built.tried {
             Some(tried) => tried,
-            none => none.insert(self.rehearsed(&built.component).await?),
+            none => none.insert(self.rehearsed(&built.plugin.path, &built.component).await?),
         };
         let tested = test::all(rehearsal, plugin, cases).await?;
         output::line(&test::render(&tested))?;
@@ -222,18 +246,16 @@ impl Session {
         )))
     }
 
-    /// Its compiled code goes with it, so that a day's work leaves none behind.
     async fn rehearsed(
         &self,
+        file: &Path,
         component: &[u8],
-    ) -> Result<(Rehearsal, RehearsedPlugin, tempfile::TempDir), CliError> {
+    ) -> Result<(Rehearsal, RehearsedPlugin), CliError> {
         let _progress = Progress::spinner("compiling it for its cases");
-        let cache =
-            tempfile::tempdir().map_err(CliError::file("making a directory in", &std::env::temp_dir()))?;
-        let rehearsal = self.rules.rehearsal(cache.path().to_owned())?;
+        let rehearsal = self.rules.rehearsal(file)?;
         let plugin =
             rehearsal.plugin(component).await.map_err(|error| CliError::FellShort(error.to_string()))?;
-        Ok((rehearsal, plugin, cache))
+        Ok((rehearsal, plugin))
     }
 
     /// Publishes it and sees to who runs it, as far as that is not done.

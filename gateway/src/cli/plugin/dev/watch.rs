@@ -1,8 +1,10 @@
 //! Waits for changes in a plugin's project. Directories are watched, not files: editors write beside and rename.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -18,6 +20,8 @@ const AT_MOST: Duration = Duration::from_secs(1);
 /// The directories of a project, but for what is hidden and what builds make.
 pub(super) struct Watch {
     roots: Vec<PathBuf>,
+    /// The same, for the watcher's thread.
+    all: Arc<ArcSwap<Vec<PathBuf>>>,
     watcher: RecommendedWatcher,
     changes: mpsc::Receiver<()>,
 }
@@ -26,16 +30,30 @@ impl Watch {
     pub(super) fn new(roots: &[PathBuf]) -> Result<Self, CliError> {
         // One that waits stands for all that come after it.
         let (tell, changes) = mpsc::channel(1);
-        let of = roots.to_vec();
+        let all = Arc::new(ArcSwap::from_pointee(roots.to_vec()));
+        let of = Arc::clone(&all);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if event.map_or(true, |event| of.iter().any(|root| matters(root, &event))) {
+            if event.map_or(true, |event| of.load().iter().any(|root| matters(root, &event))) {
                 let _ = tell.try_send(());
             }
         });
         let watcher = watcher.map_err(CliError::start("watching"))?;
-        let mut watch = Self { roots: roots.to_vec(), watcher, changes };
+        let mut watch = Self { roots: roots.to_vec(), all, watcher, changes };
         watch.look()?;
         Ok(watch)
+    }
+
+    pub(super) fn roots(&self) -> &[PathBuf] {
+        &self.roots
+    }
+
+    /// Watches these, too.
+    pub(super) fn also(&mut self, roots: &[PathBuf]) -> Result<(), CliError> {
+        let new = roots.iter().filter(|root| !self.roots.contains(root)).cloned();
+        let new: Vec<PathBuf> = new.collect();
+        self.roots.extend(new);
+        self.all.store(Arc::new(self.roots.clone()));
+        self.look()
     }
 
     /// Ends when something changed, and then rested.
@@ -132,5 +150,16 @@ mod tests {
         seen("a file in it").await;
         std::fs::remove_file(root.join("src/lib.rs")).unwrap();
         seen("removed").await;
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_came_to_be_a_source_is_watched_beside_the_others() {
+        let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut watch = Watch::new(&[own.path().to_owned()]).unwrap();
+        watch.also(&[other.path().to_owned()]).unwrap();
+        for (dir, name) in [(&other, "a package's"), (&own, "the plugin's own")] {
+            std::fs::write(dir.path().join("lib.rs"), "1").unwrap();
+            tokio::time::timeout(BOUND, watch.changed()).await.expect(name).unwrap();
+        }
     }
 }
