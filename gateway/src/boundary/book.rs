@@ -25,6 +25,11 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// One at which this version alone counts.
+    pub(super) fn under(version: Option<usize>) -> Self {
+        Self { now_ms: 0, accepted: version, current: version, collected: 0 }
+    }
+
     /// The versions that count, a bit for each; none: at some time that counts none was in force.
     pub(super) fn versions(self) -> Option<u64> {
         let bit = |version: Option<usize>| 1_u64.checked_shl(u32::try_from(version?).ok()?);

@@ -383,7 +383,8 @@ pub struct Connection {
     /// Combinations that the brand granted, each with all that it is of.
     pub(super) combinations: Vec<Combination>,
     /// Labels that may come with what other plugins of the brand return to it, as the brand's connections stand.
-    pub(super) derivable: ArcSwap<LabelSet>,
+    /// For each version of the policy; empty where there are none.
+    pub(super) derivable: ArcSwap<Vec<LabelSet>>,
     /// Whether there may be more of them: a plugin that it reads from cannot be used now.
     pub(super) derivable_unknown: AtomicBool,
     /// Of all partners.
@@ -496,16 +497,22 @@ impl Connection {
         self.granted.get(hook).and_then(|fields| fields.get(field)).copied().unwrap_or(false)
     }
 
-    /// Whether fields that the brand grants now could have given all of these labels; what the partner gave by
-    /// itself needs no grant.
-    pub(super) fn grants_labels<'l>(&self, labels: impl IntoIterator<Item = &'l Label>) -> bool {
+    /// Whether fields that the brand grants now could give all of these labels, in the forms and by the version that are
+    /// in force at this moment; what the partner gave by itself needs no grant.
+    pub(super) fn grants_labels<'l>(
+        &self,
+        labels: impl IntoIterator<Item = &'l Label>,
+        moment: Moment,
+    ) -> bool {
+        let derivable = self.derivable.load();
+        let derivable = moment.current.and_then(|version| derivable.get(version));
+        let now = Moment::under(moment.current);
         labels.into_iter().all(|label| {
             is_of(label, &self.partner.name)
-                || self.derivable.load().iter().any(|known| known == label)
+                || derivable.is_some_and(|known| known.iter().any(|known| known == label))
                 || self.release.hooks.iter().enumerate().any(|(index, hook)| {
-                    (0..hook.fields.len()).any(|at| {
-                        self.grants(index, at) && self.labels(index, at).any(|known| known == label)
-                    })
+                    (0..hook.fields.len())
+                        .any(|at| self.grants(index, at) && self.labels_at(index, at, now).contains(label))
                 })
         })
     }

@@ -192,6 +192,15 @@ pub fn is_number<'l>(labels: impl IntoIterator<Item = &'l Label>) -> bool {
     labels.into_iter().any(|label| label.category.is_under(number))
 }
 
+/// A telephone number, as it is written.
+pub fn as_number(value: &Value) -> Option<String> {
+    match value {
+        Value::String(number) => Some(number.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
 impl PlannedDelivery {
     /// Sealed fields that it holds.
     fn placed(&self) -> impl Iterator<Item = &Carried> {
@@ -459,8 +468,7 @@ pub(super) fn plan(
         for ((field, allowed), labels) in known {
             let carried = field.access == Access::Read || kept.contains_key(&*field.name);
             if let (true, Some(path)) = (*allowed && carried && is_number(&**labels), &field.path) {
-                let found = path.select(&crossing.data).into_iter();
-                numbers.extend(found.filter_map(Value::as_str).map(str::to_owned));
+                numbers.extend(path.select(&crossing.data).into_iter().filter_map(as_number));
             }
         }
     }

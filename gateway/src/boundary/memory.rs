@@ -121,7 +121,7 @@ pub fn recall(
     // A brand that narrows its grant, or changes to a release that declares less, takes back what was
     // remembered of the rest: nothing in the memory tells which entry holds it, so all of it goes. It goes
     // here and not when the grant is written, because it can be judged only where it can be read.
-    let granted = connection.grants_labels(memory.labels.iter());
+    let granted = connection.grants_labels(memory.labels.iter(), moment);
     let lapsed = connection.lapsed(&memory.conditions, moment.now_ms);
     let memory = match lapsed.is_empty() {
         true => memory,

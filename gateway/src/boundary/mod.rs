@@ -34,8 +34,8 @@ pub use connection::{
 };
 pub use exchange::{NotAReply, PlannedExchange, plan_exchange, reply};
 pub use from_plugin::{
-    Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share,
-    is_by_sms, is_number,
+    Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, as_number, from_decide,
+    from_share, is_by_sms, is_number,
 };
 pub use memory::{Memory, MemoryAfter, Recalled, recall};
 pub use onward::{Onward, Partners, labels_of_returned, returned_category};

@@ -402,9 +402,14 @@ impl Connection {
     /// Notes which labels may come with what other plugins return to it. It is asked of what it keeps: a memory, a
     /// request that waits. What a plugin that is on and cannot be used now might return is not known, and so nor is
     /// what derives from it.
-    pub fn note_derivable(&self, connections: &[&Connection], unusable: impl Fn(&str) -> bool) {
+    pub fn note_derivable(
+        &self,
+        book: &PolicyBook,
+        connections: &[&Connection],
+        unusable: impl Fn(&str) -> bool,
+    ) {
         let mut unknown = false;
-        let mut labels = LabelSet::default();
+        let mut by_version = vec![LabelSet::default(); book.versions()];
         let mut seen = BTreeSet::new();
         let mut next = self.returned_inputs();
         while let Some(plugin) = next.pop() {
@@ -416,17 +421,24 @@ impl Connection {
                 continue;
             };
             for (index, hook) in from.release.hooks.iter().enumerate() {
-                let granted = (0..hook.fields.len()).filter(|at| from.grants(index, *at));
-                labels.extend(granted.flat_map(|at| from.labels(index, at).cloned()));
-                labels.extend(hook.return_labels.iter().map(|label| Label::first_party(label.category)));
-                labels.extend(hook.return_labels.iter().map(|label| from.own_label(label.category)));
+                for (version, labels) in by_version.iter_mut().enumerate() {
+                    let moment = Moment::under(Some(version));
+                    let granted = (0..hook.fields.len()).filter(|at| from.grants(index, *at));
+                    labels.extend(granted.flat_map(|at| from.labels_at(index, at, moment).iter().cloned()));
+                    labels.extend(hook.return_labels.iter().map(|label| Label::first_party(label.category)));
+                    labels.extend(hook.return_labels.iter().map(|label| from.own_label(label.category)));
+                }
             }
             let answers = from.release.manifest.endpoint.iter();
             let answers = answers.filter_map(|asked| Category::parse(asked.reply.as_deref()?).ok());
-            labels.extend(answers.map(|category| from.own_label(category)));
+            let answers: Vec<Label> = answers.map(|category| from.own_label(category)).collect();
+            by_version.iter_mut().for_each(|labels| labels.extend(answers.iter().cloned()));
             next.extend(from.returned_inputs());
         }
-        self.derivable.store(Arc::new(labels));
+        if seen.is_empty() {
+            by_version.clear();
+        }
+        self.derivable.store(Arc::new(by_version));
         self.derivable_unknown.store(unknown, std::sync::atomic::Ordering::Release);
     }
 

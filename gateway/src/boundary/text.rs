@@ -32,5 +32,5 @@ pub fn may_see_text(
     let question = Question { flow, purpose, partner, to_brand: false };
     let lapsed = connection.lapsed(subject.conditions, moment.now_ms);
     let decided = book.decide_all(&question, labels.iter().chain(lapsed.iter()), facts, moment);
-    decided.is_some_and(|(_, verdict)| verdict.allows()) && connection.grants_labels(labels.iter())
+    decided.is_some_and(|(_, verdict)| verdict.allows()) && connection.grants_labels(labels.iter(), moment)
 }

@@ -74,6 +74,8 @@ pub fn toward_partner(
     moment: Moment,
     webhook_id: String,
 ) -> TowardPartner {
+    // The form of a field was chosen by the versions that count for its event alone.
+    let of_event = moment;
     let moment = book.also(moment, subject.conditions);
     let question = Question { flow: planned.flow, purpose: planned.purpose, partner, to_brand: false };
     let is_promotional = |connection: &Connection| {
@@ -121,7 +123,7 @@ pub fn toward_partner(
             // A brand grants no message: it is what the partner sent, and carries what the partner has.
             Access::Reply if planned.flow == Flow::Receive => true,
             // No field of the event: what it derives from must be granted still.
-            Access::Memory | Access::Reply => connection.grants_labels(carried.labels.iter()),
+            Access::Memory | Access::Reply => connection.grants_labels(carried.labels.iter(), moment),
             _ => connection.grants_named(planned.flow, &planned.event_type, &carried.field, carried.form),
         });
         if !granted || is_gone {
@@ -129,7 +131,7 @@ pub fn toward_partner(
         }
         // What it would have to be decided on is not what was planned.
         let of_hook = (planned.flow, planned.event_type.as_str());
-        if !connection.is_none_or(|connection| connection.keeps_label(book, of_hook, carried, moment)) {
+        if !connection.is_none_or(|connection| connection.keeps_label(book, of_hook, carried, of_event)) {
             verdict = Verdict::withhold(Clause::parse(VERSIONS).map_or(Reason::NoPermit, Reason::Clause));
         }
         if carried.form.is_some() && verdict.allows() {

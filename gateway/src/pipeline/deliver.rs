@@ -175,9 +175,9 @@ impl Gateway {
         self.store.record_attempt(&due.id, attempt, record).await?;
         self.counters.flows(1);
         // While the row was written a switch or a choice may have changed, also by a keyword from the number: then this
-        // decision is stale, and the next try decides anew.
-        self.note_numbers(&due.consumer, &planned.numbers).await?;
-        if self.is_superseded(&registry) || !Arc::ptr_eq(&choices, &due.consumer.choices()) {
+        // decision is stale, and the next try decides anew; so it is where a number cannot be asked about.
+        let is_asked = self.note_numbers(&due.consumer, &planned.numbers).await.is_ok();
+        if !is_asked || self.is_superseded(&registry) || !Arc::ptr_eq(&choices, &due.consumer.choices()) {
             let result = FlowResult {
                 at_ms: now_ms,
                 outcome: "not-sent".into(),

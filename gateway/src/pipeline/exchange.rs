@@ -152,8 +152,8 @@ impl ExchangeSession {
         let flow_id = flow.id;
         self.write(flow).await?;
         let Ok((request, credentials, live)) = ready else { return Ok(None) };
-        gateway.note_numbers(&self.consumer, &planned.numbers).await?;
-        if self.is_stale(&registry, &choices) {
+        let is_asked = gateway.note_numbers(&self.consumer, &planned.numbers).await.is_ok();
+        if !is_asked || self.is_stale(&registry, &choices) {
             let result = self.result("not-sent", None, Some("decision-stale"));
             gateway.store.record_flow_result(&flow_id, result).await?;
             return Ok(None);

@@ -197,10 +197,10 @@ impl Registry {
         for (brand, of_brand) in &next.connections {
             let all: Vec<&Connection> = of_brand.values().map(|live| &live.connection).collect();
             let unusable = |plugin: &str| next.unusable.contains_key(&(brand.clone(), plugin.to_owned()));
-            all.iter().for_each(|connection| connection.note_derivable(&all, unusable));
+            all.iter().for_each(|connection| connection.note_derivable(book, &all, unusable));
             let candidates = of_brand.values().filter_map(|live| live.candidate.as_ref());
             let candidates = candidates.map(|candidate| &candidate.live.connection);
-            candidates.clone().for_each(|connection| connection.note_derivable(&all, unusable));
+            candidates.clone().for_each(|connection| connection.note_derivable(book, &all, unusable));
             all.iter().copied().chain(candidates).for_each(|connection| connection.note_partners(&partners));
         }
         for key in source.keys {
@@ -388,7 +388,7 @@ impl Registry {
     }
 
     /// Whether a decision that was made by `other` would be made by this one too: what connections, contracts and blocks
-    /// say is the same. Keys and publications decide nothing.
+    /// say is the same. Keys, brands' names and publications decide nothing.
     pub fn decides_like(&self, other: &Self) -> bool {
         // A connection is put together anew where it, its partner's record or its rollout changed, and only there.
         let same = |(brand, of_brand): (&String, &BTreeMap<String, Arc<LiveConnection>>)| {
@@ -397,7 +397,13 @@ impl Registry {
             })
         };
         let count = |registry: &Self| registry.connections.values().map(BTreeMap::len).sum::<usize>();
+        // Also of partners without a connection here: what goes on may have been made under their contracts.
+        let known = |(name, partner): (&String, &LivePartner)| {
+            other.partners.get(name).is_some_and(|other| Arc::ptr_eq(&partner.record, &other.record))
+        };
         count(self) == count(other)
+            && self.partners.len() == other.partners.len()
+            && self.partners.iter().all(known)
             && self.connections.iter().all(same)
             && self.unusable == other.unusable
             && self.statuses == other.statuses

@@ -8,13 +8,12 @@ use gateway_policy::{Choices, OptOuts};
 use serde_json::Value;
 
 use super::accept::StoredEvent;
-
 use super::consumers::{Consumer, read_choices};
 use super::error::Refusal;
 use super::event::Event;
 use super::gateway::Gateway;
 use super::registry::LiveConnection;
-use crate::boundary::{Hook, Received, is_by_sms, is_number};
+use crate::boundary::{Hook, Received, as_number, is_by_sms, is_number};
 use crate::catalogue::FieldPath;
 use crate::store::Digest;
 
@@ -116,8 +115,7 @@ impl Gateway {
     fn numbers(&self, kind: &str, data: &Value) -> Vec<String> {
         let fields = self.catalogue.event_type(kind).into_iter().flat_map(|kind| &kind.fields);
         let fields = fields.filter(|field| field.category == NUMBER);
-        let found = fields.flat_map(|field| field.path.select(data)).filter_map(Value::as_str);
-        found.map(str::to_owned).collect()
+        fields.flat_map(|field| field.path.select(data)).filter_map(as_number).collect()
     }
 
     /// The keyed digest of a number of a brand's consumer: of its digits alone, so that spelling does not matter; none
@@ -161,8 +159,7 @@ impl Gateway {
 fn numbers_in(received: &Received) -> Vec<String> {
     let leaves = received.labels.iter().filter(|(_, labels)| is_number(labels.iter()));
     let paths: Vec<FieldPath> = leaves.filter_map(|(leaf, _)| FieldPath::parse(leaf).ok()).collect();
-    let found = paths.iter().flat_map(|path| path.select(&received.value)).filter_map(Value::as_str);
-    found.map(str::to_owned).collect()
+    paths.iter().flat_map(|path| path.select(&received.value)).filter_map(as_number).collect()
 }
 
 impl super::consumers::Consumers {

@@ -32,6 +32,9 @@ const LEAST_BYTES: usize = 64 * 1024;
 /// Bytes of all files together; an interpreter's take 35 to 60 MB.
 const ALL_BYTES: u64 = 256 * 1024 * 1024;
 
+/// Files, at most: each is open while something is compiled.
+const MOST_FILES: usize = 64;
+
 type Key = [u8; 32];
 
 /// What a directory of compiled functions holds, and what a compilation adds to it.
@@ -83,8 +86,13 @@ impl Functions {
             found: HashMap::new(),
             new: Mutex::default(),
         };
-        for (_, _, path) in files(directory) {
-            if functions.read(path.clone()).is_err() {
+        let mut newest_first = files(directory);
+        newest_first.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, _, path) in newest_first.into_iter().take(MOST_FILES) {
+            use io::ErrorKind::{InvalidData, UnexpectedEof};
+            // A file that cannot be read for now is not damaged.
+            let read = functions.read(path.clone());
+            if read.is_err_and(|error| matches!(error.kind(), InvalidData | UnexpectedEof)) {
                 let _ = fs::remove_file(path);
             }
         }
@@ -159,8 +167,9 @@ impl Functions {
         let mut files = files(&self.directory);
         files.sort_unstable();
         let mut taken: u64 = files.iter().map(|(_, length, _)| length).sum();
-        for (_, length, path) in files {
-            if taken <= bytes {
+        let count = files.len();
+        for (at, (_, length, path)) in files.into_iter().enumerate() {
+            if taken <= bytes && count - at <= MOST_FILES {
                 return;
             }
             if fs::remove_file(path).is_ok() {
@@ -262,6 +271,18 @@ mod tests {
         written(directory.path(), 2);
         assert_eq!([1, 2, 3].map(|number| found(directory.path(), number)), [2, 2, 0]);
         assert!(Functions::open(directory.path()).get(b"no key").is_none());
+    }
+
+    #[test]
+    fn there_are_no_more_files_than_can_be_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let long_ago = SystemTime::now() - Duration::from_secs(600);
+        for number in 0..70 {
+            let file = File::options().write(true).open(written(directory.path(), number)).unwrap();
+            file.set_modified(long_ago + Duration::from_secs(number.into())).unwrap();
+        }
+        assert_eq!(files(directory.path()).len(), MOST_FILES);
+        assert_eq!(found(directory.path(), 69), 2, "the newest is there");
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Gateway {
         let registry = self.registry.load();
         let others = registry.connections.get(&row.brand).into_iter().flatten();
         let all: Vec<&Connection> = others.map(|(_, live)| &live.connection).collect();
-        connection.note_derivable(&all, |plugin| registry.unusable(&row.brand, plugin).is_some());
+        connection.note_derivable(&self.book, &all, |plugin| registry.unusable(&row.brand, plugin).is_some());
         connection.note_partners(&registry.partner_records());
         connection
     }

@@ -285,7 +285,7 @@ impl Rehearsal {
             input.promotional.into_iter().collect(),
             input.settings,
         );
-        connection.note_derivable(&[&connection], |_| false);
+        connection.note_derivable(&self.book, &[&connection], |_| false);
         (connection, problems)
     }
 
