@@ -376,8 +376,8 @@ impl Gateway {
             .iter()
             .flat_map(|field| release.slots_of(&field.field))
             .any(|slot| live.is_none_or(|live| live.connection.may_be_promotional(slot)));
-        let (by, labels) =
-            ((&*record.plugin, Some(&record.release)), returned.fields.iter().map(|field| &field.labels));
+        let by = (&*record.plugin, Some(&record.release));
+        let labels = returned.fields.iter().map(|field| &field.labels);
         if !self.may_use(Flow::Return, consumer, by, promotional, &returned.conditions, labels) {
             return Ok(None);
         }

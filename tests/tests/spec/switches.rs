@@ -5,9 +5,10 @@ mod verdicts;
 
 use std::collections::BTreeMap;
 
-use gateway_tests::{Behaviour, Options, TestGateway, events, world};
+use gateway_tests::{Behaviour, Client, Options, TestGateway, events, world};
 use serde_json::{Value, json};
 
+const BUTTON: &str = "/v1/brands/northside-motors/connections/chat-button";
 const BRAND: &str = world::NORTHSIDE;
 const CONNECTION: &str = "/v1/brands/northside-motors/connections/adf-lead";
 /// The hour after which the waiting request is due.
@@ -379,7 +380,6 @@ async fn work_that_waits_for_its_call_is_stopped_by_the_switch_too() {
 async fn a_promotional_slot_counts_as_marketing_and_a_decision_tells_the_brand_why_there_is_none() {
     let gateway = TestGateway::demo().await;
     let (source, brand) = (gateway.source(BRAND).await, gateway.brand(BRAND).await);
-    let path = "/v1/brands/northside-motors/connections/chat-button";
     let ask = async || {
         let view = source.decide("chat-button", &events::page_viewed(BRAND, CONSUMER)).await.expect(200);
         // A busy machine may be late with a decision; then it is asked again, about another page view.
@@ -391,28 +391,28 @@ async fn a_promotional_slot_counts_as_marketing_and_a_decision_tells_the_brand_w
     brand.put(CHOICES, &json!({ "opt_out": { "marketing": true } })).await.ok();
     assert_ne!(decided().await["decision"], Value::Null, "the slot is not promotional");
     let release = brand.get("/v1/plugins/chat-button/releases").await.expect(200)[0].clone();
-    let mut document = world::connection(&release, json!({}), json!({}));
-    document["promotional"] = json!(["chat-button"]);
-    brand.put(path, &document).await.ok();
+    mark_promotional(&brand, &release, json!(["chat-button"])).await;
     let view = decided().await;
     assert_eq!(view, json!({ "decision": null, "reason": "not-run:nothing-left" }));
     assert_eq!(verdicts_of(&rows(&gateway, "call").await[0])["/url"], "clause:choice.marketing");
 
-    brand.delete(path).await.ok();
+    brand.delete(BUTTON).await.ok();
     assert_eq!(decided().await, json!({ "decision": null, "reason": "no-connection" }));
+}
+
+/// Writes the brand's connection of the chat button with these slots marked promotional.
+async fn mark_promotional(brand: &Client, release: &Value, slots: Value) {
+    let mut document = world::connection(release, json!({}), json!({}));
+    document["promotional"] = slots;
+    brand.put(BUTTON, &document).await.ok();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recorded_answer_is_judged_as_its_slot_stands_now() {
     let gateway = TestGateway::demo().await;
     let (source, brand) = (gateway.source(BRAND).await, gateway.brand(BRAND).await);
-    let path = "/v1/brands/northside-motors/connections/chat-button";
     let release = brand.get("/v1/plugins/chat-button/releases").await.expect(200)[0].clone();
-    let promotional = async |slots: Value| {
-        let mut document = world::connection(&release, json!({}), json!({}));
-        document["promotional"] = slots;
-        brand.put(path, &document).await.ok();
-    };
+    let promotional = async |slots: Value| mark_promotional(&brand, &release, slots).await;
     // A busy machine may be late with an answer; then it is asked about another page view.
     let (page, answer) = gateway_tests::eventually("a decision", || async {
         let page = events::page_viewed(BRAND, CONSUMER);
@@ -439,13 +439,8 @@ async fn a_recorded_answer_is_judged_as_its_slot_stands_now() {
 async fn the_feed_holds_an_answer_to_what_its_slot_is_now() {
     let gateway = TestGateway::demo().await;
     let (source, brand) = (gateway.source(BRAND).await, gateway.brand(BRAND).await);
-    let path = "/v1/brands/northside-motors/connections/chat-button";
     let release = brand.get("/v1/plugins/chat-button/releases").await.expect(200)[0].clone();
-    let promotional = async |slots: Value| {
-        let mut document = world::connection(&release, json!({}), json!({}));
-        document["promotional"] = slots;
-        brand.put(path, &document).await.ok();
-    };
+    let promotional = async |slots: Value| mark_promotional(&brand, &release, slots).await;
     gateway_tests::eventually("a decision", || async {
         let view = source.decide("chat-button", &events::page_viewed(BRAND, CONSUMER)).await.expect(200);
         (view["decision"] != Value::Null).then_some(())
@@ -473,7 +468,7 @@ async fn the_feed_holds_an_answer_to_what_its_slot_is_now() {
         brand.put(CHOICES, &json!({ "opt_out": { "marketing": opted_out } })).await.ok();
         match &slots {
             Some(slots) => promotional(slots.clone()).await,
-            None => drop(brand.delete(path).await),
+            None => drop(brand.delete(BUTTON).await),
         }
         assert_eq!(fed().await, is_there, "opted out: {opted_out}, promotional: {slots:?}");
     }
