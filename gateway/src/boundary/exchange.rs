@@ -118,6 +118,7 @@ fn answer(endpoint: &Endpoint, labels: &LabelSet) -> Carried {
         labels: labels.iter().cloned().collect(),
         form: None,
         declassified: None,
+        returned: None,
     }
 }
 

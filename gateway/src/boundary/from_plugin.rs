@@ -133,6 +133,9 @@ pub struct Carried {
     /// The declassification that gave it these labels; none: they are its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declassified: Option<Arc<str>>,
+    /// Of a field that another plugin returned: the SHA-256 of the release that did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returned: Option<[u8; 32]>,
 }
 
 impl Carried {
@@ -371,16 +374,17 @@ pub(super) fn given<'h>(
         .zip(&crossing.labels)
         .zip(&*crossing.forms)
         .filter(move |(((field, allowed), _), _)| **allowed && field.access == access)
-        .map(move |(((field, _), labels), form)| carried(field, labels, form))
+        .map(move |(((field, _), labels), form)| carried(crossing, field, labels, form))
 }
 
-fn carried(field: &HookField, labels: &Arc<[Label]>, form: &Form) -> Carried {
+fn carried(crossing: &Crossing, field: &HookField, labels: &Arc<[Label]>, form: &Form) -> Carried {
     Carried {
         field: Arc::clone(&field.name),
         access: field.access,
         labels: Arc::clone(labels),
         form: form.transform,
         declassified: form.declassified.clone(),
+        returned: crossing.returned.get(&field.name).copied(),
     }
 }
 
@@ -446,7 +450,7 @@ pub(super) fn plan(
         if let Some(((field, labels), form)) =
             placed.filter(|((field, _), _)| field.access == Access::Sealed && !found.is_empty())
         {
-            carries.push(carried(field, labels, form));
+            carries.push(carried(crossing, field, labels, form));
         }
         kept.insert(name, found);
     }

@@ -226,6 +226,7 @@ impl Crossing {
                 labels: all(&memory.labels),
                 form: None,
                 declassified: None,
+                returned: None,
             };
             self.join(carried, &memory.conditions);
         }

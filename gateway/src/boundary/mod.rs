@@ -38,7 +38,7 @@ pub use from_plugin::{
     from_share, is_by_sms, is_number,
 };
 pub use memory::{Memory, MemoryAfter, Recalled, recall};
-pub use onward::{Onward, Partners, labels_of_returned, returned_category};
+pub use onward::{Onward, Partners, Returner, labels_of_returned, returned_category};
 pub use permitted::Permitted;
 pub use received::{Exposed, MAX_MERGED_BYTES, Received, TooLarge};
 pub use subject::{Integration, Subject, base_facts};

@@ -33,6 +33,34 @@ pub struct Onward<'a> {
     pub releases: &'a BTreeMap<[u8; 32], Arc<Release>>,
 }
 
+/// Who returned a field that waits to go on, as things stand.
+#[derive(Clone, Copy)]
+pub struct Returner<'a> {
+    /// The plugin's connection.
+    pub from: &'a Connection,
+    /// The release that returned it; none: it is blocked, or cannot be used now.
+    pub release: Option<&'a Release>,
+}
+
+impl Returner<'_> {
+    /// The verdict on the brand's own use of a leaf of it (clause integrations.onward).
+    pub(super) fn verdict<'l>(
+        self,
+        book: &PolicyBook,
+        leaf: &str,
+        labels: impl IntoIterator<Item = &'l Label>,
+        subject: Subject<'_>,
+        moment: Moment,
+    ) -> Verdict {
+        let Some(release) = self.release else { return Verdict::withhold(Reason::MissingFact) };
+        let (purpose, partner) = (release.purpose, &*self.from.partner);
+        let question = Question { flow: Flow::Return, purpose, partner, to_brand: true };
+        let facts = base_facts(subject, self.from.integration_of_leaf(release, leaf));
+        let decided = book.decide_all(&question, labels, facts, moment);
+        decided.map_or(Verdict::withhold(Reason::Undeclared), |(_, verdict)| verdict)
+    }
+}
+
 impl Received {
     /// What a call of a release returned, as another plugin gets it.
     pub fn from_returned(returned: Returned, release: [u8; 32]) -> Self {
@@ -136,6 +164,19 @@ pub(super) fn insert(data: &mut Map<String, Value>, onward: &[Onward<'_>]) {
     data.insert(manifest::RETURNED.trim_start_matches('/').to_owned(), Value::Object(by_plugin));
 }
 
+/// The releases that returned what a hook is given of other plugins, by field.
+pub(super) fn releases(hook: &Hook, onward: &[Onward<'_>]) -> BTreeMap<Arc<str>, [u8; 32]> {
+    let of = |one: &Onward<'_>| {
+        let fields = hook.fields.iter().filter_map(|field| {
+            let (plugin, leaf) = manifest::returned_by(&field.name)?;
+            let release = one.returned.releases.get(leaf).filter(|_| *plugin == *one.from.plugin)?;
+            Some((Arc::clone(&field.name), *release))
+        });
+        fields.collect::<Vec<_>>()
+    };
+    onward.iter().flat_map(of).collect()
+}
+
 /// A call, as far as what it reads of other plugins is decided about.
 pub(super) struct Reader<'a> {
     pub(super) book: &'a PolicyBook,
@@ -163,6 +204,12 @@ impl Reader<'_> {
         conditions.through.insert(one.from.plugin.to_string());
         let subject = Subject { conditions: &conditions, ..*subject };
         let facts = base_facts(subject, connection.integration(hook));
+        let question = Question {
+            flow: hook.flow,
+            purpose: connection.release.purpose,
+            partner: &connection.partner,
+            to_brand: false,
+        };
         let lapsed = connection.lapsed(&one.returned.conditions, moment.now_ms);
         let mut any = false;
         let fields = hook.fields.iter().zip(decided).zip(labels).zip(rests);
@@ -179,15 +226,16 @@ impl Reader<'_> {
                 *verdict = Verdict::withhold(Reason::Undeclared);
                 continue;
             };
-            // The brand's use of it is that for which it was returned.
-            let release = one.returned.releases.get(leaf).and_then(|digest| one.releases.get(digest));
-            let Some(release) = release else {
-                *verdict = Verdict::withhold(Reason::MissingFact);
-                continue;
-            };
             let mut all = stored.clone();
             all.join(&lapsed);
-            let (to, onward, kept) = self.verdict(one.from, release, leaf, &all, subject, facts);
+            // The brand's use of it is that for which it was returned.
+            let release = one.returned.releases.get(leaf).and_then(|digest| one.releases.get(digest));
+            let returner = Returner { from: one.from, release: release.map(|release| &**release) };
+            let moment = self.book.also(*moment, &conditions);
+            let kept = returner.verdict(self.book, leaf, all.iter(), subject, moment);
+            let decided = self.book.decide_all(&question, all.iter(), facts, moment);
+            let (to, onward) =
+                decided.unwrap_or((Recipient::ThirdParty, Verdict::withhold(Reason::Undeclared)));
             let judged = onward.strictest(kept);
             *rests = Rests { facts, elsewhere: onward.allows() && !kept.allows() };
             (*stands, *verdict) = match connection.grants(self.hook_index, at) {
@@ -198,37 +246,6 @@ impl Reader<'_> {
             *labels = all.iter().cloned().collect();
         }
         any.then_some(conditions)
-    }
-
-    /// Toward whom it goes, the verdict on its going there, and the one on the brand's own use of it.
-    fn verdict(
-        &self,
-        from: &Connection,
-        release: &Release,
-        leaf: &str,
-        labels: &LabelSet,
-        subject: Subject<'_>,
-        facts: Facts,
-    ) -> (Recipient, Verdict, Verdict) {
-        let onward = Question {
-            flow: self.hook.flow,
-            purpose: self.connection.release.purpose,
-            partner: &self.connection.partner,
-            to_brand: false,
-        };
-        let (purpose, partner) = (release.purpose, &*from.partner);
-        let kept = Question { flow: Flow::Return, purpose, partner, to_brand: true };
-        let facts_of_brand = base_facts(subject, from.integration_of_leaf(release, leaf));
-        let moment = self.book.also(self.moment, subject.conditions);
-        let onward = self.book.decide_all(&onward, labels.iter(), facts, moment);
-        let kept = self.book.decide_all(&kept, labels.iter(), facts_of_brand, moment);
-        match (onward, kept) {
-            (Some((recipient, onward)), Some((_, kept))) => (recipient, onward, kept),
-            _ => {
-                let withheld = Verdict::withhold(Reason::Undeclared);
-                (Recipient::ThirdParty, withheld, withheld)
-            }
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::book::{Moment, PolicyBook, Question};
 use super::combine::Pairs;
 use super::connection::Connection;
 use super::from_plugin::PlannedDelivery;
+use super::onward::Returner;
 use super::permitted::Permitted;
 use super::placing::{self, FieldValue, Placement, PlacingError};
 use super::prepared::stricter;
@@ -60,14 +61,14 @@ impl Stays {
 /// Decides about `planned` as things stand now; `exposed` is what the partner received until now.
 ///
 /// `connection` is none where the brand has switched the plugin off: then clause use.brand-directed
-/// withholds everything. `is_on` says of the brand's other plugins whether they are: what one of them returned goes on
-/// no longer than that.
+/// withholds everything. `returner` says how one of the brand's other plugins stands, by its name and the release that
+/// returned a field; none: it is off. What it returned goes on for as long as it is on and the brand may use it.
 #[allow(clippy::too_many_arguments)] // one try's whole context
-pub fn toward_partner(
+pub fn toward_partner<'r>(
     book: &PolicyBook,
     partner: &Partner,
     connection: Option<&Connection>,
-    is_on: impl Fn(&str) -> bool,
+    returner: impl Fn(&str, Option<&[u8; 32]>) -> Option<Returner<'r>>,
     planned: &PlannedDelivery,
     exposed: &Exposed,
     subject: Subject<'_>,
@@ -109,8 +110,6 @@ pub fn toward_partner(
             }
             false => carried.labels.clone(),
         };
-        // Who returned it is no longer on.
-        let is_gone = manifest::returned_by(&carried.field).is_some_and(|(plugin, _)| !is_on(plugin));
         let decided = book.decide_all(&question, labels.iter(), facts, moment);
         let (stands, mut verdict) =
             decided.unwrap_or((Recipient::ThirdParty, Verdict::withhold(Reason::Undeclared)));
@@ -118,6 +117,15 @@ pub fn toward_partner(
         let by_its_labels = verdict.allows();
         if let Some(meeting) = across.verdict(labels.iter(), &together) {
             verdict = verdict.strictest(meeting);
+        }
+        let mut is_gone = false;
+        if let Some((plugin, leaf)) = manifest::returned_by(&carried.field) {
+            match returner(plugin, carried.returned.as_ref()) {
+                Some(of) => {
+                    verdict = verdict.strictest(of.verdict(book, leaf, labels.iter(), subject, moment));
+                }
+                None => is_gone = true,
+            }
         }
         let granted = connection.is_none_or(|connection| match carried.access {
             // A brand grants no message: it is what the partner sent, and carries what the partner has.

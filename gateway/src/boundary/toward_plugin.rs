@@ -1,6 +1,7 @@
 //! Toward a plugin: which declared fields it may read or place. What it can read counts as shared
 //! with its partner, whether or not it sends a request.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gateway_policy::{
@@ -95,6 +96,8 @@ pub struct Crossing {
     pub(super) labels: Vec<Arc<[Label]>>,
     /// For each field of the hook: how it goes.
     pub(super) forms: Arc<[Form]>,
+    /// Of the fields that other plugins returned: the SHA-256 of the release that did.
+    pub(super) returned: BTreeMap<Arc<str>, [u8; 32]>,
     /// What else was readable in the call, or came into it while it ran: a message, memory, replies.
     pub(super) joined: Vec<Carried>,
     /// What held when all of that was collected.
@@ -257,6 +260,7 @@ pub fn toward_plugin(
         allowed,
         labels,
         forms,
+        returned: onward::releases(hook, event.onward),
         joined: Vec::new(),
         conditions,
         data,

@@ -97,6 +97,7 @@ pub fn toward_receive(
         labels: own.chain(message.exposed.labels.iter().cloned()).collect(),
         form: None,
         declassified: None,
+        returned: None,
     };
     let pairs = Pairs {
         book,
@@ -125,6 +126,7 @@ pub fn toward_receive(
         allowed: vec![false; hook.fields.len()],
         labels: hook.fields.iter().map(|field| Arc::clone(&field.labels)).collect(),
         forms: connection.forms(hook_index, moment),
+        returned: Default::default(),
         joined: vec![joined],
         conditions,
         data: Arc::new(Value::Null),

@@ -125,7 +125,7 @@ impl Gateway {
             &self.book,
             &partner,
             live.map(|live| &live.connection),
-            |plugin| registry.connection(&due.brand, plugin).is_some(),
+            |plugin, release| registry.returner(&due.brand, plugin, release),
             planned,
             &exposed,
             Subject {

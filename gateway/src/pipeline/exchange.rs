@@ -126,7 +126,7 @@ impl ExchangeSession {
                 &gateway.book,
                 &partner.record,
                 live.map(|live| &live.connection),
-                |plugin| registry.connection(&self.consumer.brand, plugin).is_some(),
+                |plugin, release| registry.returner(&self.consumer.brand, plugin, release),
                 planned,
                 &exposed,
                 subject,

@@ -14,7 +14,7 @@ use super::documents::{ConnectionDocument, ReleaseStatus, Secrets};
 use super::model::{BrandInput, Caller, ContractInput, PartnerInput, Role};
 use super::trial::Trial;
 use crate::boundary::placing::is_registered;
-use crate::boundary::{Connection, Partners, PolicyBook, Release, Trigger};
+use crate::boundary::{Connection, Partners, PolicyBook, Release, Returner, Trigger};
 use crate::manifest::{Auth, Endpoint, ReleaseKey};
 use crate::outbound::{Credentials, PublicKey, ResolvedAuth, SigningKey, TokenSource};
 use crate::plugin_host::LoadedRelease;
@@ -412,6 +412,15 @@ impl Registry {
     /// One connection.
     pub fn connection(&self, brand: &str, plugin: &str) -> Option<&Arc<LiveConnection>> {
         self.connections.get(brand)?.get(plugin)
+    }
+
+    /// How a plugin of a brand stands that returned a field that waits to go on, and the release that did; none: it is
+    /// off.
+    pub fn returner(&self, brand: &str, plugin: &str, release: Option<&Digest>) -> Option<Returner<'_>> {
+        let from = &self.connection(brand, plugin)?.connection;
+        let release = release.filter(|release| !self.is_blocked(release));
+        let release = release.and_then(|release| self.releases.get(release));
+        Some(Returner { from, release: release.map(|live| &*live.release) })
     }
 
     /// The connection that fills a slot of a brand.

@@ -108,7 +108,7 @@ impl Setting {
             &self.book,
             &self.connection.partner,
             Some(&self.connection),
-            |plugin| *plugin == *self.connection.plugin,
+            |_, _| None,
             planned,
             &exposed,
             subject,

@@ -27,7 +27,7 @@ impl World {
         self.gateway.brand(BRAND).await.put(&path, &document).await.ok();
     }
 
-    async fn block(&self) {
+    pub(super) async fn block(&self) {
         self.gateway
             .operator()
             .await

@@ -1,9 +1,10 @@
 //! What a release returned is used for that for which it was returned, whatever runs now.
 
+use gateway_tests::partner::Behaviour;
 use gateway_tests::world;
 use serde_json::{Value, json};
 
-use super::{NAME, PURPOSE, SCORE, World, assert_withheld, remade};
+use super::{NAME, PURPOSE, SCORE, World, assert_withheld, remade, verdict_on};
 use crate::hostile::remade::with_manifest;
 
 const MARKETING: &str = "marketing.advertising.first_party.targeted";
@@ -97,4 +98,45 @@ async fn what_may_have_been_returned_for_a_slot_that_is_no_more_counts_as_promot
     let (verdict, is_fed) = world.used().await;
     assert_withheld(&verdict, "clause:choice.marketing");
     assert!(!is_fed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_goes_while_the_brand_may_use_it_for_that() {
+    enum Then {
+        OptsOut,
+        Blocks,
+        DropsTheSlot,
+    }
+    let cases = [
+        (MARKETING, false, Then::OptsOut, "clause:choice.marketing"),
+        (PURPOSE, false, Then::Blocks, "missing-fact"),
+        (PURPOSE, true, Then::DropsTheSlot, "clause:choice.marketing"),
+    ];
+    for (returned_for, opted_out, then, reason) in cases {
+        let world = World::new().await;
+        world.purposes_of_clerk(&[PURPOSE, MARKETING]).await;
+        world.choose("ada", choices(opted_out)).await;
+        world.scorer("1.0.0", true, is_for(returned_for)).await;
+        world.chat("ada").await;
+        world.scorer("1.1.0", false, |_| {}).await;
+        world.switch_on("reader", "trent", &[SCORE], &[SCORE]).await;
+        world.gateway.partner.behave(Behaviour::Status(503));
+        world.chat("ada").await;
+        let first = world.row("ada", "reader", "delivery").await;
+        assert_eq!(verdict_on(&first, SCORE)["decision"], "allow", "{first}");
+        let before = world.gateway.partner.received().len();
+        match then {
+            Then::OptsOut => world.choose("ada", choices(true)).await,
+            Then::Blocks => world.block().await,
+            Then::DropsTheSlot => {
+                world.scorer("1.2.0", false, |manifest| manifest["decide"][0]["slot"] = json!("another")).await;
+            }
+        }
+        world.gateway.partner.behave(Behaviour::Status(200));
+        world.gateway.clock.advance(time::Duration::seconds(30));
+        world.gateway.settled().await;
+        assert_withheld(&verdict_on(&world.row("ada", "reader", "delivery").await, SCORE), reason);
+        let sent = world.gateway.partner.received();
+        assert!(!sent[before..].iter().any(|request| request.host().contains("trent")), "{reason}");
+    }
 }
