@@ -13,16 +13,16 @@ pub(super) struct CompileComponent {
     input: PathBuf,
     /// Where its machine code goes
     output: PathBuf,
-    /// The directory of compiled functions
-    functions: PathBuf,
+    /// The directory of modules that were compiled before
+    compiled: PathBuf,
     /// How far it stands back behind other processes
     niceness: i32,
 }
 
 impl CompileComponent {
     pub(super) fn run(self) -> Result<(), CliError> {
-        let Self { input, output, functions, niceness } = self;
-        plugin_host::compile_component_child(&input, &output, &functions, niceness)
+        let Self { input, output, compiled, niceness } = self;
+        plugin_host::compile_component_child(&input, &output, &compiled, niceness)
             .map_err(|error| CliError::FellShort(error.to_string()))
     }
 }

@@ -1,6 +1,8 @@
-//! Compiled code on disk: `<cache_dir>/<compatibility>/<digest>.cwasm`, its SHA-256 beside it, and the functions of
-//! large components ([`super::functions`]). It may not load from a directory that anyone else can write.
+//! Compiled code on disk: `<cache_dir>/<compatibility>/<digest>.cwasm`, its SHA-256 beside it, of components and of the
+//! large modules that were taken out of them ([`super::apart`]). It may not load from a directory that anyone else can
+//! write.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -8,12 +10,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
-use wasmtime::Engine;
 use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::{Engine, Module};
 
+use super::apart::{Digest as ModuleDigest, imported};
 use super::error::HostError;
 
 const WORKSPACE_PREFIX: &str = "compile-";
+/// What the name of a file of compiled code ends with, and that of its checksum.
+const EXTENSION: &str = "cwasm";
+const CHECKSUM: &str = "sha256";
 
 /// Age at which no compilation can still be running: many times its limit.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
@@ -38,10 +45,37 @@ impl Workspace {
         self.directory.path().join("component.cwasm")
     }
 
-    /// Where compiled functions are: beside compiled components.
-    pub(super) fn functions(&self) -> &Path {
+    /// Where modules are that were compiled before: beside compiled components.
+    pub(super) fn compiled(&self) -> &Path {
         self.directory.path().parent().unwrap_or(Path::new("."))
     }
+}
+
+/// Compiled code of a release.
+pub(super) struct Code {
+    pub(super) component: Component,
+    /// The modules that it imports.
+    pub(super) modules: BTreeMap<ModuleDigest, Module>,
+}
+
+/// Where a compiled module stands in a directory.
+pub(super) fn module_file(directory: &Path, digest: &ModuleDigest) -> PathBuf {
+    directory.join(format!("{}.{EXTENSION}", hex(digest)))
+}
+
+/// Whether a compiled module is there; if so, it was used now.
+pub(super) fn has_module(directory: &Path, digest: &ModuleDigest) -> bool {
+    let file = module_file(directory, digest);
+    let is_there = file.with_extension(CHECKSUM).exists() && file.exists();
+    if is_there {
+        touch(&file);
+    }
+    is_there
+}
+
+/// Marks code as used, for [`Cache::trim`]. Nothing is written to the file itself.
+fn touch(artifact: &Path) {
+    let _ = fs::File::open(artifact).and_then(|file| file.set_modified(SystemTime::now()));
 }
 
 impl Cache {
@@ -71,34 +105,47 @@ impl Cache {
         }
     }
 
-    /// The compiled release, if it is here and whole. A file that is damaged counts as absent.
-    pub(super) fn load(&self, engine: &Engine, digest: &[u8; 32]) -> Result<Option<Component>, HostError> {
+    /// The compiled release, if all of it is here and whole; `loaded` are modules that others run already. What is damaged
+    /// counts as absent.
+    pub(super) fn load(
+        &self,
+        engine: &Engine,
+        digest: &[u8; 32],
+        loaded: impl Fn(&ModuleDigest) -> Option<Module>,
+    ) -> Option<Code> {
+        let component = self.read(digest, |artifact| deserialize_component(engine, artifact))?;
+        let mut modules = BTreeMap::new();
+        for (name, item) in component.component_type().imports(engine) {
+            if let (Some(module), ComponentItem::Module(_)) = (imported(name), item.ty) {
+                let code = loaded(&module)
+                    .or_else(|| self.read(&module, |artifact| deserialize_module(engine, artifact)))?;
+                modules.insert(module, code);
+            }
+        }
+        Some(Code { component, modules })
+    }
+
+    /// Reads what was compiled. What is not what was written is removed, so that it is compiled again.
+    fn read<T>(&self, digest: &[u8; 32], load: impl FnOnce(&Path) -> wasmtime::Result<T>) -> Option<T> {
         let artifact = self.artifact(digest);
-        let Ok(expected) = fs::read(self.checksum(digest)) else { return Ok(None) };
-        match sha256_of(&artifact) {
-            Ok(actual) if actual[..] == expected[..] => {}
-            Ok(_) => {
-                tracing::warn!(artifact = %artifact.display(), "compiled code is damaged; compiling it again");
-                return Ok(None);
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => {
-                tracing::warn!(artifact = %artifact.display(), %error, "compiled code does not read; compiling it again");
-                return Ok(None);
-            }
-        }
-        match deserialize(engine, &artifact) {
-            Ok(component) => {
-                // For `trim`. Nothing is written to the file itself.
-                let _ = fs::File::open(&artifact).and_then(|file| file.set_modified(SystemTime::now()));
-                Ok(Some(component))
-            }
-            Err(_) => {
+        let expected = fs::read(self.checksum(digest)).ok()?;
+        let damage = match sha256_of(&artifact) {
+            Ok(actual) if actual[..] == expected[..] => match load(&artifact) {
+                Ok(code) => {
+                    touch(&artifact);
+                    return Some(code);
+                }
                 // What the engine says may quote the file, and the remedy is the same for all causes.
-                tracing::warn!(artifact = %artifact.display(), "compiled code does not load; compiling it again");
-                Ok(None)
-            }
-        }
+                Err(_) => "does not load",
+            },
+            Ok(_) => "is damaged",
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(_) => "does not read",
+        };
+        tracing::warn!(artifact = %artifact.display(), "compiled code {damage}; compiling it again");
+        // Without it the artifact counts as absent.
+        let _ = fs::remove_file(self.checksum(digest));
+        None
     }
 
     /// A place for a compilation, on the same file system as its result.
@@ -108,15 +155,26 @@ impl Cache {
         Ok(Workspace { directory })
     }
 
-    /// Takes a compilation's result in. Its checksum goes first: without it a file is not loaded,
-    /// and with another one it is compiled again.
+    /// Takes a compilation's results in: first the modules, without which the component is of no use. A checksum goes before
+    /// its file: without it a file is not loaded, and with another one it is compiled again.
     pub(super) fn keep(&self, digest: &[u8; 32], workspace: &Workspace) -> Result<(), HostError> {
-        let output = workspace.output();
-        let sum = sha256_of(&output).map_err(|source| self.failed("reading in", source))?;
-        let scratch = workspace.directory.path().join("component.sha256");
+        let failed = |source| self.failed("writing to", source);
+        for entry in fs::read_dir(workspace.directory.path()).map_err(failed)?.flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            if path != workspace.output() && path.extension().is_some_and(|extension| extension == EXTENSION)
+            {
+                self.take(&path, &self.directory.join(name), workspace)?;
+            }
+        }
+        self.take(&workspace.output(), &self.artifact(digest), workspace)
+    }
+
+    fn take(&self, compiled: &Path, artifact: &Path, workspace: &Workspace) -> Result<(), HostError> {
+        let sum = sha256_of(compiled).map_err(|source| self.failed("reading in", source))?;
+        let scratch = workspace.directory.path().join("checksum");
         fs::write(&scratch, sum)
-            .and_then(|()| fs::rename(&scratch, self.checksum(digest)))
-            .and_then(|()| fs::rename(&output, self.artifact(digest)))
+            .and_then(|()| fs::rename(&scratch, artifact.with_extension(CHECKSUM)))
+            .and_then(|()| fs::rename(compiled, artifact))
             .map_err(|source| self.failed("writing to", source))
     }
 
@@ -127,7 +185,7 @@ impl Cache {
         let Ok(entries) = fs::read_dir(&self.directory) else { return };
         let mut artifacts: Vec<_> = entries
             .flatten()
-            .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "cwasm"))
+            .filter(|entry| entry.path().extension().is_some_and(|extension| extension == EXTENSION))
             .filter(|entry| !used.contains(&entry.path()))
             .filter_map(|entry| {
                 let metadata = entry.metadata().ok()?;
@@ -141,7 +199,7 @@ impl Cache {
                 return;
             }
             // Without it the artifact counts as absent.
-            let _ = fs::remove_file(path.with_extension("sha256"));
+            let _ = fs::remove_file(path.with_extension(CHECKSUM));
             if fs::remove_file(&path).is_ok() {
                 taken = taken.saturating_sub(length);
             }
@@ -149,11 +207,11 @@ impl Cache {
     }
 
     fn artifact(&self, digest: &[u8; 32]) -> PathBuf {
-        self.directory.join(format!("{}.cwasm", hex(digest)))
+        module_file(&self.directory, digest)
     }
 
     fn checksum(&self, digest: &[u8; 32]) -> PathBuf {
-        self.directory.join(format!("{}.sha256", hex(digest)))
+        self.artifact(digest).with_extension(CHECKSUM)
     }
 
     fn failed(&self, doing: &'static str, source: io::Error) -> HostError {
@@ -161,20 +219,26 @@ impl Cache {
     }
 }
 
-/// The one unsafe act of the project: mapping machine code from a file.
+/// With [`deserialize_module`] the one unsafe act of the project: mapping machine code from a file.
 #[allow(unsafe_code)]
-fn deserialize(engine: &Engine, artifact: &Path) -> wasmtime::Result<Component> {
+fn deserialize_component(engine: &Engine, artifact: &Path) -> wasmtime::Result<Component> {
     // SAFETY: `deserialize_file` asks for a file that `Engine::precompile_component` made and that
     // nothing changes while it is mapped.
     // - Made: only `Cache::keep` puts files under this name, from `compile::compile_file`, which
     //   writes what `precompile_component` returned; the caller has just compared its SHA-256 with
     //   the one recorded then, so it is that file and whole. The directory's name carries the
-    //   engine's compatibility hash, and wasmtime checks version and settings itself.
+    //   engine's compatibility hash, and wasmtime checks version, settings and kind itself.
     // - By no one else: `private_directory` has refused a directory that is a link, belongs to
     //   another user, or that group or others may write, so nobody but this user can put a file here.
     // - Unchanged: a file under this name is never written in place, only replaced by `rename`,
     //   which leaves the mapped one as it is.
     unsafe { Component::deserialize_file(engine, artifact) }
+}
+
+#[allow(unsafe_code)]
+fn deserialize_module(engine: &Engine, artifact: &Path) -> wasmtime::Result<Module> {
+    // SAFETY: as above, with `precompile_module`.
+    unsafe { Module::deserialize_file(engine, artifact) }
 }
 
 fn private_directory(path: &Path) -> Result<(), HostError> {

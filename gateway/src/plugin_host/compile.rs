@@ -6,30 +6,25 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
-use super::cache::Workspace;
-use super::engine::compiling_engine;
+use super::apart::{LARGE, apart};
+use super::cache::{Workspace, has_module, module_file};
+use super::engine::{Allocation, engine};
 use super::error::{HostError, describe, one_line};
-use super::functions::Functions;
 use super::limits::{COMPILER_MESSAGE_BYTES, Limits};
 
-/// The hidden subcommand that runs [`compile_component_child`]: `<program> compile-component IN OUT FUNCTIONS NICENESS`.
+/// The hidden subcommand that runs [`compile_component_child`]: `<program> compile-component IN OUT COMPILED NICENESS`.
 /// It exits 0 if OUT is there, else 1 with the error on standard error.
 pub const COMPILE_SUBCOMMAND: &str = "compile-component";
 
-/// Bytes from which on a component's functions are kept for its next build: one without an interpreter is compiled in
-/// less time than it saves.
-const KEPT_FROM: usize = 2 * 1024 * 1024;
-
 /// The entry of the compiling process. Limits the process it runs in, stands back by `niceness`, compiles `input`
-/// with the very settings that the host loads with, and writes `output` in one step. What it compiled before is in the
-/// directory `functions`, and what it compiles now goes there. Its limits are always the defaults: none of [`Limits`]
-/// changes the code that comes out.
+/// with the very settings that the host loads with, and writes `output` in one step; beside it the large modules that
+/// are not in the directory `compiled`. Its limits are always the defaults: none of [`Limits`] changes the code that
+/// comes out.
 ///
 /// # Errors
 /// [`HostError::Invalid`] for a component that is none or uses what is not served; others where
@@ -37,14 +32,14 @@ const KEPT_FROM: usize = 2 * 1024 * 1024;
 pub fn compile_component_child(
     input: &Path,
     output: &Path,
-    functions: &Path,
+    compiled: &Path,
     niceness: i32,
 ) -> Result<(), HostError> {
     let limits = Limits::default();
     limit_this_process(&limits)?;
     // Before it has threads, which take it over.
     nice(niceness).map_err(|_| HostError::Internal { doing: "standing back behind calls" })?;
-    compile_file(&limits, input, output, functions)
+    compile_file(&limits, input, output, compiled)
 }
 
 /// Compiles in this process, without limits.
@@ -52,7 +47,7 @@ pub(super) fn compile_file(
     limits: &Limits,
     input: &Path,
     output: &Path,
-    functions: &Path,
+    compiled: &Path,
 ) -> Result<(), HostError> {
     let failed = |doing, path: &Path, source| HostError::Io { doing, path: path.to_owned(), source };
 
@@ -62,24 +57,32 @@ pub(super) fn compile_file(
         let reason = "the file is not a WebAssembly component in binary form".to_owned();
         return Err(HostError::Invalid { reason });
     }
-    let functions = (component.len() >= KEPT_FROM).then(|| Arc::new(Functions::open(functions)));
-    let engine = compiling_engine(limits, functions.clone())?;
-    let code = engine
-        .precompile_component(&component)
-        .map_err(|error| HostError::Invalid { reason: describe(&error) })?;
+    let engine = engine(limits, Allocation::None)?;
+    let invalid = |error: wasmtime::Error| HostError::Invalid { reason: describe(&error) };
 
     let directory = output.parent().unwrap_or(Path::new("."));
-    let write = || -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
-        io::Write::write_all(&mut file, &code)?;
-        file.persist(output)?;
-        Ok(())
+    let write = |code: &[u8], path: &Path| {
+        let written = || -> io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(directory)?;
+            io::Write::write_all(&mut file, code)?;
+            file.persist(path)?;
+            Ok(())
+        };
+        written().map_err(|source| failed("writing", path, source))
     };
-    write().map_err(|source| failed("writing", output, source))?;
-    if let Some(functions) = functions {
-        functions.keep(directory);
+    if let Some(parts) = apart(&component, LARGE)
+        // Were it not to fit, the whole says better why, or does.
+        && let Ok(code) = engine.precompile_component(&parts.component)
+    {
+        for (digest, module) in &parts.modules {
+            if !has_module(compiled, digest) {
+                let code = engine.precompile_module(module).map_err(invalid)?;
+                write(&code, &module_file(directory, digest))?;
+            }
+        }
+        return write(&code, output);
     }
-    Ok(())
+    write(&engine.precompile_component(&component).map_err(invalid)?, output)
 }
 
 /// Runs `program` on a workspace's input, and waits until its output is there or the time is over.
@@ -93,7 +96,7 @@ pub(super) async fn compile_in_child(
         .arg(COMPILE_SUBCOMMAND)
         .arg(workspace.input())
         .arg(workspace.output())
-        .arg(workspace.functions())
+        .arg(workspace.compiled())
         .arg(limits.compile_niceness.to_string())
         // No secret of the gateway's environment goes to where untrusted code is read.
         .env_clear()

@@ -2,7 +2,6 @@
 //! not differ between the two in anything that the compiled code depends on.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 
 use wasmtime::{
     Collector, Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
@@ -10,7 +9,6 @@ use wasmtime::{
 };
 
 use super::error::{HostError, describe};
-use super::functions::Functions;
 use super::limits::{Limits, MEMORY_GUARD, MEMORY_RESERVATION};
 
 /// Where instances come from.
@@ -32,23 +30,8 @@ const FEATURES: WasmFeatures = WasmFeatures::WASM2
 
 /// Makes an engine. Its compatibility hash does not depend on `allocation`.
 pub(super) fn engine(limits: &Limits, allocation: Allocation) -> Result<Engine, HostError> {
+    let refused = |error: wasmtime::Error| HostError::Engine { reason: describe(&error) };
     Engine::new(&config(limits, allocation)).map_err(refused)
-}
-
-/// An engine that only compiles, and compiles no function that `functions` has.
-pub(super) fn compiling_engine(
-    limits: &Limits,
-    functions: Option<Arc<Functions>>,
-) -> Result<Engine, HostError> {
-    let mut config = config(limits, Allocation::None);
-    if let Some(functions) = functions {
-        config.enable_incremental_compilation(functions).map_err(refused)?;
-    }
-    Engine::new(&config).map_err(refused)
-}
-
-fn refused(error: wasmtime::Error) -> HostError {
-    HostError::Engine { reason: describe(&error) }
 }
 
 /// Names what compiled code depends on: the version of wasmtime, the processor, and every setting

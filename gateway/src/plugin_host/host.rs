@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use wasmtime::component::{Component, Linker};
-use wasmtime::{Engine, Store};
+use wasmtime::component::Linker;
+use wasmtime::{Engine, Module, Store};
 
 use crate::boundary::{Permitted, PluginInput, PluginMessage, PluginOutcome};
 
 use super::bindings::Failure;
-use super::cache::{Cache, Workspace};
+use super::cache::{Cache, Code, Workspace};
 use super::call::{self, Call};
 use super::compile::{compile_file, compile_in_child, program_or_self};
 use super::engine::{Allocation, compatibility, engine};
@@ -151,9 +151,23 @@ impl PluginHost {
             return self.link(digest, code).await;
         }
         self.compile(digest, component).await?;
-        let lost = HostError::Internal { doing: "loading what was just compiled" };
-        let code = self.cached(digest).await?.ok_or(lost)?;
-        self.link(digest, code).await
+        let code = match self.cached(digest).await? {
+            Some(code) => Some(code),
+            // A module of others that it needs was damaged, and is gone now.
+            None => {
+                self.compile(digest, component).await?;
+                self.cached(digest).await?
+            }
+        };
+        let code = code.ok_or(HostError::Internal { doing: "loading what was just compiled" })?;
+        let loaded = self.link(digest, code).await?;
+        let inner = Arc::clone(&self.inner);
+        let trim = move || {
+            inner.cache.trim(&inner.loaded_digests(), inner.cache_bytes);
+            Ok(())
+        };
+        blocking("removing compiled code", trim).await?;
+        Ok(loaded)
     }
 
     /// As [`PluginHost::load`] for a release whose code is loaded already or in the cache; `None` where it has to be
@@ -294,14 +308,15 @@ impl PluginHost {
             .await
     }
 
-    async fn cached(&self, digest: [u8; 32]) -> Result<Option<Component>, HostError> {
+    async fn cached(&self, digest: [u8; 32]) -> Result<Option<Code>, HostError> {
         let inner = Arc::clone(&self.inner);
-        blocking("reading the cache", move || inner.cache.load(&inner.engine, &digest)).await
+        let load = move || Ok(inner.cache.load(&inner.engine, &digest, |module| inner.module(module)));
+        blocking("reading the cache", load).await
     }
 
-    async fn link(&self, digest: [u8; 32], code: Component) -> Result<LoadedRelease, HostError> {
+    async fn link(&self, digest: [u8; 32], code: Code) -> Result<LoadedRelease, HostError> {
         let inner = Arc::clone(&self.inner);
-        let link = move || release::link(&inner.linker, digest, &code);
+        let link = move || release::link(&inner.linker, digest, code);
         let release = Arc::new(blocking("linking a release", link).await?);
         Ok(LoadedRelease { inner: self.inner.remember(digest, release) })
     }
@@ -331,13 +346,9 @@ impl PluginHost {
         let inner = Arc::clone(&self.inner);
         let keep = move || {
             if program.is_none() {
-                compile_file(&inner.limits, &workspace.input(), &workspace.output(), workspace.functions())?;
+                compile_file(&inner.limits, &workspace.input(), &workspace.output(), workspace.compiled())?;
             }
-            inner.cache.keep(&digest, &workspace)?;
-            let mut used = inner.loaded_digests();
-            used.push(digest);
-            inner.cache.trim(&used, inner.cache_bytes);
-            Ok(())
+            inner.cache.keep(&digest, &workspace)
         };
         blocking("keeping compiled code", keep).await
     }
@@ -403,10 +414,19 @@ impl Inner {
         loaded.get(digest).and_then(Weak::upgrade)
     }
 
-    fn loaded_digests(&self) -> Vec<[u8; 32]> {
+    fn loaded_releases(&self) -> Vec<Arc<Release>> {
         let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = loaded.iter().filter(|(_, release)| release.strong_count() > 0);
-        loaded.map(|(digest, _)| *digest).collect()
+        loaded.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// A module that a loaded release runs.
+    fn module(&self, digest: &[u8; 32]) -> Option<Module> {
+        self.loaded_releases().iter().find_map(|release| release.modules.get(digest).cloned())
+    }
+
+    fn loaded_digests(&self) -> Vec<[u8; 32]> {
+        let releases = self.loaded_releases();
+        releases.iter().flat_map(|release| release.digests()).collect()
     }
 
     /// Keeps track of a release as long as someone holds it; of two loaded at once, one stays.

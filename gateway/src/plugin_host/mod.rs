@@ -14,6 +14,7 @@
 //! `Debug` of this room's types: it can carry a consumer's values.
 
 mod aggregates;
+mod apart;
 mod bindings;
 mod budget;
 mod cache;
@@ -22,7 +23,6 @@ mod compile;
 mod engine;
 mod error;
 mod exchange;
-mod functions;
 mod hooks;
 mod host;
 mod instance;

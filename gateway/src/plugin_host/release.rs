@@ -1,11 +1,15 @@
 //! A release that is ready to be called: linked once, instantiated for each call. It may not hold
 //! anything of a call.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use wasmtime::component::{Component, Linker};
+use wasmtime::Module;
+use wasmtime::component::Linker;
 
+use super::apart::{Digest, import_name};
+use super::cache::Code;
 use super::error::{HostError, describe};
 use super::hooks::{Decide, Receive, Share};
 use super::instance::InstanceState;
@@ -21,6 +25,8 @@ pub struct LoadedRelease {
 
 pub(super) struct Release {
     digest: [u8; 32],
+    /// Modules that were taken out of it; others may run the same.
+    pub(super) modules: BTreeMap<Digest, Module>,
     pub(super) share: Option<Share>,
     pub(super) decide: Option<Decide>,
     pub(super) receive: Option<Receive>,
@@ -60,6 +66,13 @@ impl LoadedRelease {
     }
 }
 
+impl Release {
+    /// What its compiled code is kept under: its own digest, and those of the modules that were taken out of it.
+    pub(super) fn digests(&self) -> impl Iterator<Item = [u8; 32]> {
+        self.modules.keys().copied().chain([self.digest])
+    }
+}
+
 impl fmt::Debug for LoadedRelease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoadedRelease")
@@ -75,27 +88,35 @@ impl fmt::Debug for LoadedRelease {
 pub(super) fn link(
     linker: &Linker<InstanceState>,
     digest: [u8; 32],
-    component: &Component,
+    code: Code,
 ) -> Result<Release, HostError> {
     let misfit = |error: wasmtime::Error| HostError::Interface { reason: describe(&error) };
 
+    let Code { component, modules } = code;
+    let mut linker = linker.clone();
+    for (digest, module) in &modules {
+        linker.root().module(&import_name(digest), module).map_err(misfit)?;
+    }
     // One import at fault is enough to be refused; it does not matter to which hook it belongs.
-    let linked = linker.instantiate_pre(component).map_err(misfit)?;
-    let share = Share::of(component, &linked).map_err(misfit)?;
-    let decide = Decide::of(component, &linked).map_err(misfit)?;
-    let receive = Receive::of(component, &linked).map_err(misfit)?;
+    let linked = linker.instantiate_pre(&component).map_err(misfit)?;
+    let share = Share::of(&component, &linked).map_err(misfit)?;
+    let decide = Decide::of(&component, &linked).map_err(misfit)?;
+    let receive = Receive::of(&component, &linked).map_err(misfit)?;
     if share.is_none() && decide.is_none() && receive.is_none() {
         return Err(HostError::NoHook);
     }
     // The first call must not pay for laying out the memory image.
-    component
-        .initialize_copy_on_write_image()
+    let images = modules.values().map(Module::initialize_copy_on_write_image);
+    images
+        .chain([component.initialize_copy_on_write_image()])
+        .collect::<Result<(), _>>()
         .map_err(|_| HostError::Internal { doing: "preparing a memory image" })?;
     let imports = |name: &str| {
         component.component_type().imports(linker.engine()).any(|(known, _)| known.starts_with(name))
     };
     Ok(Release {
         digest,
+        modules,
         share,
         decide,
         receive,

@@ -1,6 +1,6 @@
 //! What loading promises: what is refused, what is compiled and where, what is kept.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -128,50 +128,65 @@ async fn damaged_code_is_compiled_again() {
     }
 }
 
-/// A plugin as large as an interpreter, most of it not code; `pad` makes another component of the same functions.
-fn large(pad: u8) -> Guest {
-    let functions: String =
-        (0..1_000).map(|number| format!("(func (result i32) (i32.const {number}))")).collect();
-    let mut component =
-        guests::share_with("(call $answer (local.get $fields) (local.get $fields-n))", &functions).component;
-    // A custom section: its number, its length in LEB128 of four octets, its name's length, and what it holds.
-    component.extend([0, 0x80, 0x80, 0x80, 0x01, 0]);
-    component.resize(component.len() + (1 << 21) - 1, pad);
-    Guest::of(component)
+/// A plugin with as much code as an interpreter, with this in its memory.
+fn large(memory: &str) -> Guest {
+    let stores = "i32.const 0 i32.const 1 i32.store ".repeat(500);
+    let code: String = (0..100).map(|at| format!("(func $f{at} {stores})")).collect();
+    let table: String = (0..100).map(|at| format!("$f{at} ")).collect();
+    guests::share_with(
+        "(call $answer (local.get $fields) (local.get $fields-n))",
+        &format!("{code} (table funcref (elem {table})) (data (i32.const 4096) \"{memory}\")"),
+    )
 }
 
 #[tokio::test]
-async fn the_next_build_of_a_large_plugin_finds_its_functions() {
+async fn the_next_build_of_a_large_plugin_compiles_what_is_new() {
     let sandbox = Sandbox::new();
-    // Files of functions, and bytes in them.
-    let kept = || {
-        let files = std::fs::read_dir(sandbox.artifact().parent().unwrap()).unwrap().flatten();
-        let files = files.map(|file| file.path());
-        let files: Vec<_> =
-            files.filter(|path| path.extension().is_some_and(|end| end == "functions")).collect();
-        let bytes: u64 = files.iter().map(|path| std::fs::metadata(path).unwrap().len()).sum();
-        (files, bytes)
-    };
     let echoed = async |guest: &Guest, what: &str| {
         let call = sandbox.call(guest).await;
         assert_eq!(call.result.unwrap().returns, FIELDS, "{what}");
     };
-    echoed(&guests::echo(), "a small plugin").await;
-    assert_eq!(kept().1, 0);
-    echoed(&large(1), "the first build").await;
-    let (files, first) = kept();
-    assert_eq!(files.len(), 1, "its functions are kept");
-    echoed(&large(2), "the second build").await;
-    let added = kept().1 - first;
-    // Half of them may by chance have another key.
-    assert!(added < first * 3 / 4, "{added} bytes are new beside {first}");
-    let mut damaged = std::fs::read(&files[0]).unwrap();
-    let code = damaged.len() / 2..;
-    damaged[code].fill(0xcc);
-    std::fs::write(&files[0], damaged).unwrap();
-    echoed(&large(3), "over damaged functions").await;
-    assert!(!files[0].exists(), "what is damaged goes");
-    assert!(kept().1 > 0, "and is compiled again");
+    // Compiled code, largest first.
+    let kept = || {
+        let files = std::fs::read_dir(sandbox.artifact().parent().unwrap()).unwrap();
+        let files = files.map(|file| file.unwrap().path());
+        let code = files.filter(|path| path.extension().is_some_and(|end| end == "cwasm"));
+        let mut code: Vec<_> = code.map(|path| (std::fs::metadata(&path).unwrap().len(), path)).collect();
+        code.sort_unstable_by(|a, b| b.cmp(a));
+        code
+    };
+    echoed(&large("one build"), "the first build").await;
+    let first = kept();
+    let [(size, interpreter), _] = &first[..] else { panic!("{first:?}") };
+    let written = || std::fs::metadata(interpreter).unwrap().ino();
+    let same = written();
+    echoed(&large("another build"), "the second build").await;
+    assert_eq!((kept().len(), written()), (3, same), "only the rest is new");
+
+    std::fs::write(interpreter, "damaged").unwrap();
+    echoed(&large("a third build"), "over a damaged interpreter").await;
+    assert_eq!(std::fs::metadata(interpreter).unwrap().len(), *size, "it is compiled again");
+    let checksum = interpreter.with_extension("sha256");
+    std::fs::remove_file(&checksum).unwrap();
+    echoed(&large("a fourth build"), "over one that is not known to be whole").await;
+    assert!(checksum.exists());
+}
+
+#[tokio::test]
+async fn what_plugins_have_in_common_is_loaded_once_and_stays_while_one_needs_it() {
+    // Nothing is kept that no release runs.
+    let sandbox = Sandbox::with(|config| config.cache_bytes = 0);
+    let first = sandbox.load(&large("one")).await;
+    let second = sandbox.load(&large("another")).await;
+    drop(first);
+    drop(sandbox.load(&guests::echo()).await);
+    // Its interpreter was not removed: what is loaded anew finds it.
+    assert!(sandbox.host.load_compiled(large("another").digest).await.unwrap().is_some());
+    let call = sandbox.host.share_released(&second, super::input(), Budget::default(), None).await;
+    assert_eq!(call.result.unwrap().returns, FIELDS);
+    drop(second);
+    drop(sandbox.load(&guests::decide()).await);
+    assert!(sandbox.host.load_compiled(large("another").digest).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -203,8 +218,8 @@ async fn a_compiler_that_fails_is_reported_and_leaves_nothing() {
 #[ignore = "an entry for another process"]
 fn compiling_process() {
     let (Some(input), Some(output)) = (std::env::var_os("IN"), std::env::var_os("OUT")) else { return };
-    let Some(functions) = std::env::var_os("FUNCTIONS") else { return };
-    if let Err(error) = compile_component_child(input.as_ref(), output.as_ref(), functions.as_ref(), 0) {
+    let Some(compiled) = std::env::var_os("COMPILED") else { return };
+    if let Err(error) = compile_component_child(input.as_ref(), output.as_ref(), compiled.as_ref(), 0) {
         eprintln!("{error}");
         std::process::exit(1);
     }

@@ -83,7 +83,7 @@ fn compiler_of_tests(directory: &Path) -> std::path::PathBuf {
     let program = directory.join("compiler");
     let this = std::env::current_exe().unwrap();
     let script = format!(
-        "#!/bin/sh\nIN=\"$2\" OUT=\"$3\" FUNCTIONS=\"$4\" exec '{}' --ignored --exact plugin_host::tests::loading::compiling_process\n",
+        "#!/bin/sh\nIN=\"$2\" OUT=\"$3\" COMPILED=\"$4\" exec '{}' --ignored --exact plugin_host::tests::loading::compiling_process\n",
         this.display()
     );
     std::fs::write(&program, script).unwrap();

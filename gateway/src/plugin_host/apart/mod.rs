@@ -1,0 +1,241 @@
+//! A component's large modules apart from it. A component of JavaScript or Python is an interpreter with a plugin in its
+//! memory: the interpreter's code is the same in each build, and is most of it. So a module with much code is taken out
+//! and compiled under its own digest, once, whichever component it came with; the component that is left imports it. A
+//! module that also has the plugin's memory is parted into the two.
+//!
+//! Invariant: what the parts do together is what the component does. Where that is not plain, nothing is taken out; and
+//! wasmtime checks the parts as it checks the whole.
+
+mod module;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+use sha2::{Digest as _, Sha256};
+use wasm_encoder::reencode::{Reencode, ReencodeComponent};
+use wasm_encoder::{
+    Component, ComponentAliasSection, ComponentImportSection, ComponentTypeRef, CoreTypeSection,
+    InstanceSection, ModuleArg, RawSection,
+};
+use wasmparser::{
+    Chunk, ComponentAlias, ComponentAliasSectionReader, ComponentExternalKind, ComponentOuterAliasKind,
+    Instance, InstanceSectionReader, Parser, Payload,
+};
+
+use module::{Large, MEMORY};
+
+/// The id of a section with a module, in the binary form of a component.
+const MODULE: u8 = 1;
+/// What the name of an import that is a module begins with; its SHA-256 follows in hexadecimal.
+const PREFIX: char = 'm';
+
+/// Bytes of code from which on a module is worth a file of its own. Less is compiled in a moment, and each module costs a
+/// call the more to instantiate.
+pub(super) const LARGE: usize = 256 * 1024;
+
+/// SHA-256 of a module.
+pub(super) type Digest = [u8; 32];
+
+/// A component in parts.
+pub(super) struct Apart {
+    /// The component without its large modules, each of which it imports as [`import_name`].
+    pub(super) component: Vec<u8>,
+    /// The modules.
+    pub(super) modules: BTreeMap<Digest, Vec<u8>>,
+}
+
+/// The name under which a component imports a module that was taken out of it.
+pub(super) fn import_name(digest: &Digest) -> String {
+    digest.iter().fold(PREFIX.to_string(), |name, byte| format!("{name}{byte:02x}"))
+}
+
+/// Which module such a name stands for; none: it is no such name.
+pub(super) fn imported(name: &str) -> Option<Digest> {
+    let name = name.strip_prefix(PREFIX)?;
+    let digits = |at: usize| u8::from_str_radix(name.get(at..at + 2)?, 16).ok();
+    let digest: Option<Vec<u8>> = (0..name.len()).step_by(2).map(digits).collect();
+    digest?.try_into().ok()
+}
+
+/// Sections of a component, as far as they matter here.
+enum Section<'a> {
+    Module(&'a [u8]),
+    Instances(InstanceSectionReader<'a>),
+    Aliases(ComponentAliasSectionReader<'a>),
+    Other(RawSection<'a>),
+}
+
+/// Takes out a component's modules with at least so many bytes of code; none: it has none, or something that is not
+/// known here.
+pub(super) fn apart(component: &[u8], least: usize) -> Option<Apart> {
+    let sections = sections(component)?;
+    let mut large: BTreeMap<usize, (Digest, Large)> = BTreeMap::new();
+    let modules = sections.iter().filter_map(|section| match section {
+        Section::Module(module) => Some(*module),
+        _ => None,
+    });
+    let count = modules.clone().count();
+    for (index, module) in modules.enumerate() {
+        if let Some(module) = Large::of(module, least) {
+            let digest = Sha256::digest(&module.code).into();
+            // An import's name stands for one module.
+            if large.values().all(|(known, _)| *known != digest) {
+                large.insert(index, (digest, module));
+            }
+        }
+    }
+    if large.is_empty() {
+        return None;
+    }
+
+    let memories: Vec<(u32, &[u8])> = large
+        .iter()
+        .filter_map(|(index, (_, large))| Some((u32::try_from(*index).ok()?, large.memory.as_deref()?)))
+        .collect();
+    let mut shift = Shift(u32::try_from(memories.len()).ok()?);
+    let (mut index, mut types) = (0, 0);
+    // Memories are instantiated first: each other instance comes that much later.
+    let mut waiting = (!memories.is_empty()).then_some(&memories);
+    let mut instantiated = BTreeMap::from_iter(memories.iter().map(|(module, _)| (*module, 0)));
+    let mut out = Component::new();
+    for section in sections {
+        match section {
+            Section::Module(data) => {
+                // The modules of memories come behind all others.
+                if waiting.is_none() && !memories.is_empty() {
+                    return None;
+                }
+                match large.get(&index) {
+                    Some((digest, large)) => {
+                        let mut ty = CoreTypeSection::new();
+                        ty.ty().module(&large.ty);
+                        let mut import = ComponentImportSection::new();
+                        import.import(import_name(digest).as_str(), ComponentTypeRef::Module(types));
+                        types += 1;
+                        out.section(&ty).section(&import);
+                    }
+                    None => {
+                        out.section(&RawSection { id: MODULE, data });
+                    }
+                }
+                index += 1;
+            }
+            Section::Instances(reader) => {
+                let mut instances = InstanceSection::new();
+                if let Some(memories) = waiting.take() {
+                    for (at, (_, data)) in memories.iter().enumerate() {
+                        out.section(&RawSection { id: MODULE, data });
+                        instances.instantiate(u32::try_from(count + at).ok()?, no_arguments());
+                    }
+                }
+                for instance in reader {
+                    let instance = instance.ok()?;
+                    let Instance::Instantiate { module_index, args } = &instance else {
+                        shift.parse_instance(&mut instances, instance).ok()?;
+                        continue;
+                    };
+                    let given = args
+                        .iter()
+                        .map(|arg| (arg.name, ModuleArg::Instance(shift.instance_index(arg.index))));
+                    let memory = memories.iter().position(|(of, _)| of == module_index);
+                    let memory = match memory {
+                        Some(at) => Some((MEMORY.0, ModuleArg::Instance(u32::try_from(at).ok()?))),
+                        None => None,
+                    };
+                    instances.instantiate(*module_index, given.chain(memory).collect::<Vec<_>>());
+                    instantiated.entry(*module_index).and_modify(|times| *times += 1);
+                }
+                out.section(&instances);
+            }
+            Section::Aliases(reader) => {
+                let mut aliases = ComponentAliasSection::new();
+                shift.parse_component_alias_section(&mut aliases, reader).ok()?;
+                out.section(&aliases);
+            }
+            Section::Other(section) => {
+                out.section(&section);
+            }
+        }
+    }
+    // Two instances would share what each had for itself.
+    if instantiated.values().any(|times| *times != 1) {
+        return None;
+    }
+    let modules = large.into_values().map(|(digest, large)| (digest, large.code)).collect();
+    Some(Apart { component: out.finish(), modules })
+}
+
+fn no_arguments() -> [(Cow<'static, str>, ModuleArg); 0] {
+    []
+}
+
+/// The sections of a component; none: it is none, or has a module, or a core type, that does not stand in it.
+fn sections(component: &[u8]) -> Option<Vec<Section<'_>>> {
+    let mut sections = Vec::new();
+    let (mut parser, mut at) = (Parser::new(0), 0);
+    while let Some(rest) = component.get(at..).filter(|rest| !rest.is_empty()) {
+        let Ok(Chunk::Parsed { consumed, payload }) = parser.parse(rest, true) else { return None };
+        at += consumed;
+        let raw = |id: u8, range| Some(Section::Other(RawSection { id, data: component.get(range)? }));
+        match payload {
+            Payload::Version { encoding: wasmparser::Encoding::Component, .. } | Payload::End(_) => {}
+            Payload::ModuleSection { unchecked_range, .. } => {
+                at = unchecked_range.end;
+                sections.push(Section::Module(component.get(unchecked_range)?));
+            }
+            Payload::ComponentSection { unchecked_range, .. } => {
+                at = unchecked_range.end;
+                sections.push(raw(wasm_encoder::ComponentSectionId::Component.into(), unchecked_range)?);
+            }
+            Payload::InstanceSection(reader) => sections.push(Section::Instances(reader)),
+            Payload::ComponentAliasSection(reader) => {
+                if reader.clone().into_iter().any(|alias| !alias.is_ok_and(is_plain)) {
+                    return None;
+                }
+                sections.push(Section::Aliases(reader));
+            }
+            Payload::ComponentImportSection(reader) => {
+                let is_module = |ty| matches!(ty, wasmparser::ComponentTypeRef::Module(_));
+                if reader.clone().into_iter().any(|import| !import.is_ok_and(|import| !is_module(import.ty)))
+                {
+                    return None;
+                }
+                sections.push(raw(wasm_encoder::ComponentSectionId::Import.into(), reader.range())?);
+            }
+            Payload::CoreTypeSection(_) | Payload::Version { .. } => return None,
+            Payload::CustomSection(_) => {}
+            other => {
+                let (id, range) = other.as_section()?;
+                sections.push(raw(id, range)?);
+            }
+        }
+    }
+    Some(sections)
+}
+
+/// Whether an alias brings neither a module nor a core type, which would count among those of the component itself.
+fn is_plain(alias: ComponentAlias<'_>) -> bool {
+    match alias {
+        ComponentAlias::InstanceExport { kind, .. } => kind != ComponentExternalKind::Module,
+        ComponentAlias::Outer { kind, .. } => {
+            !matches!(kind, ComponentOuterAliasKind::CoreModule | ComponentOuterAliasKind::CoreType)
+        }
+        ComponentAlias::CoreInstanceExport { .. } => true,
+    }
+}
+
+/// Core instances behind so many new ones.
+struct Shift(u32);
+
+impl Reencode for Shift {
+    type Error = Infallible;
+}
+
+impl ReencodeComponent for Shift {
+    fn instance_index(&mut self, instance: u32) -> u32 {
+        instance.saturating_add(self.0)
+    }
+}
