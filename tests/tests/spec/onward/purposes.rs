@@ -129,7 +129,9 @@ async fn what_waits_goes_while_the_brand_may_use_it_for_that() {
             Then::OptsOut => world.choose("ada", choices(true)).await,
             Then::Blocks => world.block().await,
             Then::DropsTheSlot => {
-                world.scorer("1.2.0", false, |manifest| manifest["decide"][0]["slot"] = json!("another")).await;
+                world
+                    .scorer("1.2.0", false, |manifest| manifest["decide"][0]["slot"] = json!("another"))
+                    .await;
             }
         }
         world.gateway.partner.behave(Behaviour::Status(200));
