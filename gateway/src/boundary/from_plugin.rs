@@ -456,6 +456,7 @@ pub(super) fn plan(
                 numbers.extend(path.select(&crossing.data).into_iter().filter_map(as_number));
             }
         }
+        numbers.extend(crossing.numbers.iter().cloned());
     }
     Ok(PlannedDelivery {
         flow: hook.flow,

@@ -38,7 +38,7 @@ pub use from_plugin::{
     Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share,
 };
 pub use memory::{Memory, MemoryAfter, Recalled, recall};
-pub use numbers::{as_number, is_by_sms, is_number};
+pub use numbers::{as_number, is_by_sms, is_number, numbers_within};
 pub use onward::{Onward, Partners, Returner, labels_of_returned, returned_category};
 pub use permitted::Permitted;
 pub use received::{Exposed, MAX_MERGED_BYTES, Received, TooLarge};

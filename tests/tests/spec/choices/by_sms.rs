@@ -176,6 +176,47 @@ async fn a_number_that_a_partner_sent_is_not_texted_once_it_opted_out() {
     }
 }
 
+/// A plugin of this purpose whose partner's messages may bring a number.
+async fn notified(behaviour: &str) -> messages::World {
+    let world = messages::World::with(|manifest| {
+        manifest["plugin"]["purpose"] = json!(NOTIFY);
+        manifest["receive"][0]["returns"]["properties"]["said"]["x-category"] =
+            json!("user.contact.phone_number");
+        let_all_meet(manifest);
+    })
+    .await;
+    world.behave(behaviour).await;
+    world
+}
+
+/// Nothing says which leaf of a message is the number, so each that reads as one is asked about.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_brings_no_number_that_opted_out() {
+    let world = notified("").await;
+    stop(&world.gateway, "+1-212-555-0177").await;
+    for (id, says, outcome) in
+        [("m-1", "+1 212 555 0188", "received"), ("m-2", "+1 212 555 0177", "withheld")]
+    {
+        world.send(id, says).await;
+        let row = newest(&world.gateway, "receive").await;
+        assert_eq!(row["outcome"], outcome, "{row}");
+    }
+    assert_eq!(reason(&newest(&world.gateway, "receive").await, "/said"), "clause:choice.sms");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_does_not_get_what_was_remembered_of_a_number_that_opted_out() {
+    let world = notified("remember").await;
+    world.send("m-1", "+1 212 555 0177").await;
+    world.behave("recall").await;
+    world.chat().await;
+    let call = newest(&world.gateway, "call").await;
+    assert_eq!(verdict(&call, "memory")["decision"], "allow", "{call}");
+    stop(&world.gateway, "+1-212-555-0177").await;
+    world.chat().await;
+    assert_eq!(reason(&newest(&world.gateway, "call").await, "memory"), "clause:choice.sms");
+}
+
 /// All that anybody chose becomes unreadable with the row of the next request: between the decision and the sending.
 pub(crate) const DAMAGE: &str = "CREATE TRIGGER damage AFTER INSERT ON flows WHEN NEW.delivery IS NOT NULL \
                                  BEGIN UPDATE choices SET choices = '{'; END";
