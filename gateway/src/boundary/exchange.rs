@@ -13,6 +13,7 @@ use super::book::{Moment, PolicyBook};
 use super::combine::Meeting;
 use super::connection::Connection;
 use super::from_plugin::{Carried, PlannedDelivery, Violation, given, pairs, plan, taint};
+use super::numbers::{is_number, numbers_within};
 use super::permitted::Permitted;
 use super::placing;
 use super::subject::Subject;
@@ -36,6 +37,12 @@ impl PlannedExchange {
     fn own_label(&self) -> Label {
         let origin = Origin::Partner(Arc::from(self.delivery.partner.as_str()));
         Label { category: self.reply, origin }
+    }
+
+    /// Of the reply: its own, and those of its request.
+    fn labels(&self) -> LabelSet {
+        let of_request = self.delivery.carried.iter().flat_map(|carried| carried.labels.iter().cloned());
+        of_request.chain([self.own_label()]).collect()
     }
 }
 
@@ -127,13 +134,19 @@ impl Crossing {
     /// them.
     pub fn join_exchange(&mut self, exchange: &PlannedExchange) {
         let delivery = &exchange.delivery;
-        let mut labels: LabelSet =
-            delivery.carried.iter().flat_map(|carried| carried.labels.iter().cloned()).collect();
-        labels.insert(exchange.own_label());
-        let answer = answer(&delivery.endpoint, &labels);
+        let answer = answer(&delivery.endpoint, &exchange.labels());
         // The same question again joins nothing new.
         if !self.joined.iter().any(|known| known.field == answer.field && known.labels == answer.labels) {
             self.join(answer, &delivery.conditions);
+        }
+    }
+
+    /// Joins the telephone numbers that an answer brought.
+    pub fn join_numbers(&mut self, exchange: &PlannedExchange, reply: &PluginReply) {
+        if is_number(exchange.labels().iter())
+            && let Ok(body) = serde_json::from_str(&reply.body)
+        {
+            self.numbers.extend(numbers_within(&body));
         }
     }
 }

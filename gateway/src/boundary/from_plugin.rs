@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Basis, Category, Conditions, Facts, FieldVerdict, Flow, Label, LabelSet, OnBehalf, Origin,
-    Purpose, Reason, Transform, Verdict,
+    Access, Basis, Conditions, Facts, FieldVerdict, Flow, Label, LabelSet, OnBehalf, Origin, Purpose, Reason,
+    Transform, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,6 +16,7 @@ use super::book::{Moment, PolicyBook, Question};
 use super::combine::{Meeting, Pairs};
 use super::connection::{Connection, Hook, HookField};
 use super::forms::Form;
+use super::numbers::{as_number, is_by_sms, is_number};
 use super::permitted::Permitted;
 use super::placing::{self, FieldValue, Placement, PlacingError};
 use super::received::{Exposed, is_of};
@@ -23,7 +24,7 @@ use super::subject::{Subject, base_facts};
 use super::toward_plugin::Crossing;
 use super::types::{PluginOutcome, PluginRequest};
 use crate::catalogue::FieldPath;
-use crate::manifest::{self, Channel, Endpoint};
+use crate::manifest::{self, Endpoint};
 
 /// Bytes of JSON that a call may return: far above what a brand can use, far below what hurts.
 const MAX_RETURNS_BYTES: usize = 64 * 1024;
@@ -182,26 +183,6 @@ pub struct PlannedDelivery {
     /// number too, whoever was met with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub numbers: Vec<String>,
-}
-
-/// Whether what is sent for this purpose, over this channel, counts as sent by SMS (clause choice.sms).
-pub fn is_by_sms(purpose: Purpose, channel: Option<Channel>) -> bool {
-    channel == Some(Channel::Sms) || purpose.as_str().ends_with(".sms")
-}
-
-/// Whether a value with these labels is, or derives from, a telephone number.
-pub fn is_number<'l>(labels: impl IntoIterator<Item = &'l Label>) -> bool {
-    let Ok(number) = Category::parse("user.contact.phone_number") else { return false };
-    labels.into_iter().any(|label| label.category.is_under(number))
-}
-
-/// A telephone number, as it is written.
-pub fn as_number(value: &Value) -> Option<String> {
-    match value {
-        Value::String(number) => Some(number.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
 }
 
 impl PlannedDelivery {
@@ -475,6 +456,7 @@ pub(super) fn plan(
                 numbers.extend(path.select(&crossing.data).into_iter().filter_map(as_number));
             }
         }
+        numbers.extend(crossing.numbers.iter().cloned());
     }
     Ok(PlannedDelivery {
         flow: hook.flow,

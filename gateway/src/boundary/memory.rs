@@ -20,6 +20,7 @@ use super::book::{Moment, PolicyBook, Question};
 use super::combine::Pairs;
 use super::connection::Connection;
 use super::from_plugin::{Carried, labels_of_call};
+use super::numbers::{is_number, numbers_within};
 use super::subject::{Subject, base_facts};
 use super::toward_plugin::Crossing;
 use super::types::MemoryUse;
@@ -52,6 +53,11 @@ impl Memory {
     /// What held when anything was collected that those calls saw.
     pub fn conditions(&self) -> &Conditions {
         &self.conditions
+    }
+
+    /// What in it reads as a telephone number, where it derives from one.
+    pub fn numbers(&self) -> Vec<String> {
+        if is_number(self.labels.iter()) { numbers_within(&self.value()) } else { Vec::new() }
     }
 
     /// With labels that it has besides.
@@ -228,6 +234,7 @@ impl Crossing {
                 declassified: None,
                 returned: None,
             };
+            self.numbers.extend(memory.numbers());
             self.join(carried, &memory.conditions);
         }
     }

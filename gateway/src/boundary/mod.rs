@@ -11,6 +11,7 @@ mod exchange;
 mod forms;
 mod from_plugin;
 mod memory;
+mod numbers;
 mod onward;
 mod permitted;
 pub mod placing;
@@ -34,10 +35,10 @@ pub use connection::{
 };
 pub use exchange::{NotAReply, PlannedExchange, plan_exchange, reply};
 pub use from_plugin::{
-    Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, as_number, from_decide,
-    from_share, is_by_sms, is_number,
+    Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share,
 };
 pub use memory::{Memory, MemoryAfter, Recalled, recall};
+pub use numbers::{as_number, is_by_sms, is_number, numbers_within};
 pub use onward::{Onward, Partners, Returner, labels_of_returned, returned_category};
 pub use permitted::Permitted;
 pub use received::{Exposed, MAX_MERGED_BYTES, Received, TooLarge};

@@ -100,6 +100,8 @@ pub struct Crossing {
     pub(super) returned: BTreeMap<Arc<str>, [u8; 32]>,
     /// What else was readable in the call, or came into it while it ran: a message, memory, replies.
     pub(super) joined: Vec<Carried>,
+    /// What of that reads as a telephone number, where it is, or derives from, one.
+    pub(super) numbers: Vec<String>,
     /// What held when all of that was collected.
     pub(super) conditions: Conditions,
     /// The event's data, with what goes in another form in that form.
@@ -262,6 +264,7 @@ pub fn toward_plugin(
         forms,
         returned: onward::releases(hook, event.onward),
         joined: Vec::new(),
+        numbers: Vec::new(),
         conditions,
         data,
         consumer: event.consumer.to_owned(),

@@ -128,6 +128,8 @@ pub fn toward_receive(
         forms: connection.forms(hook_index, moment),
         returned: Default::default(),
         joined: vec![joined],
+        // Nothing is sent on a message.
+        numbers: Vec::new(),
         conditions,
         data: Arc::new(Value::Null),
         consumer: message.handle.to_owned(),

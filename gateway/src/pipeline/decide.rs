@@ -14,6 +14,7 @@ use super::error::Refusal;
 use super::event;
 use super::gateway::Gateway;
 use super::ledger::Row;
+use super::memories::Turn;
 use super::model::{DecisionView, Provenance};
 use super::registry::LiveConnection;
 use crate::boundary::{Moment, Subject, from_decide, let_ask};
@@ -181,7 +182,8 @@ impl Gateway {
         }
         let Some(declared) = live.connection.release.hooks.get(*hook) else { return Err(Refusal::Internal) };
         self.look_up_returned(consumer, declared).await?;
-        self.note_numbers_of_call(live, declared, consumer, event).await?;
+        let memory = turn.as_ref().and_then(Turn::memory);
+        self.note_numbers_of_call(live, declared, consumer, event, memory.as_deref()).await?;
         let now_ms = self.clock.now_ms();
         let moment: Moment = self.book.moment(event.accepted_ms, now_ms);
         let row = Row::of_call(self, &live.connection, consumer, event, moment);

@@ -179,7 +179,8 @@ impl Gateway {
         };
         let Some(hook_data) = live.connection.release.hooks.get(hook) else { return Err(Refusal::Internal) };
         self.look_up_returned(&due.consumer, hook_data).await?;
-        self.note_numbers_of_call(live, hook_data, &due.consumer, &due.event).await?;
+        let memory = turn.as_ref().and_then(Turn::memory);
+        self.note_numbers_of_call(live, hook_data, &due.consumer, &due.event, memory.as_deref()).await?;
         let now_ms = self.clock.now_ms();
         let moment = self.book.moment(due.event.accepted_ms, now_ms);
         let choices = due.consumer.choices();

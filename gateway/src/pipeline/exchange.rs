@@ -312,6 +312,8 @@ impl Exchanger for Asking {
         session.crossed().join_exchange(&exchange);
         let (waiting, answer) = oneshot::channel();
         session.gateway.tasks.spawn(Arc::clone(session).send(recorded, until, waiting));
-        answer.await.ok().flatten().ok_or(NoReply::Unavailable)
+        let answer = answer.await.ok().flatten().ok_or(NoReply::Unavailable)?;
+        session.crossed().join_numbers(&exchange, answer.get());
+        Ok(answer)
     }
 }

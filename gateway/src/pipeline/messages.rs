@@ -178,6 +178,8 @@ impl Gateway {
         }
         let connection = &live.connection;
         let hook: &Hook = connection.release.hooks.get(hook_index).ok_or(Refusal::Internal)?;
+        let memory = turn.as_ref().and_then(Turn::memory);
+        self.note_numbers_of_message(live, hook, consumer, &due.value, memory.as_deref()).await?;
         let now_ms = self.clock.now_ms();
         let moment = self.book.moment(due.at_ms, now_ms);
         let exposed: Arc<Exposed> = consumer.exposed(&connection.partner.name);

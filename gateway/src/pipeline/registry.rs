@@ -1,6 +1,8 @@
 //! What there is, in memory: brands, partners, releases, connections, keys. One snapshot at a time;
 //! an edit makes the next one, and every decision reads the newest.
 
+mod superseded;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -385,28 +387,6 @@ impl Registry {
     /// Whether any connection cannot be put together now.
     pub fn has_unusable(&self) -> bool {
         !self.unusable.is_empty()
-    }
-
-    /// Whether a decision that was made by `other` would be made by this one too: what connections, contracts and blocks
-    /// say is the same. Keys, brands' names and publications decide nothing.
-    pub fn decides_like(&self, other: &Self) -> bool {
-        // A connection is put together anew where it, its partner's record or its rollout changed, and only there.
-        let same = |(brand, of_brand): (&String, &BTreeMap<String, Arc<LiveConnection>>)| {
-            of_brand.iter().all(|(plugin, live)| {
-                other.connection(brand, plugin).is_some_and(|other| Arc::ptr_eq(live, other))
-            })
-        };
-        let count = |registry: &Self| registry.connections.values().map(BTreeMap::len).sum::<usize>();
-        // Also of partners without a connection here: what goes on may have been made under their contracts.
-        let known = |(name, partner): (&String, &LivePartner)| {
-            other.partners.get(name).is_some_and(|other| Arc::ptr_eq(&partner.record, &other.record))
-        };
-        count(self) == count(other)
-            && self.partners.len() == other.partners.len()
-            && self.partners.iter().all(known)
-            && self.connections.iter().all(same)
-            && self.unusable == other.unusable
-            && self.statuses == other.statuses
     }
 
     /// One connection.

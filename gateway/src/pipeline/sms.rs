@@ -1,6 +1,7 @@
 //! SMS opt-outs by keyword (clause choice.sms): they hold for a brand and a telephone number, and so for
 //! every consumer of that brand who is met with that number: in an event, in what a partner sent or another plugin
-//! returned, in a request that waits. A number is looked up before each decision about what goes by SMS.
+//! returned, in what a plugin remembers or is answered, in a request that waits. A number is looked up before each
+//! decision about what goes by SMS.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use super::error::Refusal;
 use super::event::Event;
 use super::gateway::Gateway;
 use super::registry::LiveConnection;
-use crate::boundary::{Hook, Received, as_number, is_by_sms, is_number};
+use crate::boundary::{Hook, Memory, Received, as_number, is_by_sms, is_number, numbers_within};
 use crate::catalogue::FieldPath;
 use crate::store::Digest;
 
@@ -85,14 +86,35 @@ impl Gateway {
         hook: &Hook,
         consumer: &Arc<Consumer>,
         event: &StoredEvent,
+        memory: Option<&Memory>,
     ) -> Result<(), Refusal> {
         if !is_by_sms(live.connection.release.purpose, None) {
             return Ok(());
         }
         let mut numbers = self.numbers(&event.event.kind, &event.data);
+        numbers.extend(memory.map(Memory::numbers).unwrap_or_default());
         numbers.extend(consumer.received(&live.id).iter().flat_map(|received| numbers_in(received)));
         let given = self.given(consumer, hook);
         numbers.extend(given.view().iter().flat_map(|onward| numbers_in(onward.returned)));
+        self.note_numbers(consumer, &numbers).await
+    }
+
+    /// The same before a message is, where its plugin may make a number of it.
+    pub(super) async fn note_numbers_of_message(
+        &self,
+        live: &LiveConnection,
+        hook: &Hook,
+        consumer: &Arc<Consumer>,
+        message: &Value,
+        memory: Option<&Memory>,
+    ) -> Result<(), Refusal> {
+        if !is_by_sms(live.connection.release.purpose, None) {
+            return Ok(());
+        }
+        let mut numbers = memory.map(Memory::numbers).unwrap_or_default();
+        if is_number(hook.return_labels.iter()) {
+            numbers.extend(numbers_within(message));
+        }
         self.note_numbers(consumer, &numbers).await
     }
 

@@ -39,6 +39,13 @@ pub struct Said {
     pub said: String,
 }
 
+/// The same as a JSON number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Dialled {
+    /// The digits of what it was told.
+    pub said: u64,
+}
+
 /// The other field of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Also {
@@ -95,6 +102,11 @@ impl Receive for PenPal {
             }
             "unavailable" => Err(Failure::Unavailable("not now".to_owned())),
             "also" => Outcome::new().returning(&Also { also: said }),
+            "dial" => {
+                let digits: String = said.chars().filter(char::is_ascii_digit).collect();
+                let said = digits.parse().map_err(|_| Failure::rejected("there is nothing to dial"))?;
+                Outcome::new().returning(&Dialled { said })
+            }
             "remember" => {
                 memory::set(KEY, &said)?;
                 Ok(Outcome::new())
@@ -121,6 +133,7 @@ mod tests {
                 .unwrap()
         };
         assert_eq!(answer("", "gold").returns(), r#"{"said":"gold"}"#);
+        assert_eq!(answer("dial", "+1 212").returns(), r#"{"said":1212}"#);
         assert_eq!(answer("recall", "gold").returns(), r#"{"said":"nothing"}"#);
         answer("remember", "silver");
         assert_eq!(answer("recall", "gold").returns(), r#"{"said":"silver"}"#);

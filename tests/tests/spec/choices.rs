@@ -1,12 +1,13 @@
 //! What a consumer chose stops what comes after it: by keyword, by number, and what is stored already.
 
+pub(crate) mod by_sms;
+
 use gateway_tests::events::{chat_ended, contact_provided, event, page_viewed, with};
 use gateway_tests::world::{self, DENTAL, NORTHSIDE};
-use gateway_tests::{Behaviour, TestGateway, components};
+use gateway_tests::{TestGateway, components};
 use serde_json::{Value, json};
 
 use crate::hostile::remade::with_manifest;
-use crate::messages;
 
 fn sms(subject: &str, phone: &str, text: &str) -> Value {
     event("sms.received", NORTHSIDE, subject, json!({ "text": text, "phone": phone }))
@@ -151,132 +152,6 @@ async fn start_reverses_the_opt_out_of_sms_and_no_other() {
     assert!(opted_out_of_sms(&gateway, "ottoline").await);
     source.post_event(&sms("ottoline", "+12125550142", "start")).await.expect(202);
     assert_eq!(brand.get(CHOICES).await.expect(200), before);
-}
-
-/// The demo's world, where leads go by SMS.
-async fn by_sms() -> TestGateway {
-    let gateway = TestGateway::demo().await;
-    let component = with_manifest(&components().adf_lead.bytes, |manifest| {
-        manifest["plugin"]["version"] = json!("1.0.1");
-        manifest["endpoint"][0]["channel"] = json!("sms");
-    });
-    let release = gateway.partner_key("acme-crm").await.publish(&component).await.expect(201);
-    world::switch_on(&gateway, NORTHSIDE, &release, world::adf_settings(), world::adf_secrets()).await;
-    gateway
-}
-
-/// Why a field goes or stays, by a row.
-fn reason<'r>(row: &'r Value, field: &str) -> &'r str {
-    let found = row["fields"].as_array().unwrap().iter().find(|verdict| verdict["field"] == field);
-    found.and_then(|verdict| verdict["reason"].as_str()).unwrap_or_else(|| panic!("no {field} in {row}"))
-}
-
-/// Clause choice.sms, the other half: whatever the purpose, no request by SMS carries the number.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_request_by_sms_is_dropped_once_the_consumer_opted_out_of_sms() {
-    let gateway = by_sms().await;
-    let (brand, source) = (gateway.brand(NORTHSIDE).await, gateway.source(NORTHSIDE).await);
-    let send = async |event: Value| {
-        source.post_event(&event).await.expect(202);
-        gateway.settled().await;
-        gateway.partner.received().len()
-    };
-    assert_eq!(send(chat_ended(NORTHSIDE, "ottoline")).await, 1);
-    source.post_event(&sms("ottoline", "+1-212-555-0142", "STOP")).await.expect(202);
-    assert_eq!(send(chat_ended(NORTHSIDE, "ottoline")).await, 1);
-    let row = &brand.flows("consumer=ottoline&stage=delivery").await[0];
-    assert_eq!((&row["outcome"], reason(row, "/contact/phone")), (&json!("withheld"), "clause:choice.sms"));
-    // Without the number nothing of it is by SMS.
-    let other = with(chat_ended(NORTHSIDE, "ottoline"), [("/data/contact/phone", Value::Null)]);
-    assert_eq!(send(other).await, 2);
-}
-
-/// The same where the number opted out through somebody else's message, also once the request waits.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_request_by_sms_that_waits_is_dropped_once_its_number_opted_out_whoever_sent_the_keyword() {
-    let gateway = by_sms().await;
-    let (brand, source) = (gateway.brand(NORTHSIDE).await, gateway.source(NORTHSIDE).await);
-    gateway.partner.script([Behaviour::Status(503)]);
-    source.post_event(&chat_ended(NORTHSIDE, "ottoline")).await.expect(202);
-    gateway.partner.wait_for(1).await;
-    gateway.settled().await;
-    source.post_event(&sms("texter", "+1 (212) 555-0142", "STOP")).await.expect(202);
-    gateway.clock.advance(time::Duration::seconds(6));
-    gateway.settled().await;
-    let rows = brand.flows("consumer=ottoline&stage=delivery").await;
-    let outcomes: Vec<&Value> = rows.iter().map(|row| &row["outcome"]).collect();
-    assert_eq!(outcomes, ["withheld", "attempt"]);
-    assert_eq!(reason(&rows[0], "/contact/phone"), "clause:choice.sms");
-    assert_eq!(gateway.partner.received().len(), 1);
-    // Whoever is met with such a number has opted out; another number of another consumer has not.
-    assert!(opted_out_of_sms(&gateway, "ottoline").await);
-    let other = with(chat_ended(NORTHSIDE, "another"), [("/data/contact/phone", json!("+12125550177"))]);
-    source.post_event(&other).await.expect(202);
-    gateway.settled().await;
-    assert_eq!(gateway.partner.received().len(), 2);
-}
-
-/// And toward a plugin whose purpose is SMS: the call that was put off does not get the number.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_waits_does_not_get_a_number_that_opted_out_meanwhile() {
-    let gateway = TestGateway::start(Default::default()).await;
-    let built = tokio::task::spawn_blocking(components).await.expect("the components are built");
-    let component = with_manifest(&built.pen_pal.bytes, |manifest| {
-        manifest["plugin"]["purpose"] = json!("essential.service.notifications.sms");
-        let phone = json!({ "field": "/contact/phone", "access": "read", "why": "whom to text" });
-        manifest["share"][0]["receives"].as_array_mut().unwrap().push(phone);
-    });
-    world::brand(&gateway, NORTHSIDE, false).await;
-    world::partner(&gateway, "mallory", "US", "mallory.example").await;
-    let release = gateway.partner_key("mallory").await.publish(&component).await.expect(201);
-    let behave = async |behaviour: &str| {
-        world::switch_on(&gateway, NORTHSIDE, &release, json!({ "behaviour": behaviour }), json!({})).await;
-    };
-    let (brand, source) = (gateway.brand(NORTHSIDE).await, gateway.source(NORTHSIDE).await);
-    behave("later").await;
-    source.post_event(&chat_ended(NORTHSIDE, "ottoline")).await.expect(202);
-    gateway.settled().await;
-    source.post_event(&sms("texter", "+12125550142", "STOP")).await.expect(202);
-    behave("").await;
-    gateway.clock.advance(time::Duration::minutes(11));
-    gateway.settled().await;
-    let rows = brand.flows("consumer=ottoline&stage=call").await;
-    let outcomes: Vec<&Value> = rows.iter().map(|row| &row["outcome"]).collect();
-    assert_eq!(outcomes, ["ran", "failed:later"]);
-    assert_eq!(reason(&rows[1], "/contact/phone"), "clause:integrations.share");
-    assert_eq!(reason(&rows[0], "/contact/phone"), "clause:choice.sms");
-}
-
-/// A number that a partner sent is a number like any other.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_number_that_a_partner_sent_is_not_texted_once_it_opted_out() {
-    let world = messages::World::with(|manifest| {
-        manifest["receive"][0]["returns"]["properties"]["said"]["x-category"] =
-            json!("user.contact.phone_number");
-        manifest["endpoint"][0]["channel"] = json!("sms");
-        let said = json!({ "field": "/partner/said", "access": "read", "why": "whom to text" });
-        manifest["share"][0]["receives"].as_array_mut().unwrap()[1] = said;
-        let of = json!(["first-party:user", "partner:user"]);
-        let combine = |into: &str| json!({ "of": of, "into": into, "why": "to be tested" });
-        manifest["combine"] = ["/said", "/also", "members"].map(combine).to_vec().into();
-    })
-    .await;
-    let sent = || world.gateway.partner.received().len();
-    world.send("m-1", "+1 212 555 0177").await;
-    world.chat().await;
-    assert_eq!(sent(), 2, "once for the handle, and once with the number");
-    let stop = event(
-        "sms.received",
-        messages::BRAND,
-        "texter",
-        json!({ "text": "STOP", "phone": "+1-212-555-0177" }),
-    );
-    world.gateway.source(messages::BRAND).await.post_event(&stop).await.expect(202);
-    world.chat().await;
-    let rows = world.gateway.brand(messages::BRAND).await.flows("consumer=ada&stage=delivery").await;
-    assert_eq!(rows[0]["outcome"], "withheld", "{}", rows[0]);
-    assert_eq!(reason(&rows[0], "/partner/said"), "clause:choice.sms");
-    assert_eq!(sent(), 2);
 }
 
 /// Conditions travel with the value that was collected under them: a later value has its own, and what derives

@@ -14,7 +14,7 @@ const CONNECTION: &str = "/v1/brands/northside-motors/connections/adf-lead";
 const EMAIL: &str = "ottoline.quillfeather@example.org";
 const PHONE: &str = "212-555-0142";
 
-fn form(field: &str, form: &str) -> Value {
+pub fn form(field: &str, form: &str) -> Value {
     json!({ "field": field, "as": form })
 }
 
@@ -323,7 +323,7 @@ async fn a_form_that_does_not_fit_is_refused_with_place_rule_and_remedy() {
 }
 
 /// The shipped policy without the rule by which a telephone number counts as a country once it is cut to that.
-fn without_the_country() -> String {
+pub fn without_the_country() -> String {
     let shipped = gateway::boundary::PolicyBook::SHIPPED;
     let rule = shipped.split("\n[[declassify]]\n").find(|rule| rule.contains("number-to-country")).unwrap();
     shipped.replace(&format!("\n[[declassify]]\n{rule}"), "")

@@ -4,6 +4,7 @@
 mod blocked;
 mod exchange;
 mod memory;
+mod numbers;
 mod oauth;
 mod rehearsed;
 

@@ -53,7 +53,7 @@ impl World {
     }
 
     /// Switches the plugin to a behaviour; the secret for messages, where it is new.
-    async fn behave(&self, behaviour: &str) -> Option<String> {
+    pub(crate) async fn behave(&self, behaviour: &str) -> Option<String> {
         let document = connection(&self.release, json!({ "behaviour": behaviour }), json!({}));
         let view = self.gateway.brand(BRAND).await.put(&self.path(), &document).await.ok();
         view["inbound_secret"].as_str().map(str::to_owned)

@@ -4,9 +4,11 @@
 
 mod behalf;
 mod blocked;
+mod numbers;
 mod purposes;
 mod sealed;
 mod taken_back;
+mod versions;
 
 use gateway_tests::partner::Behaviour;
 use gateway_tests::{Options, TestGateway, components, events, world};

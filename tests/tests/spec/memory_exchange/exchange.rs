@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use gateway_tests::{Behaviour, components, events, eventually};
+use gateway_tests::{Behaviour, Options, components, events, eventually};
 use serde_json::{Value, json};
 
 use super::{BRAND, World, chat, has_label, let_all_meet, nameless, verdict_on};
+use crate::choices::by_sms::{DAMAGE, change, forgetful};
 
 const EMAIL: &str = "ottoline.quillfeather@example.org";
 const REPLY: &str = "partner:mallory:user.account";
@@ -131,11 +132,10 @@ async fn a_call_asks_so_often_and_no_more() {
     assert_eq!((received.len(), ids.len()), (4, 4), "each under an id of its own");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_partner_that_may_not_be_asked_and_one_that_does_not_answer_look_the_same() {
-    let mut world = World::new().await;
-    let built = components();
-    let release = crate::hostile::remade::with_manifest(&built.hostile.bytes, |manifest| {
+/// The world where the partner is asked by SMS: with the telephone number, in this release declared.
+async fn by_sms(options: Options) -> World {
+    let mut world = World::with(options).await;
+    let release = crate::hostile::remade::with_manifest(&components().hostile.bytes, |manifest| {
         manifest["plugin"]["version"] = json!("1.0.1");
         let asked = manifest["endpoint"].as_array_mut().unwrap().last_mut().unwrap();
         asked["channel"] = json!("sms");
@@ -145,9 +145,35 @@ async fn a_partner_that_may_not_be_asked_and_one_that_does_not_answer_look_the_s
     });
     let mallory = world.gateway.partner_key("mallory").await;
     world.release = mallory.publish(&release).await.expect(201);
+    world
+}
 
-    // Places the number, in this release declared.
-    let behaviour = "ask-ungranted-field";
+/// Of [`by_sms`]: places the number.
+const WITH_THE_NUMBER: &str = "ask-ungranted-field";
+
+/// As of any request by SMS, it is asked about once more when the row is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_asked_where_the_number_cannot_be_asked_about_any_more() {
+    let world = by_sms(forgetful()).await;
+    let source = world.gateway.source(BRAND).await;
+    // The number has a choice that can be damaged.
+    for text in ["STOP", "START"] {
+        let message = json!({ "text": text, "phone": "+1-212-555-0142" });
+        source.post_event(&events::event("sms.received", BRAND, "texter", message)).await.expect(202);
+    }
+    change(&world.gateway, DAMAGE).await;
+    world.share(WITH_THE_NUMBER, &chat("ada")).await;
+    let rows = exchanges(&world, "ada").await;
+    let result = &rows[0]["result"];
+    assert_eq!((&result["outcome"], &result["code"]), (&json!("not-sent"), &json!("decision-stale")));
+    assert_eq!(world.returned().await["value"], json!({ "verdict": "unavailable" }));
+    assert!(world.gateway.partner.received().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partner_that_may_not_be_asked_and_one_that_does_not_answer_look_the_same() {
+    let world = by_sms(Options::default()).await;
+    let behaviour = WITH_THE_NUMBER;
     world.share(behaviour, &chat("open")).await;
     assert_eq!(world.returned().await["value"]["verdict"], "answered");
     let asked = world.gateway.partner.received().len();
