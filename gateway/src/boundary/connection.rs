@@ -292,7 +292,7 @@ impl Hook {
     }
 
     /// The slot for which it decides.
-    pub(super) fn slot(&self) -> Option<&Arc<str>> {
+    pub fn slot(&self) -> Option<&Arc<str>> {
         match &self.trigger {
             Trigger::Slot { slot, .. } => Some(slot),
             Trigger::Event(_) | Trigger::Message => None,

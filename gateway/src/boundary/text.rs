@@ -23,7 +23,7 @@ pub fn may_see_text(
         purpose,
         partner,
         switched_on: true,
-        // Of a decision it is not known for which slot it was: the strict way.
+        // For whichever slot it was: the strict way.
         promotional: flow == Flow::Decide && !connection.promotional.is_empty(),
         by_sms: false,
     };

@@ -37,12 +37,16 @@ pub(super) struct ClientArgs {
     url: Url,
     /// API key; the environment keeps it out of the process list
     #[arg(long, env = "GATEWAY_KEY", hide_env_values = true, help_heading = "Gateway")]
-    key: SecretString,
+    key: Option<SecretString>,
 }
 
 impl ClientArgs {
-    pub(super) fn connect(&self) -> Result<Client, ClientError> {
-        Client::new(&self.url, self.key.clone())
+    pub(super) fn connect(&self) -> Result<Client, CliError> {
+        // In a new terminal a variable of the last one is empty.
+        let key = self.key.clone().filter(|key| !key.expose_secret().is_empty()).ok_or_else(|| {
+            CliError::Usage("there is no API key; give one with GATEWAY_KEY, or with --key".to_owned())
+        })?;
+        Ok(Client::new(&self.url, key)?)
     }
 }
 
@@ -348,6 +352,18 @@ mod tests {
         ] {
             let client = Client::new(&url.parse().unwrap(), "k".into());
             assert_eq!(client.is_ok(), fine, "{url}");
+        }
+    }
+
+    #[test]
+    fn without_a_key_it_says_where_one_is_given() {
+        for key in [None, Some("")] {
+            let url = DEFAULT_URL.parse().unwrap();
+            let Err(told) = (ClientArgs { url, key: key.map(SecretString::from) }).connect() else {
+                panic!("{key:?} is a key")
+            };
+            assert!(told.to_string().contains("GATEWAY_KEY"), "{told}");
+            assert_eq!(format!("{:?}", told.exit_code()), format!("{:?}", std::process::ExitCode::from(2)));
         }
     }
 

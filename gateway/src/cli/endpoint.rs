@@ -54,7 +54,8 @@ impl Endpoint {
         answer: impl Fn(Received) -> Answer + Send + Sync + 'static,
         stop: CancellationToken,
     ) -> Result<Self, CliError> {
-        let listener = TcpListener::bind(address).await.map_err(CliError::start("the partner's endpoint"))?;
+        let taken = CliError::listen(address, "with --port");
+        let listener = TcpListener::bind(address).await.map_err(taken)?;
         let address = listener.local_addr().map_err(CliError::start("the partner's endpoint"))?;
         let tasks = TaskTracker::new();
         tasks.spawn(accept(listener, Arc::new(answer), tasks.clone(), stop));
@@ -139,5 +140,22 @@ fn received(head: &http::request::Parts, body: &[u8]) -> Received {
         path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
         headers,
         body: String::from_utf8_lossy(body).into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named_with_the_way_to_another() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let answer = |_| (StatusCode::OK, "{}");
+        let Err(told) = Endpoint::start(address, answer, CancellationToken::new()).await else {
+            panic!("{address} is listened on twice")
+        };
+        let told = told.to_string();
+        assert!(told.contains(&address.to_string()) && told.contains("--port"), "{told}");
     }
 }

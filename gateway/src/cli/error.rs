@@ -1,6 +1,7 @@
 //! Why a command fell short, and with which exit status. It repeats no value of a consumer.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -42,6 +43,16 @@ pub(super) enum CliError {
         #[source]
         source: std::io::Error,
     },
+    /// An address that is taken, or none of this machine's.
+    #[error("cannot listen on {address}; give a free one {how}")]
+    Listen {
+        address: SocketAddr,
+        /// By which setting or option.
+        how: &'static str,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
     /// A part of the gateway does not start.
     #[error("{what} cannot start")]
     Start {
@@ -56,6 +67,10 @@ pub(super) enum CliError {
 impl CliError {
     pub(super) fn file(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::File { doing, path: path.to_owned(), source }
+    }
+
+    pub(super) fn listen(address: SocketAddr, how: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Listen { address, how, source }
     }
 
     pub(super) fn start<E: Into<Box<dyn Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> Self {

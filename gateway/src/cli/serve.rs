@@ -33,8 +33,8 @@ impl Serve {
 
         let gateway =
             Gateway::start(assemble::parts(&config).await?).await.map_err(CliError::start("the gateway"))?;
-        let listener =
-            TcpListener::bind(config.listen).await.map_err(CliError::start("the API's listener"))?;
+        let taken = CliError::listen(config.listen, "with the setting `listen`");
+        let listener = TcpListener::bind(config.listen).await.map_err(taken)?;
         let address = listener.local_addr().map_err(CliError::start("the API's listener"))?;
         output::line(&format!("listening on http://{address}"))?;
 

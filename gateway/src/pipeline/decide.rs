@@ -200,6 +200,7 @@ impl Gateway {
             self.toward(live, *hook, declared, consumer, event, recalled.as_ref(), subject, moment, runs);
         let mut flow =
             row.record(Stage::Call, Flow::Decide, toward.recipient, toward.verdicts, toward.facts, "ran");
+        flow.endpoint = Some(slot.clone());
         let input = match toward.input {
             Ok(input) => input,
             Err(not_run) => {

@@ -282,7 +282,8 @@ pub struct FlowView {
     /// Facts that held.
     pub facts: Vec<String>,
     pub outcome: String,
-    /// Where it goes: the endpoint; for an aggregate the question; for an export the authority.
+    /// Where it goes: the endpoint; for a decision's call the slot; for an aggregate the question; for an export the
+    /// authority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

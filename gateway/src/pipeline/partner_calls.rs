@@ -90,6 +90,7 @@ impl Seen for PartnerCallView {
             plugin: row.plugin.clone(),
             release: format_digest(&row.release),
             hook: row.flow.as_str().to_owned(),
+            slot: row.endpoint.clone(),
             event_type: row.event_type.clone(),
             outcome,
             code,

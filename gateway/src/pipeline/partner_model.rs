@@ -46,6 +46,9 @@ pub struct PartnerCallView {
     pub release: String,
     /// `share` or `decide`.
     pub hook: String,
+    /// The slot that was asked for, of a decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<String>,
     pub event_type: String,
     pub outcome: PartnerOutcome,
     /// Why there is no answer, or for what it was refused: a section of `plugin-sdk/docs/errors.md`.

@@ -260,7 +260,8 @@ pub struct FlowRecord {
     /// A stable code: `ran`, `not-run:required-withheld`, `refused:undeclared-field`, `failed:out-of-fuel`,
     /// `attempt`, `withheld`, `returned`, …
     pub outcome: String,
-    /// Where it goes: the endpoint; for an aggregate the question; for an export the authority.
+    /// Where it goes: the endpoint; for a decision's call the slot; for an aggregate the question; for an export the
+    /// authority.
     pub endpoint: Option<String>,
     pub delivery: Option<Uid>,
     pub attempt: u32,

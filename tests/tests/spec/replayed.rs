@@ -190,16 +190,14 @@ async fn what_is_not_kept_any_more_is_named() {
     store.close().await.unwrap();
 }
 
-/// A decision of the `hostile` plugin, whose second slot is about the same events and declares these fields.
-async fn decided(second: &[&str]) -> (TestGateway, Vec<u8>, Value, String) {
+/// The `hostile` plugin with a second slot, `other`, that is about the same events and declares the same fields.
+async fn two_slots() -> (TestGateway, Vec<u8>) {
     let gateway = TestGateway::start(Options::default()).await;
     tokio::task::spawn_blocking(components).await.expect("the components are built");
     let component = with_manifest(&components().hostile.bytes, |manifest| {
         manifest["decide"][0]["deadline-ms"] = json!(2_000);
         let mut other = manifest["decide"][0].clone();
         other["slot"] = json!("other");
-        let fields = other["receives"].as_array_mut().unwrap();
-        fields.retain(|field| second.contains(&field["field"].as_str().unwrap()));
         manifest["decide"].as_array_mut().unwrap().push(other);
     });
     world::brand(&gateway, "testers", false).await;
@@ -207,37 +205,55 @@ async fn decided(second: &[&str]) -> (TestGateway, Vec<u8>, Value, String) {
     world::contract(&gateway, "mallory", "essential.service.operations.support", json!({})).await;
     let release = gateway.partner_key("mallory").await.publish(&component).await.expect(201);
     world::hostile_behaves(&gateway, &release, "none").await;
-    let event = page_viewed("testers", "ada");
-    gateway.source("testers").await.decide("hostile", &event).await.ok();
-    let rows = gateway.auditor().await.flows("stage=call").await;
-    (gateway, component, event, rows[0]["id"].as_str().unwrap().to_owned())
+    (gateway, component)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_decision_is_of_the_slot_that_its_row_tells_or_of_none() {
-    let (gateway, component, event, flow) = decided(&["/url"]).await;
-    let recorded = recording(&gateway.brand("testers").await, &flow).await;
-    assert_eq!(recorded["hook"], "decide hostile");
-    let (_, found) = replay(&gateway, &component, &recorded).await;
-    assert!(found.is_empty(), "{found:?}");
-    // As a case, its hook is the one that it expects.
+async fn a_decision_is_of_the_slot_that_was_asked_for() {
+    let (gateway, component) = two_slots().await;
+    let (brand, partner) = (gateway.brand("testers").await, gateway.partner_key("mallory").await);
+    let event = page_viewed("testers", "ada");
+    let mut flows = Vec::new();
+    for slot in ["other", "hostile"] {
+        gateway.source("testers").await.decide(slot, &event).await.ok();
+        let row = gateway.auditor().await.flows("stage=call").await[0].clone();
+        assert_eq!(row["endpoint"], slot, "{row}");
+        let calls = partner.get("/v1/partner/calls").await.ok();
+        assert_eq!((&calls["items"][0]["id"], &calls["items"][0]["slot"]), (&row["id"], &json!(slot)));
+        let flow = row["id"].as_str().unwrap().to_owned();
+        for client in [&brand, &partner] {
+            let recorded = recording(client, &flow).await;
+            assert_eq!(recorded["hook"], format!("decide {slot}"));
+            let (called, found) = replay(&gateway, &component, &recorded).await;
+            assert_eq!((&called["hook"], &found), (&recorded["hook"], &vec![]), "{recorded}");
+        }
+        flows.push(flow);
+    }
+    // A row that was written before rows named it does not tell it.
+    let url = format!("sqlite:{}", gateway.database().display());
+    let mut store = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    for change in ["DROP TRIGGER flow_shapes_update", "UPDATE flow_shapes SET endpoint = NULL"] {
+        sqlx::query(change).execute(&mut store).await.unwrap();
+    }
+    store.close().await.unwrap();
+    for (client, flow) in [(&brand, &flows[0]), (&brand, &flows[1]), (&partner, &flows[0])] {
+        let problem = client.get(&format!("/v1/flows/{flow}/recording")).await.expect(409);
+        assert!(problem["detail"].as_str().unwrap().contains("which of the plugin's slots"), "{problem}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_case_calls_the_slot_that_it_expects() {
+    let (gateway, component) = two_slots().await;
     let (rehearsal, plugin) = plugin(&gateway, &component).await;
     for (expects, hook) in [(None, None), (Some("decide other"), Some("decide other"))] {
         let expects = expects.map(str::to_owned);
-        let event = Some(event.to_string().into_bytes());
+        let event = Some(page_viewed("testers", "ada").to_string().into_bytes());
         let settings = json!({ "settings": { "host": "api", "behaviour": "none" } });
         let connection = serde_json::from_value(settings).unwrap();
         let called = rehearsal.run(&plugin, Case { event, connection, expects, ..Case::default() }, "").await;
         assert_eq!(called.ok().map(|called| called.hook).as_deref(), hook);
     }
-    let untold = async |client: Client, flow: &str| {
-        let problem = client.get(&format!("/v1/flows/{flow}/recording")).await.expect(409);
-        assert!(problem["detail"].as_str().unwrap().contains("which of the plugin's slots"), "{problem}");
-    };
-    // What an event had tells it to the brand alone.
-    untold(gateway.partner_key("mallory").await, &flow).await;
-    let (gateway, _, _, flow) = decided(&["/url", "/seconds_on_page"]).await;
-    untold(gateway.brand("testers").await, &flow).await;
 }
 
 /// What `gateway plugin` prints, with its exit status.

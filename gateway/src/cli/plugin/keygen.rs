@@ -67,7 +67,13 @@ fn write(path: &Path, text: &SecretString) -> Result<(), CliError> {
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .map_err(CliError::file("writing", path))?;
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => CliError::FellShort(format!(
+                "{} is there already, and no key is overwritten; name another file, or go on signing with this one",
+                path.display()
+            )),
+            _ => CliError::file("writing", path)(error),
+        })?;
     file.write_all(text.expose_secret().as_bytes())
         .and_then(|()| file.write_all(b"\n"))
         .and_then(|()| file.sync_all())
@@ -88,7 +94,8 @@ mod tests {
         write(&path, &text).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let (other, _) = new_key().unwrap();
-        assert!(matches!(write(&path, &other), Err(CliError::File { .. })));
+        let told = write(&path, &other).unwrap_err().to_string();
+        assert!(told.contains("name another file"), "{told}");
         let read = SigningArgs { signing_key: path.clone() }.read().unwrap();
         assert_eq!(read.public(), key.public());
 

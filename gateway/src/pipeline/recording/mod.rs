@@ -10,7 +10,7 @@ mod whole;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use gateway_policy::{FieldVerdict, Flow, Transform};
+use gateway_policy::Transform;
 use serde_json::Value;
 
 pub use compare::Comparison;
@@ -67,7 +67,7 @@ impl Gateway {
         let registry = self.registry.load_full();
         match caller.role {
             Role::Brand if caller.brand.as_deref() == Some(&row.brand) => match row.stage {
-                Stage::Call => self.whole(&Recorded::of(&row, &registry, Some(&row.verdicts))?).await,
+                Stage::Call => self.whole(&Recorded::of(&row, &registry)?).await,
                 Stage::Receive => Err(gone("a partner's message is kept only until it is worked on")),
                 _ => Err(missing()),
             },
@@ -80,19 +80,14 @@ impl Gateway {
 }
 
 impl<'r> Recorded<'r> {
-    /// `verdicts` may tell of several slots which one was asked for.
-    fn of(
-        row: &'r FlowRecord,
-        registry: &'r Registry,
-        verdicts: Option<&[FieldVerdict]>,
-    ) -> Result<Self, Refusal> {
+    fn of(row: &'r FlowRecord, registry: &'r Registry) -> Result<Self, Refusal> {
         let written = registry
             .written(&row.brand, &row.plugin)
             .ok_or_else(|| gone("the plugin is switched off, and with it went what the brand agreed to"))?;
         let release = registry.releases.get(&row.release).ok_or_else(|| gone("no release took this call"))?;
         let partner =
             registry.partners.get(&row.partner).ok_or_else(|| gone("the partner is not registered"))?;
-        let (index, hook) = called(release, row, verdicts)?;
+        let (index, hook) = called(release, row)?;
         let (agreed, agreed_since_ms) = agreed(&written.document, &format_digest(&row.release));
         Ok(Self { row, release, index, hook, partner, connection: written.id, agreed, agreed_since_ms })
     }
@@ -177,21 +172,13 @@ impl<'r> Recorded<'r> {
     }
 }
 
-/// The hook that a row is about: of several slots about one type of event that which declares what `verdicts` name. Which
-/// of them a row has is the consumer's; without them one of several slots is not told.
-fn called<'r>(
-    release: &'r Arc<LiveRelease>,
-    row: &FlowRecord,
-    verdicts: Option<&[FieldVerdict]>,
-) -> Result<(usize, &'r Hook), Refusal> {
-    let hooks = release.release.hooks.iter().enumerate();
-    let mut fitting: Vec<_> =
-        hooks.filter(|(_, hook)| hook.flow == row.flow && hook.event() == row.event_type).collect();
-    if let Some(verdicts) = verdicts.filter(|_| fitting.len() > 1 && row.flow == Flow::Decide) {
-        let declares = |hook: &Hook, name: &str| hook.fields.iter().any(|field| *field.name == *name);
-        let of_event = || verdicts.iter().filter(|verdict| verdict.field.starts_with('/'));
-        fitting.retain(|(_, hook)| of_event().all(|verdict| declares(hook, &verdict.field)));
-    }
+/// The hook that a row is about. A row of a decision names its slot, but for one that was written before rows did.
+fn called<'r>(release: &'r Arc<LiveRelease>, row: &FlowRecord) -> Result<(usize, &'r Hook), Refusal> {
+    let is_asked =
+        |hook: &Hook| row.endpoint.is_none() || row.endpoint.as_deref() == hook.slot().map(|slot| &**slot);
+    let is_called = |hook: &Hook| hook.flow == row.flow && hook.event() == row.event_type && is_asked(hook);
+    let fitting: Vec<_> =
+        release.release.hooks.iter().enumerate().filter(|(_, hook)| is_called(hook)).collect();
     match fitting.as_slice() {
         [one] => Ok(*one),
         [] => Err(gone("the release has no hook for it any more")),

@@ -26,7 +26,7 @@ impl Gateway {
         registry: &Registry,
     ) -> Result<Option<RecordingView>, Refusal> {
         let Some(outcome) = as_seen(&row.outcome) else { return Ok(None) };
-        let recorded = Recorded::of(row, registry, None)?;
+        let recorded = Recorded::of(row, registry)?;
         let given = given(&recorded)?;
         let kind = self.catalogue.event_type(&row.event_type);
         let beside: Vec<FieldPath> = given.iter().filter_map(|field| field.region()).collect();
