@@ -242,6 +242,12 @@ impl Gateway {
             })
             .filter_map(|release| parse_digest(release))
             .collect();
+        // What is compiled already is loaded first: where another one has to be compiled, the cache of compiled code
+        // removes what nobody runs.
+        let mut held = Vec::with_capacity(needed.len());
+        for digest in &needed {
+            held.extend(self.host.load_compiled(*digest).await.ok().flatten());
+        }
         let mut releases = HashMap::new();
         for meta in self.store.releases().await? {
             let digest = meta.digest;
