@@ -53,6 +53,10 @@ impl Returner<'_> {
         moment: Moment,
     ) -> Verdict {
         let Some(release) = self.release else { return Verdict::withhold(Reason::MissingFact) };
+        if !self.from.release.returns(leaf) {
+            // The release that is on now returns no such thing.
+            return Verdict::withhold(Reason::Undeclared);
+        }
         let (purpose, partner) = (release.purpose, &*self.from.partner);
         let question = Question { flow: Flow::Return, purpose, partner, to_brand: true };
         let facts = base_facts(subject, self.from.integration_of_leaf(release, leaf));

@@ -112,7 +112,9 @@ impl Gateway {
             return Ok(());
         }
         let mut numbers = memory.map(Memory::numbers).unwrap_or_default();
-        if is_number(hook.return_labels.iter()) {
+        // A message derives from all that its partner has.
+        let exposed = consumer.exposed(&live.connection.partner.name);
+        if is_number(hook.return_labels.iter().chain(exposed.labels.iter())) {
             numbers.extend(numbers_within(message));
         }
         self.note_numbers(consumer, &numbers).await

@@ -51,6 +51,16 @@ impl Workspace {
     }
 }
 
+/// What the cache has of a release.
+pub(super) enum Cached {
+    /// All of it.
+    Whole(Code),
+    /// Its component, and not a module that this imports.
+    WithoutModule,
+    /// Nothing, or nothing that loads.
+    Nothing,
+}
+
 /// Compiled code of a release.
 pub(super) struct Code {
     pub(super) component: Component,
@@ -112,17 +122,24 @@ impl Cache {
         engine: &Engine,
         digest: &[u8; 32],
         loaded: impl Fn(&ModuleDigest) -> Option<Module>,
-    ) -> Option<Code> {
-        let component = self.read(digest, |artifact| deserialize_component(engine, artifact))?;
+    ) -> Cached {
+        let component = self.read(digest, |artifact| deserialize_component(engine, artifact));
+        let Some(component) = component else { return Cached::Nothing };
         let mut modules = BTreeMap::new();
         for (name, item) in component.component_type().imports(engine) {
             if let (Some(module), ComponentItem::Module(_)) = (imported(name), item.ty) {
-                let code = loaded(&module)
-                    .or_else(|| self.read(&module, |artifact| deserialize_module(engine, artifact)))?;
+                let code = match loaded(&module) {
+                    Some(code) => {
+                        touch(&self.artifact(&module));
+                        Some(code)
+                    }
+                    None => self.read(&module, |artifact| deserialize_module(engine, artifact)),
+                };
+                let Some(code) = code else { return Cached::WithoutModule };
                 modules.insert(module, code);
             }
         }
-        Some(Code { component, modules })
+        Cached::Whole(Code { component, modules })
     }
 
     /// Reads what was compiled. What is not what was written is removed, so that it is compiled again.
@@ -140,7 +157,10 @@ impl Cache {
             },
             Ok(_) => "is damaged",
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            Err(_) => "does not read",
+            Err(error) => {
+                tracing::warn!(artifact = %artifact.display(), %error, "compiled code does not read");
+                return None;
+            }
         };
         tracing::warn!(artifact = %artifact.display(), "compiled code {damage}; compiling it again");
         // Without it the artifact counts as absent.

@@ -10,8 +10,9 @@ use std::process::Stdio;
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
+use wasmtime::Engine;
 
-use super::apart::{LARGE, apart};
+use super::apart::{Apart, Digest, ImportsModule, LARGE, apart};
 use super::cache::{Workspace, has_module, module_file};
 use super::engine::{Allocation, engine};
 use super::error::{HostError, describe, one_line};
@@ -70,19 +71,33 @@ pub(super) fn compile_file(
         };
         written().map_err(|source| failed("writing", path, source))
     };
-    if let Some(parts) = apart(&component, LARGE)
+    let apart = apart(&component, limits, LARGE).map_err(|ImportsModule| {
+        let reason = "it imports a core module; a plugin has its modules within".to_owned();
+        HostError::Invalid { reason }
+    })?;
+    if let Some(parts) = apart
         // Were it not to fit, the whole says better why, or does.
-        && let Ok(code) = engine.precompile_component(&parts.component)
+        && let Ok((code, modules)) = compiled_apart(&engine, &parts, compiled)
     {
-        for (digest, module) in &parts.modules {
-            if !has_module(compiled, digest) {
-                let code = engine.precompile_module(module).map_err(invalid)?;
-                write(&code, &module_file(directory, digest))?;
-            }
+        for (digest, code) in modules {
+            write(&code, &module_file(directory, digest))?;
         }
         return write(&code, output);
     }
     write(&engine.precompile_component(&component).map_err(invalid)?, output)
+}
+
+/// Code of a component in parts, and of those of its modules that are not in the directory `compiled`.
+#[allow(clippy::type_complexity)] // a component and its modules
+fn compiled_apart<'p>(
+    engine: &Engine,
+    parts: &'p Apart,
+    compiled: &Path,
+) -> wasmtime::Result<(Vec<u8>, Vec<(&'p Digest, Vec<u8>)>)> {
+    let component = engine.precompile_component(&parts.component)?;
+    let new = parts.modules.iter().filter(|(digest, _)| !has_module(compiled, digest));
+    let modules = new.map(|(digest, module)| Ok((digest, engine.precompile_module(module)?)));
+    Ok((component, modules.collect::<wasmtime::Result<_>>()?))
 }
 
 /// Runs `program` on a workspace's input, and waits until its output is there or the time is over.

@@ -8,6 +8,7 @@ use wasmtime::{
     Strategy, WasmFeatures,
 };
 
+use super::apart;
 use super::error::{HostError, describe};
 use super::limits::{Limits, MEMORY_GUARD, MEMORY_RESERVATION};
 
@@ -34,11 +35,12 @@ pub(super) fn engine(limits: &Limits, allocation: Allocation) -> Result<Engine, 
     Engine::new(&config(limits, allocation)).map_err(refused)
 }
 
-/// Names what compiled code depends on: the version of wasmtime, the processor, and every setting
-/// of [`config`]. Code compiled under another name is never loaded.
+/// Names what compiled code depends on: the version of wasmtime, the processor, every setting
+/// of [`config`], and how components are taken apart. Code compiled under another name is never loaded.
 pub(super) fn compatibility(engine: &Engine) -> String {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
+    apart::FORM.hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 

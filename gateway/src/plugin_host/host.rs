@@ -14,7 +14,7 @@ use wasmtime::{Engine, Module, Store};
 use crate::boundary::{Permitted, PluginInput, PluginMessage, PluginOutcome};
 
 use super::bindings::Failure;
-use super::cache::{Cache, Code, Workspace};
+use super::cache::{Cache, Cached, Code, Workspace};
 use super::call::{self, Call};
 use super::compile::{compile_file, compile_in_child, program_or_self};
 use super::engine::{Allocation, compatibility, engine};
@@ -147,19 +147,19 @@ impl PluginHost {
         let closed = |_| HostError::Internal { doing: "waiting to compile" };
         let _turn = self.inner.compilations.acquire().await.map_err(closed)?;
         // Someone else may have compiled it while this one waited.
-        if let Some(code) = self.cached(digest).await? {
+        if let Cached::Whole(code) = self.cached(digest).await? {
             return self.link(digest, code).await;
         }
         self.compile(digest, component).await?;
-        let code = match self.cached(digest).await? {
-            Some(code) => Some(code),
-            // A module of others that it needs was damaged, and is gone now.
-            None => {
-                self.compile(digest, component).await?;
-                self.cached(digest).await?
-            }
+        let mut cached = self.cached(digest).await?;
+        // A module that it has in common with others was there and damaged, and is gone now.
+        if let Cached::WithoutModule = cached {
+            self.compile(digest, component).await?;
+            cached = self.cached(digest).await?;
+        }
+        let Cached::Whole(code) = cached else {
+            return Err(HostError::Internal { doing: "loading what was just compiled" });
         };
-        let code = code.ok_or(HostError::Internal { doing: "loading what was just compiled" })?;
         let loaded = self.link(digest, code).await?;
         let inner = Arc::clone(&self.inner);
         let trim = move || {
@@ -180,8 +180,8 @@ impl PluginHost {
             return Ok(Some(LoadedRelease { inner }));
         }
         match self.cached(digest).await? {
-            Some(code) => Ok(Some(self.link(digest, code).await?)),
-            None => Ok(None),
+            Cached::Whole(code) => Ok(Some(self.link(digest, code).await?)),
+            Cached::WithoutModule | Cached::Nothing => Ok(None),
         }
     }
 
@@ -308,7 +308,7 @@ impl PluginHost {
             .await
     }
 
-    async fn cached(&self, digest: [u8; 32]) -> Result<Option<Code>, HostError> {
+    async fn cached(&self, digest: [u8; 32]) -> Result<Cached, HostError> {
         let inner = Arc::clone(&self.inner);
         let load = move || Ok(inner.cache.load(&inner.engine, &digest, |module| inner.module(module)));
         blocking("reading the cache", load).await

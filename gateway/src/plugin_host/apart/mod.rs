@@ -25,7 +25,8 @@ use wasmparser::{
     Instance, InstanceSectionReader, Parser, Payload,
 };
 
-use module::{Large, MEMORY};
+use super::limits::Limits;
+use module::{Large, MEMORY, Read};
 
 /// The id of a section with a module, in the binary form of a component.
 const MODULE: u8 = 1;
@@ -34,7 +35,12 @@ const PREFIX: char = 'm';
 
 /// Bytes of code from which on a module is worth a file of its own. Less is compiled in a moment, and each module costs a
 /// call the more to instantiate.
-pub(super) const LARGE: usize = 256 * 1024;
+pub(super) const LARGE: usize = 192 * 1024;
+/// Modules that are taken out of one component, at most. wasmtime limits what a component's instances take of the host's
+/// memory over those that are in it, and for each of the others by itself.
+const MOST: usize = 4;
+/// Part of the name of the cache: to be counted up where other parts come out than before.
+pub(super) const FORM: u32 = 1;
 
 /// SHA-256 of a module.
 pub(super) type Digest = [u8; 32];
@@ -60,6 +66,10 @@ pub(super) fn imported(name: &str) -> Option<Digest> {
     digest?.try_into().ok()
 }
 
+/// The component imports a core module. A plugin has its modules within; and what was compiled of others under the name
+/// of such an import is none of its business.
+pub(super) struct ImportsModule;
+
 /// Sections of a component, as far as they matter here.
 enum Section<'a> {
     Module(&'a [u8]),
@@ -69,23 +79,33 @@ enum Section<'a> {
 }
 
 /// Takes out a component's modules with at least so many bytes of code; none: it has none, or something that is not
-/// known here.
-pub(super) fn apart(component: &[u8], least: usize) -> Option<Apart> {
-    let sections = sections(component)?;
+/// known here, or it is beyond `limits` and wasmtime is to say so.
+///
+/// # Errors
+/// [`ImportsModule`].
+pub(super) fn apart(component: &[u8], limits: &Limits, least: usize) -> Result<Option<Apart>, ImportsModule> {
+    Ok(match sections(component)? {
+        Some(sections) => parts(sections, limits, least),
+        None => None,
+    })
+}
+
+fn parts(sections: Vec<Section<'_>>, limits: &Limits, least: usize) -> Option<Apart> {
     let mut large: BTreeMap<usize, (Digest, Large)> = BTreeMap::new();
-    let modules = sections.iter().filter_map(|section| match section {
-        Section::Module(module) => Some(*module),
-        _ => None,
-    });
-    let count = modules.clone().count();
-    for (index, module) in modules.enumerate() {
-        if let Some(module) = Large::of(module, least) {
+    let mut modules = Vec::new();
+    for section in &sections {
+        let Section::Module(module) = section else { continue };
+        let read = Read::of(module)?;
+        if large.len() < MOST
+            && let Some(module) = Large::of(&read, least)
+        {
             let digest = Sha256::digest(&module.code).into();
             // An import's name stands for one module.
             if large.values().all(|(known, _)| *known != digest) {
-                large.insert(index, (digest, module));
+                large.insert(modules.len(), (digest, module));
             }
         }
+        modules.push(read);
     }
     if large.is_empty() {
         return None;
@@ -99,7 +119,7 @@ pub(super) fn apart(component: &[u8], least: usize) -> Option<Apart> {
     let (mut index, mut types) = (0, 0);
     // Memories are instantiated first: each other instance comes that much later.
     let mut waiting = (!memories.is_empty()).then_some(&memories);
-    let mut instantiated = BTreeMap::from_iter(memories.iter().map(|(module, _)| (*module, 0)));
+    let mut instantiated = vec![0_u32; modules.len()];
     let mut out = Component::new();
     for section in sections {
         match section {
@@ -128,7 +148,7 @@ pub(super) fn apart(component: &[u8], least: usize) -> Option<Apart> {
                 if let Some(memories) = waiting.take() {
                     for (at, (_, data)) in memories.iter().enumerate() {
                         out.section(&RawSection { id: MODULE, data });
-                        instances.instantiate(u32::try_from(count + at).ok()?, no_arguments());
+                        instances.instantiate(u32::try_from(modules.len() + at).ok()?, no_arguments());
                     }
                 }
                 for instance in reader {
@@ -140,13 +160,12 @@ pub(super) fn apart(component: &[u8], least: usize) -> Option<Apart> {
                     let given = args
                         .iter()
                         .map(|arg| (arg.name, ModuleArg::Instance(shift.instance_index(arg.index))));
-                    let memory = memories.iter().position(|(of, _)| of == module_index);
-                    let memory = match memory {
+                    let memory = match memories.iter().position(|(of, _)| of == module_index) {
                         Some(at) => Some((MEMORY.0, ModuleArg::Instance(u32::try_from(at).ok()?))),
                         None => None,
                     };
                     instances.instantiate(*module_index, given.chain(memory).collect::<Vec<_>>());
-                    instantiated.entry(*module_index).and_modify(|times| *times += 1);
+                    *instantiated.get_mut(usize::try_from(*module_index).ok()?)? += 1;
                 }
                 out.section(&instances);
             }
@@ -161,7 +180,18 @@ pub(super) fn apart(component: &[u8], least: usize) -> Option<Apart> {
         }
     }
     // Two instances would share what each had for itself.
-    if instantiated.values().any(|times| *times != 1) {
+    let is_parted = |index: usize| large.get(&index).is_some_and(|(_, large)| large.memory.is_some());
+    if instantiated.iter().enumerate().any(|(index, times)| is_parted(index) && *times != 1) {
+        return None;
+    }
+    // Of modules that are not in the component wasmtime does not count along what they have.
+    let all = |of: fn(&Read<'_>) -> u32| -> u32 {
+        modules.iter().zip(&instantiated).map(|(module, times)| of(module).saturating_mul(*times)).sum()
+    };
+    if all(|_| 1) + shift.0 > limits.core_instances
+        || all(|module| module.tables) > limits.tables
+        || all(|module| module.memories) > limits.memories
+    {
         return None;
     }
     let modules = large.into_values().map(|(digest, large)| (digest, large.code)).collect();
@@ -173,47 +203,47 @@ fn no_arguments() -> [(Cow<'static, str>, ModuleArg); 0] {
 }
 
 /// The sections of a component; none: it is none, or has a module, or a core type, that does not stand in it.
-fn sections(component: &[u8]) -> Option<Vec<Section<'_>>> {
-    let mut sections = Vec::new();
+fn sections(component: &[u8]) -> Result<Option<Vec<Section<'_>>>, ImportsModule> {
+    let (mut sections, mut is_plain_so_far) = (Vec::new(), true);
     let (mut parser, mut at) = (Parser::new(0), 0);
     while let Some(rest) = component.get(at..).filter(|rest| !rest.is_empty()) {
-        let Ok(Chunk::Parsed { consumed, payload }) = parser.parse(rest, true) else { return None };
+        let Ok(Chunk::Parsed { consumed, payload }) = parser.parse(rest, true) else { return Ok(None) };
         at += consumed;
         let raw = |id: u8, range| Some(Section::Other(RawSection { id, data: component.get(range)? }));
-        match payload {
-            Payload::Version { encoding: wasmparser::Encoding::Component, .. } | Payload::End(_) => {}
+        let section = match payload {
+            Payload::Version { encoding: wasmparser::Encoding::Component, .. } | Payload::End(_) => continue,
+            Payload::CustomSection(_) => continue,
             Payload::ModuleSection { unchecked_range, .. } => {
                 at = unchecked_range.end;
-                sections.push(Section::Module(component.get(unchecked_range)?));
+                component.get(unchecked_range).map(Section::Module)
             }
             Payload::ComponentSection { unchecked_range, .. } => {
                 at = unchecked_range.end;
-                sections.push(raw(wasm_encoder::ComponentSectionId::Component.into(), unchecked_range)?);
+                raw(wasm_encoder::ComponentSectionId::Component.into(), unchecked_range)
             }
-            Payload::InstanceSection(reader) => sections.push(Section::Instances(reader)),
+            Payload::InstanceSection(reader) => Some(Section::Instances(reader)),
             Payload::ComponentAliasSection(reader) => {
-                if reader.clone().into_iter().any(|alias| !alias.is_ok_and(is_plain)) {
-                    return None;
-                }
-                sections.push(Section::Aliases(reader));
+                is_plain_so_far &= reader.clone().into_iter().all(|alias| alias.is_ok_and(is_plain));
+                Some(Section::Aliases(reader))
             }
             Payload::ComponentImportSection(reader) => {
                 let is_module = |ty| matches!(ty, wasmparser::ComponentTypeRef::Module(_));
-                if reader.clone().into_iter().any(|import| !import.is_ok_and(|import| !is_module(import.ty)))
-                {
-                    return None;
+                if reader.clone().into_iter().any(|import| import.is_ok_and(|import| is_module(import.ty))) {
+                    return Err(ImportsModule);
                 }
-                sections.push(raw(wasm_encoder::ComponentSectionId::Import.into(), reader.range())?);
+                raw(wasm_encoder::ComponentSectionId::Import.into(), reader.range())
             }
-            Payload::CoreTypeSection(_) | Payload::Version { .. } => return None,
-            Payload::CustomSection(_) => {}
-            other => {
-                let (id, range) = other.as_section()?;
-                sections.push(raw(id, range)?);
+            Payload::Version { .. } => return Ok(None),
+            Payload::CoreTypeSection(_) => {
+                is_plain_so_far = false;
+                continue;
             }
-        }
+            other => other.as_section().and_then(|(id, range)| raw(id, range)),
+        };
+        let Some(section) = section else { return Ok(None) };
+        sections.push(section);
     }
-    Some(sections)
+    Ok(is_plain_so_far.then_some(sections))
 }
 
 /// Whether an alias brings neither a module nor a core type, which would count among those of the component itself.

@@ -26,7 +26,7 @@ pub(super) struct Large {
 
 /// What a module's sections say.
 #[derive(Default)]
-struct Read<'a> {
+pub(super) struct Read<'a> {
     sections: Vec<(u8, &'a [u8])>,
     code: usize,
     types: Vec<FuncType>,
@@ -35,14 +35,15 @@ struct Read<'a> {
     exports: Vec<Export<'a>>,
     functions: Vec<u32>,
     others: [Vec<EntityType>; 3],
-    memories: usize,
+    /// Tables and memories of its own.
+    pub(super) tables: u32,
+    pub(super) memories: u32,
     data: Option<DataSectionReader<'a>>,
 }
 
 impl Large {
     /// None: it has fewer bytes of code than `least`, or something that is not known here.
-    pub(super) fn of(module: &[u8], least: usize) -> Option<Self> {
-        let read = Read::of(module)?;
+    pub(super) fn of(read: &Read<'_>, least: usize) -> Option<Self> {
         if read.code < least {
             return None;
         }
@@ -62,7 +63,8 @@ const MEMORIES: usize = 1;
 const GLOBALS: usize = 2;
 
 impl<'a> Read<'a> {
-    fn of(module: &'a [u8]) -> Option<Self> {
+    /// None: it is none, or has something that is not known here.
+    pub(super) fn of(module: &'a [u8]) -> Option<Self> {
         let mut read = Self::default();
         let mut encoder = RoundtripReencoder;
         for payload in Parser::new(0).parse_all(module) {
@@ -95,12 +97,13 @@ impl<'a> Read<'a> {
                 }
                 Payload::TableSection(tables) => {
                     for table in tables {
+                        read.tables = read.tables.saturating_add(1);
                         read.other(EntityType::Table(encoder.table_type(table.ok()?.ty).ok()?));
                     }
                 }
                 Payload::MemorySection(memories) => {
                     for memory in memories {
-                        read.memories += 1;
+                        read.memories = read.memories.saturating_add(1);
                         read.other(EntityType::Memory(encoder.memory_type(memory.ok()?).ok()?));
                     }
                 }

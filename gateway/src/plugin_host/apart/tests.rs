@@ -123,6 +123,10 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+fn taken_apart(component: &[u8]) -> Option<Apart> {
+    apart(component, &Limits::default(), 1).unwrap_or_else(|ImportsModule| panic!("it imports no module"))
+}
+
 fn encoded(case: &Case) -> Vec<u8> {
     wat::parse_str(format!("(component {})", case.component)).unwrap_or_else(|e| panic!("{}: {e}", case.name))
 }
@@ -148,7 +152,7 @@ fn in_parts_a_component_does_what_it_does_whole() {
     for case in cases() {
         let whole = encoded(&case);
         assert_eq!(run(&engine, &whole, &BTreeMap::new()), case.answer, "{}", case.name);
-        let parts = apart(&whole, 1);
+        let parts = taken_apart(&whole);
         assert_eq!(parts.as_ref().map_or(0, |parts| parts.modules.len()), case.out, "{}", case.name);
         if let Some(parts) = parts {
             assert_eq!(run(&engine, &parts.component, &parts.modules), case.answer, "{}", case.name);
@@ -160,25 +164,56 @@ fn in_parts_a_component_does_what_it_does_whole() {
 fn what_is_in_the_memory_makes_no_other_code() {
     let [before, after] = [OWN.to_owned(), OWN.replace("\\28", "\\29 and more")].map(|module| {
         let whole = format!("(component {module} (core instance $i (instantiate $m)) {LIFTED})");
-        apart(&wat::parse_str(whole).unwrap(), 1).unwrap()
+        taken_apart(&wat::parse_str(whole).unwrap()).unwrap()
     });
     assert_eq!(before.modules, after.modules);
     assert_ne!(before.component, after.component);
 }
 
 #[test]
+fn what_is_beyond_the_limits_stays_whole() {
+    let whole = |modules: usize, own: &str| {
+        let module = |at: usize| {
+            format!(
+                "(core module $m{at} {own} (func (result i32) (i32.const {at}))) (core instance (instantiate $m{at}))"
+            )
+        };
+        let text: String = (0..modules).map(module).collect();
+        taken_apart(&wat::parse_str(format!("(component {text})")).unwrap()).map(|parts| parts.modules.len())
+    };
+    let limits = Limits::default();
+    let [instances, tables] = [limits.core_instances, limits.tables].map(|limit| limit as usize);
+    assert_eq!((whole(instances, ""), whole(instances + 1, "")), (Some(MOST), None));
+    assert_eq!(
+        (whole(tables, "(table 1 funcref)"), whole(tables + 1, "(table 1 funcref)")),
+        (Some(MOST), None)
+    );
+    let memories = limits.memories as usize;
+    assert_eq!((whole(memories, "(memory 1)"), whole(memories + 1, "(memory 1)")), (Some(memories), None));
+}
+
+#[test]
+fn a_component_that_imports_a_module_is_told_apart() {
+    let name = import_name(&[7; 32]);
+    let text = format!("(component (core type $t (module)) (import \"{name}\" (core module (type $t))))");
+    let component = wat::parse_str(text).unwrap();
+    assert!(apart(&component, &Limits::default(), 1).is_err());
+}
+
+#[test]
 fn little_code_stays_where_it_is() {
     let whole = format!("(component {OWN} (core instance $i (instantiate $m)) {LIFTED})");
-    assert!(apart(&wat::parse_str(whole).unwrap(), LARGE).is_none());
+    let parts = apart(&wat::parse_str(whole).unwrap(), &Limits::default(), LARGE);
+    assert!(parts.is_ok_and(|parts| parts.is_none()));
 }
 
 #[test]
 fn what_is_cut_off_or_no_component_stays_whole() {
     let whole = encoded(&cases()[0]);
     for length in 0..whole.len() {
-        let _ = apart(&whole[..length], 1);
+        let _ = taken_apart(&whole[..length]);
     }
-    assert!(apart(b"\0asm\x01\0\0\0", 1).is_none());
+    assert!(taken_apart(b"\0asm\x01\0\0\0").is_none());
 }
 
 #[test]

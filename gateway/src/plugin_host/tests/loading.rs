@@ -173,6 +173,27 @@ async fn the_next_build_of_a_large_plugin_compiles_what_is_new() {
 }
 
 #[tokio::test]
+async fn what_does_not_compile_in_parts_is_compiled_whole() {
+    // Where the data is no module's, what names it has nothing to name.
+    let sandbox = Sandbox::new();
+    let stores = "i32.const 0 i32.const 1 i32.store ".repeat(50_000);
+    let guest = guests::share_with(
+        "(data.drop $d) (call $answer (local.get $fields) (local.get $fields-n))",
+        &format!("(func $f {stores}) (table funcref (elem $f)) (data $d (i32.const 4096) \"x\")"),
+    );
+    assert_eq!(sandbox.call(&guest).await.result.unwrap().returns, FIELDS);
+}
+
+#[tokio::test]
+async fn a_component_that_imports_a_module_is_refused() {
+    let sandbox = Sandbox::new();
+    let name = format!("m{}", "07".repeat(32));
+    let text = format!("(component (core type $t (module)) (import \"{name}\" (core module (type $t))))");
+    let refusal = sandbox.refusal(&Guest::of(wat::parse_str(text).unwrap())).await.to_string();
+    assert!(refusal.contains("imports a core module"), "{refusal}");
+}
+
+#[tokio::test]
 async fn what_plugins_have_in_common_is_loaded_once_and_stays_while_one_needs_it() {
     // Nothing is kept that no release runs.
     let sandbox = Sandbox::with(|config| config.cache_bytes = 0);
