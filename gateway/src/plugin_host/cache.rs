@@ -123,7 +123,7 @@ impl Cache {
         digest: &[u8; 32],
         loaded: impl Fn(&ModuleDigest) -> Option<Module>,
     ) -> Cached {
-        let component = self.read(digest, |artifact| deserialize_component(engine, artifact));
+        let component = self.read(engine, digest, Component::deserialize_file);
         let Some(component) = component else { return Cached::Nothing };
         let mut modules = BTreeMap::new();
         for (name, item) in component.component_type().imports(engine) {
@@ -133,7 +133,7 @@ impl Cache {
                         touch(&self.artifact(&module));
                         Some(code)
                     }
-                    None => self.read(&module, |artifact| deserialize_module(engine, artifact)),
+                    None => self.read(engine, &module, Module::deserialize_file),
                 };
                 let Some(code) = code else { return Cached::WithoutModule };
                 modules.insert(module, code);
@@ -143,11 +143,11 @@ impl Cache {
     }
 
     /// Reads what was compiled. What is not what was written is removed, so that it is compiled again.
-    fn read<T>(&self, digest: &[u8; 32], load: impl FnOnce(&Path) -> wasmtime::Result<T>) -> Option<T> {
+    fn read<T>(&self, engine: &Engine, digest: &[u8; 32], load: Load<T>) -> Option<T> {
         let artifact = self.artifact(digest);
         let expected = fs::read(self.checksum(digest)).ok()?;
         let damage = match sha256_of(&artifact) {
-            Ok(actual) if actual[..] == expected[..] => match load(&artifact) {
+            Ok(actual) if actual[..] == expected[..] => match deserialize(engine, &artifact, load) {
                 Ok(code) => {
                     touch(&artifact);
                     return Some(code);
@@ -239,26 +239,23 @@ impl Cache {
     }
 }
 
-/// With [`deserialize_module`] the one unsafe act of the project: mapping machine code from a file.
+/// `deserialize_file` of a component or of a module.
+type Load<T> = unsafe fn(&Engine, PathBuf) -> wasmtime::Result<T>;
+
+/// The one unsafe act of the project: mapping machine code from a file.
 #[allow(unsafe_code)]
-fn deserialize_component(engine: &Engine, artifact: &Path) -> wasmtime::Result<Component> {
-    // SAFETY: `deserialize_file` asks for a file that `Engine::precompile_component` made and that
-    // nothing changes while it is mapped.
+fn deserialize<T>(engine: &Engine, artifact: &Path, load: Load<T>) -> wasmtime::Result<T> {
+    // SAFETY: `deserialize_file` asks for a file that `Engine::precompile_component` or
+    // `precompile_module` made and that nothing changes while it is mapped.
     // - Made: only `Cache::keep` puts files under this name, from `compile::compile_file`, which
-    //   writes what `precompile_component` returned; the caller has just compared its SHA-256 with
+    //   writes what they returned; the caller has just compared its SHA-256 with
     //   the one recorded then, so it is that file and whole. The directory's name carries the
     //   engine's compatibility hash, and wasmtime checks version, settings and kind itself.
     // - By no one else: `private_directory` has refused a directory that is a link, belongs to
     //   another user, or that group or others may write, so nobody but this user can put a file here.
     // - Unchanged: a file under this name is never written in place, only replaced by `rename`,
     //   which leaves the mapped one as it is.
-    unsafe { Component::deserialize_file(engine, artifact) }
-}
-
-#[allow(unsafe_code)]
-fn deserialize_module(engine: &Engine, artifact: &Path) -> wasmtime::Result<Module> {
-    // SAFETY: as above, with `precompile_module`.
-    unsafe { Module::deserialize_file(engine, artifact) }
+    unsafe { load(engine, artifact.to_owned()) }
 }
 
 fn private_directory(path: &Path) -> Result<(), HostError> {

@@ -45,7 +45,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tower", &["http"]),
     ("tower_http", &["http"]),
     ("reqwest", &["outbound", "cli"]),
-    ("wasmparser", &["manifest"]),
+    ("wasmparser", &["manifest", "plugin_host"]),
+    ("wasm_encoder", &["plugin_host"]),
     ("clap", &["cli"]),
     ("figment", &["config"]),
 ];
