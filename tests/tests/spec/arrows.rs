@@ -185,8 +185,8 @@ fn unsafe_stands_in_one_place() {
         }
     }
     let expected = BTreeMap::from([
-        // Maps compiled code; reasoned beside it.
-        ("gateway/src/plugin_host/cache.rs".to_owned(), 1),
+        // Maps compiled code, and names the type of what does; reasoned beside it.
+        ("gateway/src/plugin_host/cache.rs".to_owned(), 2),
         // A guest that lies about its text, for the tests.
         ("plugins/hostile/src/returns.rs".to_owned(), 1),
     ]);
