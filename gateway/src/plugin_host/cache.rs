@@ -14,7 +14,7 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Engine, Module};
 
-use super::apart::{Digest as ModuleDigest, imported};
+use super::apart::imported;
 use super::error::HostError;
 
 const WORKSPACE_PREFIX: &str = "compile-";
@@ -65,17 +65,17 @@ pub(super) enum Cached {
 pub(super) struct Code {
     pub(super) component: Component,
     /// The modules that it imports.
-    pub(super) modules: BTreeMap<ModuleDigest, Module>,
+    pub(super) modules: BTreeMap<[u8; 32], Module>,
 }
 
-/// Where a compiled module stands in a directory.
-pub(super) fn module_file(directory: &Path, digest: &ModuleDigest) -> PathBuf {
+/// Where compiled code of a component or a module stands in a directory.
+pub(super) fn code_file(directory: &Path, digest: &[u8; 32]) -> PathBuf {
     directory.join(format!("{}.{EXTENSION}", hex(digest)))
 }
 
 /// Whether a compiled module is there; if so, it was used now.
-pub(super) fn has_module(directory: &Path, digest: &ModuleDigest) -> bool {
-    let file = module_file(directory, digest);
+pub(super) fn has_module(directory: &Path, digest: &[u8; 32]) -> bool {
+    let file = code_file(directory, digest);
     let is_there = file.with_extension(CHECKSUM).exists() && file.exists();
     if is_there {
         touch(&file);
@@ -121,7 +121,7 @@ impl Cache {
         &self,
         engine: &Engine,
         digest: &[u8; 32],
-        loaded: impl Fn(&ModuleDigest) -> Option<Module>,
+        loaded: impl Fn(&[u8; 32]) -> Option<Module>,
     ) -> Cached {
         let component = self.read(engine, digest, Component::deserialize_file);
         let Some(component) = component else { return Cached::Nothing };
@@ -227,7 +227,7 @@ impl Cache {
     }
 
     fn artifact(&self, digest: &[u8; 32]) -> PathBuf {
-        module_file(&self.directory, digest)
+        code_file(&self.directory, digest)
     }
 
     fn checksum(&self, digest: &[u8; 32]) -> PathBuf {
@@ -290,7 +290,7 @@ fn sha256_of(path: &Path) -> io::Result<[u8; 32]> {
     }
 }
 
-fn hex(digest: &[u8; 32]) -> String {
+pub(super) fn hex(digest: &[u8; 32]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

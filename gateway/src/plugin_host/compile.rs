@@ -12,8 +12,8 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use wasmtime::Engine;
 
-use super::apart::{Apart, Digest, ImportsModule, LARGE, apart};
-use super::cache::{Workspace, has_module, module_file};
+use super::apart::{Apart, ImportsModule, LARGE, apart};
+use super::cache::{Workspace, code_file, has_module};
 use super::engine::{Allocation, engine};
 use super::error::{HostError, describe, one_line};
 use super::limits::{COMPILER_MESSAGE_BYTES, Limits};
@@ -77,27 +77,22 @@ pub(super) fn compile_file(
     })?;
     if let Some(parts) = apart
         // Were it not to fit, the whole says better why, or does.
-        && let Ok((code, modules)) = compiled_apart(&engine, &parts, compiled)
+        && let Ok(code) = compiled_apart(&engine, &parts, compiled)
     {
-        for (digest, code) in modules {
-            write(&code, &module_file(directory, digest))?;
+        for (digest, module) in &code.modules {
+            write(module, &code_file(directory, digest))?;
         }
-        return write(&code, output);
+        return write(&code.component, output);
     }
     write(&engine.precompile_component(&component).map_err(invalid)?, output)
 }
 
 /// Code of a component in parts, and of those of its modules that are not in the directory `compiled`.
-#[allow(clippy::type_complexity)] // a component and its modules
-fn compiled_apart<'p>(
-    engine: &Engine,
-    parts: &'p Apart,
-    compiled: &Path,
-) -> wasmtime::Result<(Vec<u8>, Vec<(&'p Digest, Vec<u8>)>)> {
+fn compiled_apart(engine: &Engine, parts: &Apart, compiled: &Path) -> wasmtime::Result<Apart> {
     let component = engine.precompile_component(&parts.component)?;
     let new = parts.modules.iter().filter(|(digest, _)| !has_module(compiled, digest));
-    let modules = new.map(|(digest, module)| Ok((digest, engine.precompile_module(module)?)));
-    Ok((component, modules.collect::<wasmtime::Result<_>>()?))
+    let modules = new.map(|(digest, module)| Ok((*digest, engine.precompile_module(module)?)));
+    Ok(Apart { component, modules: modules.collect::<wasmtime::Result<_>>()? })
 }
 
 /// Runs `program` on a workspace's input, and waits until its output is there or the time is over.

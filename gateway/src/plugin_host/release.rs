@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wasmtime::Module;
 use wasmtime::component::Linker;
 
-use super::apart::{Digest, import_name};
+use super::apart::import_name;
 use super::cache::Code;
 use super::error::{HostError, describe};
 use super::hooks::{Decide, Receive, Share};
@@ -26,7 +26,7 @@ pub struct LoadedRelease {
 pub(super) struct Release {
     digest: [u8; 32],
     /// Modules that were taken out of it; others may run the same.
-    pub(super) modules: BTreeMap<Digest, Module>,
+    pub(super) modules: BTreeMap<[u8; 32], Module>,
     pub(super) share: Option<Share>,
     pub(super) decide: Option<Decide>,
     pub(super) receive: Option<Receive>,

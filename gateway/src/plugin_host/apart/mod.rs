@@ -3,18 +3,18 @@
 //! and compiled under its own digest, once, whichever component it came with; the component that is left imports it. A
 //! module that also has the plugin's memory is parted into the two.
 //!
-//! Invariant: what the parts do together is what the component does. Where that is not plain, nothing is taken out; and
-//! wasmtime checks the parts as it checks the whole.
+//! Invariant: what the parts do together is what the component does, within the limits of the whole. Where that is not
+//! plain, nothing is taken out. wasmtime checks each part; limits over all of them are counted here.
 
 mod module;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::iter;
 
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest, Sha256};
 use wasm_encoder::reencode::{Reencode, ReencodeComponent};
 use wasm_encoder::{
     Component, ComponentAliasSection, ComponentImportSection, ComponentTypeRef, CoreTypeSection,
@@ -25,6 +25,7 @@ use wasmparser::{
     Instance, InstanceSectionReader, Parser, Payload,
 };
 
+use super::cache::hex;
 use super::limits::Limits;
 use module::{Large, MEMORY, Read};
 
@@ -42,24 +43,21 @@ const MOST: usize = 4;
 /// Part of the name of the cache: to be counted up where other parts come out than before.
 pub(super) const FORM: u32 = 1;
 
-/// SHA-256 of a module.
-pub(super) type Digest = [u8; 32];
-
 /// A component in parts.
 pub(super) struct Apart {
     /// The component without its large modules, each of which it imports as [`import_name`].
     pub(super) component: Vec<u8>,
-    /// The modules.
-    pub(super) modules: BTreeMap<Digest, Vec<u8>>,
+    /// The modules, by their SHA-256.
+    pub(super) modules: BTreeMap<[u8; 32], Vec<u8>>,
 }
 
 /// The name under which a component imports a module that was taken out of it.
-pub(super) fn import_name(digest: &Digest) -> String {
-    digest.iter().fold(PREFIX.to_string(), |name, byte| format!("{name}{byte:02x}"))
+pub(super) fn import_name(digest: &[u8; 32]) -> String {
+    format!("{PREFIX}{}", hex(digest))
 }
 
 /// Which module such a name stands for; none: it is no such name.
-pub(super) fn imported(name: &str) -> Option<Digest> {
+pub(super) fn imported(name: &str) -> Option<[u8; 32]> {
     let name = name.strip_prefix(PREFIX)?;
     let digits = |at: usize| u8::from_str_radix(name.get(at..at + 2)?, 16).ok();
     let digest: Option<Vec<u8>> = (0..name.len()).step_by(2).map(digits).collect();
@@ -91,7 +89,7 @@ pub(super) fn apart(component: &[u8], limits: &Limits, least: usize) -> Result<O
 }
 
 fn parts(sections: Vec<Section<'_>>, limits: &Limits, least: usize) -> Option<Apart> {
-    let mut large: BTreeMap<usize, (Digest, Large)> = BTreeMap::new();
+    let mut large: BTreeMap<usize, ([u8; 32], Large)> = BTreeMap::new();
     let mut modules = Vec::new();
     for section in &sections {
         let Section::Module(module) = section else { continue };
@@ -148,24 +146,16 @@ fn parts(sections: Vec<Section<'_>>, limits: &Limits, least: usize) -> Option<Ap
                 if let Some(memories) = waiting.take() {
                     for (at, (_, data)) in memories.iter().enumerate() {
                         out.section(&RawSection { id: MODULE, data });
-                        instances.instantiate(u32::try_from(modules.len() + at).ok()?, no_arguments());
+                        instances.instantiate(
+                            u32::try_from(modules.len() + at).ok()?,
+                            iter::empty::<(&str, ModuleArg)>(),
+                        );
                     }
                 }
                 for instance in reader {
-                    let instance = instance.ok()?;
-                    let Instance::Instantiate { module_index, args } = &instance else {
-                        shift.parse_instance(&mut instances, instance).ok()?;
-                        continue;
-                    };
-                    let given = args
-                        .iter()
-                        .map(|arg| (arg.name, ModuleArg::Instance(shift.instance_index(arg.index))));
-                    let memory = match memories.iter().position(|(of, _)| of == module_index) {
-                        Some(at) => Some((MEMORY.0, ModuleArg::Instance(u32::try_from(at).ok()?))),
-                        None => None,
-                    };
-                    instances.instantiate(*module_index, given.chain(memory).collect::<Vec<_>>());
-                    *instantiated.get_mut(usize::try_from(*module_index).ok()?)? += 1;
+                    if let Some(module) = shift.instantiate(&mut instances, instance.ok()?, &memories)? {
+                        *instantiated.get_mut(module)? += 1;
+                    }
                 }
                 out.section(&instances);
             }
@@ -186,20 +176,17 @@ fn parts(sections: Vec<Section<'_>>, limits: &Limits, least: usize) -> Option<Ap
     }
     // Of modules that are not in the component wasmtime does not count along what they have.
     let all = |of: fn(&Read<'_>) -> u32| -> u32 {
-        modules.iter().zip(&instantiated).map(|(module, times)| of(module).saturating_mul(*times)).sum()
+        let each = modules.iter().zip(&instantiated).map(|(module, times)| of(module).saturating_mul(*times));
+        each.fold(0, u32::saturating_add)
     };
-    if all(|_| 1) + shift.0 > limits.core_instances
-        || all(|module| module.tables) > limits.tables
-        || all(|module| module.memories) > limits.memories
+    if all(|_| 1).saturating_add(shift.0) > limits.core_instances
+        || all(|module| module.own_tables) > limits.tables
+        || all(|module| module.own_memories) > limits.memories
     {
         return None;
     }
     let modules = large.into_values().map(|(digest, large)| (digest, large.code)).collect();
     Some(Apart { component: out.finish(), modules })
-}
-
-fn no_arguments() -> [(Cow<'static, str>, ModuleArg); 0] {
-    []
 }
 
 /// The sections of a component; none: it is none, or has a module, or a core type, that does not stand in it.
@@ -259,6 +246,28 @@ fn is_plain(alias: ComponentAlias<'_>) -> bool {
 
 /// Core instances behind so many new ones.
 struct Shift(u32);
+
+impl Shift {
+    /// The instance, which also gets the memory that was its module's; its module, where it is one's.
+    fn instantiate(
+        &mut self,
+        instances: &mut InstanceSection,
+        instance: Instance<'_>,
+        memories: &[(u32, &[u8])],
+    ) -> Option<Option<usize>> {
+        let Instance::Instantiate { module_index, args } = &instance else {
+            self.parse_instance(instances, instance).ok()?;
+            return Some(None);
+        };
+        let mut given: Vec<_> =
+            args.iter().map(|arg| (arg.name, ModuleArg::Instance(self.instance_index(arg.index)))).collect();
+        if let Some(at) = memories.iter().position(|(of, _)| of == module_index) {
+            given.push((MEMORY.0, ModuleArg::Instance(u32::try_from(at).ok()?)));
+        }
+        instances.instantiate(*module_index, given);
+        Some(Some(usize::try_from(*module_index).ok()?))
+    }
+}
 
 impl Reencode for Shift {
     type Error = Infallible;

@@ -34,10 +34,12 @@ pub(super) struct Read<'a> {
     import_section: Option<ImportSectionReader<'a>>,
     exports: Vec<Export<'a>>,
     functions: Vec<u32>,
-    others: [Vec<EntityType>; 3],
-    /// Tables and memories of its own.
-    pub(super) tables: u32,
-    pub(super) memories: u32,
+    tables: Vec<EntityType>,
+    memories: Vec<EntityType>,
+    globals: Vec<EntityType>,
+    /// Those that it does not import.
+    pub(super) own_tables: u32,
+    pub(super) own_memories: u32,
     data: Option<DataSectionReader<'a>>,
 }
 
@@ -57,10 +59,6 @@ impl Large {
         Some(Self { code, ty, memory })
     }
 }
-
-const TABLES: usize = 0;
-const MEMORIES: usize = 1;
-const GLOBALS: usize = 2;
 
 impl<'a> Read<'a> {
     /// None: it is none, or has something that is not known here.
@@ -97,13 +95,13 @@ impl<'a> Read<'a> {
                 }
                 Payload::TableSection(tables) => {
                     for table in tables {
-                        read.tables = read.tables.saturating_add(1);
+                        read.own_tables = read.own_tables.saturating_add(1);
                         read.other(EntityType::Table(encoder.table_type(table.ok()?.ty).ok()?));
                     }
                 }
                 Payload::MemorySection(memories) => {
                     for memory in memories {
-                        read.memories = read.memories.saturating_add(1);
+                        read.own_memories = read.own_memories.saturating_add(1);
                         read.other(EntityType::Memory(encoder.memory_type(memory.ok()?).ok()?));
                     }
                 }
@@ -125,11 +123,10 @@ impl<'a> Read<'a> {
     }
 
     fn other(&mut self, ty: EntityType) {
-        let [tables, memories, globals] = &mut self.others;
         match ty {
-            EntityType::Table(_) => tables.push(ty),
-            EntityType::Memory(_) => memories.push(ty),
-            _ => globals.push(ty),
+            EntityType::Table(_) => self.tables.push(ty),
+            EntityType::Memory(_) => self.memories.push(ty),
+            _ => self.globals.push(ty),
         }
     }
 
@@ -147,7 +144,7 @@ impl<'a> Read<'a> {
             })
         };
         let is_named = self.imports.iter().any(|import| import.module == MEMORY.0);
-        match (self.others.get(MEMORIES)?.as_slice(), self.memories, &self.data) {
+        match (self.memories.as_slice(), self.own_memories, &self.data) {
             ([EntityType::Memory(memory)], 1, Some(data)) if !is_named && is_laid_out(data) => Some(*memory),
             _ => None,
         }
@@ -200,16 +197,15 @@ impl<'a> Read<'a> {
             module.import(import.module, import.name, RoundtripReencoder.entity_type(import.ty).ok()?);
         }
         if imports_memory {
-            module.import(MEMORY.0, MEMORY.1, *self.others.get(MEMORIES)?.first()?);
+            module.import(MEMORY.0, MEMORY.1, *self.memories.first()?);
         }
         for export in &self.exports {
             let index = usize::try_from(export.index).ok()?;
-            let of = |kind: usize| self.others.get(kind)?.get(index).copied();
             let ty = match export.kind {
                 ExternalKind::Func => EntityType::Function(*self.functions.get(index)?),
-                ExternalKind::Table => of(TABLES)?,
-                ExternalKind::Memory => of(MEMORIES)?,
-                ExternalKind::Global => of(GLOBALS)?,
+                ExternalKind::Table => *self.tables.get(index)?,
+                ExternalKind::Memory => *self.memories.get(index)?,
+                ExternalKind::Global => *self.globals.get(index)?,
                 _ => return None,
             };
             module.export(export.name, ty);

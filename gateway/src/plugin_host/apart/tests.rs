@@ -131,7 +131,7 @@ fn encoded(case: &Case) -> Vec<u8> {
     wat::parse_str(format!("(component {})", case.component)).unwrap_or_else(|e| panic!("{}: {e}", case.name))
 }
 
-fn run(engine: &Engine, component: &[u8], modules: &BTreeMap<Digest, Vec<u8>>) -> u32 {
+fn run(engine: &Engine, component: &[u8], modules: &BTreeMap<[u8; 32], Vec<u8>>) -> u32 {
     let component = Component::new(engine, component).unwrap();
     let mut linker = Linker::<()>::new(engine);
     for (digest, module) in modules {
