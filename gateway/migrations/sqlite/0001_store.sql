@@ -79,7 +79,7 @@ CREATE TABLE consumers (
 
 CREATE UNIQUE INDEX consumers_pseudonym ON consumers (pseudonym);
 
--- What a partner already received of a consumer: a purpose and a label, or a set of collection conditions. Rows are
+-- What a partner already received of a consumer, in lines: a purpose and a label, or a set of collection conditions. Rows are
 -- only added.
 CREATE TABLE exposures (
     consumer INTEGER NOT NULL REFERENCES consumers (id),

@@ -165,6 +165,35 @@ impl Conditions {
         self.under.extend(other.under.iter().cloned());
     }
 
+    /// Whether joining `other` changes nothing. False also where telling is as dear as joining.
+    pub fn includes(&self, other: &Self) -> bool {
+        self.includes_facts(other)
+            && other.through.is_subset(&self.through)
+            && other.under.is_subset(&self.under)
+    }
+
+    /// The same but for the plugins by which it came and the versions of the policy.
+    pub fn includes_facts(&self, other: &Self) -> bool {
+        let Self {
+            dnt,
+            gpc,
+            cookies,
+            region,
+            in_conversation,
+            collected_for,
+            through: _,
+            on_behalf,
+            under: _,
+        } = other;
+        self.dnt >= *dnt
+            && self.gpc >= *gpc
+            && cookies.iter().all(|class| self.cookies.contains(class))
+            && (self.region.consumer_in_area() || self.region == *region)
+            && self.in_conversation >= *in_conversation
+            && (collected_for.is_none() || self.collected_for == *collected_for)
+            && on_behalf.is_empty()
+    }
+
     /// Notes what a service provider made of it on the brand's behalf.
     pub fn note_on_behalf(&mut self, partner: &str, purpose: Purpose, more: &OnBehalf) {
         let by_purpose = self.on_behalf.entry(partner.to_owned()).or_default();
@@ -344,12 +373,56 @@ mod tests {
         assert!(Purpose::all().all(|purpose| !of(&[]).is_for(purpose)), "none is not any");
     }
 
+    fn conditions() -> impl Strategy<Value = Conditions> {
+        let class = proptest::sample::select(vec![CookieClass::Performance, CookieClass::Functionality]);
+        let region = proptest::sample::select(vec![Region::Us, Region::Gb, Region::Unknown]);
+        let cookies = proptest::collection::vec(class, 0..2);
+        let purpose = proptest::sample::select(Purpose::all().take(2).collect::<Vec<_>>());
+        let collected_for = proptest::option::of(proptest::collection::btree_set(purpose, 0..2));
+        let bits = proptest::array::uniform6(proptest::bool::ANY);
+        (bits, region, cookies, collected_for).prop_map(|(bits, region, cookies, collected_for)| {
+            let [dnt, gpc, in_conversation, is_made, is_through, is_dated] = bits;
+            let through = is_through.then(|| "a".to_owned()).into_iter().collect();
+            let under = is_dated.then(|| "2017-03-01".to_owned()).into_iter().collect();
+            let mut conditions = Conditions {
+                dnt,
+                gpc,
+                in_conversation,
+                region,
+                cookies,
+                collected_for,
+                through,
+                under,
+                ..Conditions::default()
+            };
+            if is_made {
+                let purpose = Purpose::parse("essential").unwrap();
+                conditions.note_on_behalf("a", purpose, &OnBehalf::default());
+            }
+            conditions
+        })
+    }
+
     fn purposes() -> impl Strategy<Value = Option<BTreeSet<Purpose>>> {
         let all: Vec<Purpose> = Purpose::all().collect();
         proptest::option::of(proptest::collection::btree_set(proptest::sample::select(all), 0..4))
     }
 
     proptest::proptest! {
+        #[test]
+        fn what_is_included_changes_nothing_where_it_is_joined(one in conditions(), other in conditions()) {
+            let mut joined = one.clone();
+            joined.join(&other);
+            if one.includes(&other) {
+                proptest::prop_assert_eq!(&joined, &one);
+            }
+            if one.includes_facts(&other) {
+                let facts = Conditions { through: one.through.clone(), under: one.under.clone(), ..joined };
+                proptest::prop_assert_eq!(&facts, &one);
+            }
+            proptest::prop_assert!(one.includes(&one) || !one.on_behalf.is_empty());
+        }
+
         #[test]
         fn what_derives_from_several_is_for_what_all_of_them_are_for(
             sets in proptest::collection::vec(purposes(), 1..5),

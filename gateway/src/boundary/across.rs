@@ -24,11 +24,17 @@ impl<'a> Across<'a> {
         exposed: &'a Exposed,
     ) -> Self {
         let Some(earlier) = &exposed.conditions else { return Self { asked: Vec::new() } };
-        let mut conditions = subject.conditions.clone();
-        conditions.join(earlier);
-        // That the consumer refused a plugin by which some of it came is no word about what comes now.
-        conditions.through.clone_from(&subject.conditions.through);
-        let subject = Subject { conditions: &conditions, ..subject };
+        let joined;
+        let subject = if subject.conditions.includes_facts(earlier) {
+            subject
+        } else {
+            let mut conditions = subject.conditions.clone();
+            conditions.join(earlier);
+            // That the consumer refused a plugin by which some of it came is no word about what comes now.
+            conditions.through.clone_from(&subject.conditions.through);
+            joined = conditions;
+            Subject { conditions: &joined, ..subject }
+        };
         let moment = pairs.book.also(pairs.moment, earlier);
         let asked = |purpose: Purpose| Pairs {
             purpose,

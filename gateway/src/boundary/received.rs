@@ -115,10 +115,11 @@ pub struct Exposed {
 const FOR: char = ' ';
 
 impl Exposed {
-    /// From what the store keeps: `PURPOSE LABEL`, or conditions as JSON. What does not read is a sign of damage.
+    /// From what the store keeps, in lines: `PURPOSE LABEL`, or conditions as JSON. What does not read is a sign of
+    /// damage.
     pub fn read<'w>(kept: impl Iterator<Item = &'w str>) -> Option<Self> {
         let mut exposed = Self::default();
-        for what in kept {
+        for what in kept.flat_map(str::lines) {
             if what.starts_with('{') {
                 exposed.meet(&serde_json::from_str(what).ok()?);
             } else {
@@ -130,8 +131,8 @@ impl Exposed {
     }
 
     /// With what the partner receives by these labels, for this purpose, collected under these conditions; and
-    /// what of it is new, as the store keeps it. None: nothing is. What a partner sent itself is nothing that it
-    /// receives.
+    /// what of it is new, in lines as the store keeps it. None: nothing is. What a partner sent itself is nothing that
+    /// it receives.
     pub fn with<'l>(
         &self,
         partner: &str,
@@ -144,6 +145,7 @@ impl Exposed {
         let has_new = labels.clone().any(|label| is_new(&label));
         let tightens = match &self.conditions {
             None => has_new,
+            Some(known) if known.includes(conditions) => false,
             Some(known) => {
                 let mut joined = known.clone();
                 joined.join(conditions);

@@ -99,8 +99,8 @@ impl Exposures {
             return false;
         }
         if let Some((next, new)) = stands.with(partner, purpose, labels, conditions) {
-            let exposure = |what| Exposure { consumer, partner: partner.to_owned(), what };
-            self.unwritten.extend(new.into_iter().map(exposure));
+            // One row: most consumers get all of it by their first call.
+            self.unwritten.push(Exposure { consumer, partner: partner.to_owned(), what: new.join("\n") });
             self.by_partner.insert(partner.to_owned(), Arc::new(next));
         }
         true

@@ -354,7 +354,7 @@ pub struct CallRecord {
 pub struct Exposure {
     pub consumer: i64,
     pub partner: String,
-    /// A purpose and a label received for it, or a set of collection conditions as JSON.
+    /// In lines: a purpose and a label received for it, or a set of collection conditions as JSON.
     pub what: String,
 }
 

@@ -20,7 +20,7 @@ use super::connection;
 
 /// Commits between two looks at the log.
 const COMMITS: u32 = 16;
-/// Pages in the log from which it is copied (16 MiB): fewer would copy pages again and again that change often.
+/// Pages in the log from which it is copied (4 MiB): fewer would copy pages again and again that change often.
 const COPY_FROM: i64 = 1_000;
 /// Pages in the log from which the writer copies the rest, so that it starts again (48 MiB).
 const FINISH_FROM: i64 = 12_000;
