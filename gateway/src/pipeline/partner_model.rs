@@ -101,6 +101,8 @@ pub struct PartnerLogView {
     pub lines: Vec<[String; 2]>,
     /// Lines beyond the limit, which were not kept.
     pub lines_dropped: u32,
+    /// Lines that were longer than a line may be: each ends with a mark that says how much is missing.
+    pub lines_cut: u32,
     /// Why the plugin says that it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,

@@ -172,7 +172,7 @@ pub struct Limits {
     pub exchanges: usize,
     /// A plugin's failure text; the rest is cut off.
     pub failure_bytes: usize,
-    /// One log line; the rest is cut off.
+    /// One log line; the rest is cut off, which the line then says and a count.
     pub log_line_bytes: usize,
     /// Log lines kept of one call; the rest is counted.
     pub log_lines: usize,

@@ -43,9 +43,14 @@ impl Logs {
                 let part = |at: usize| line.get(at).and_then(Value::as_str).unwrap_or_default();
                 lines.push(of(part(0), part(1)));
             }
-            let dropped = log.get("lines_dropped").and_then(Value::as_u64).unwrap_or(0);
-            if dropped > 0 {
-                lines.push(of("-", &format!("({dropped} more lines were over the limit and not kept)")));
+            for (count, what) in [
+                ("lines_dropped", "more lines were over the limit and not kept"),
+                ("lines_cut", "lines were longer than a line may be and are cut"),
+            ] {
+                let count = log.get(count).and_then(Value::as_u64).unwrap_or(0);
+                if count > 0 {
+                    lines.push(of("-", &format!("({count} {what})")));
+                }
             }
             if let Some(failure) = log.get("failure").and_then(Value::as_str) {
                 lines.push(of("failure", failure));

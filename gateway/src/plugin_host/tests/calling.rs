@@ -253,6 +253,7 @@ async fn a_log_line_is_kept_with_its_level() {
     );
     let call = Sandbox::new().call(&guest).await;
     assert_eq!(call.logs, [LogLine { level: LogLevel::Warn, message: "it broke".to_owned() }]);
+    assert_eq!((call.logs_dropped, call.logs_cut), (0, 0));
 }
 
 #[tokio::test]
@@ -270,7 +271,12 @@ async fn a_flood_of_log_lines_is_cut_and_counted() {
     assert_eq!(call.result.unwrap().returns, "{}");
     assert_eq!(call.logs.len(), limits.log_lines);
     assert_eq!(call.logs_dropped as usize, 10_000 - limits.log_lines);
-    assert!(call.logs.iter().all(|line| line.message.len() <= limits.log_line_bytes));
+    assert_eq!(call.logs_cut as usize, limits.log_lines);
+    for line in call.logs {
+        let (kept, mark) = line.message.split_once('…').unwrap();
+        assert_eq!(mark, format!(" [cut: {} bytes more]", 60_000 - kept.len()));
+        assert_eq!(line.message.len(), limits.log_line_bytes);
+    }
 }
 
 /// Both versions are served by one host; what came with 0.2 is there for components of 0.2.
