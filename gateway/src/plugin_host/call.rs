@@ -180,7 +180,7 @@ pub(super) fn classify(
             CallError::OutOfFuel { used, allowed: budget.fuel }
         }
         Some(Trap::Interrupt) => CallError::Deadline { used: ran, allowed: budget.deadline },
-        Some(Trap::StackOverflow) => CallError::StackOverflow,
+        Some(Trap::StackOverflow) => CallError::StackOverflow { allowed: limits.wasm_stack },
         // A guest that cannot allocate gives up with whatever trap its language uses.
         _ if let Some(used) = refused => CallError::MemoryLimit { used, allowed: limits.memory },
         Some(trap) => CallError::Trap { kind: kind(*trap) },

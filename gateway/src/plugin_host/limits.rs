@@ -316,6 +316,7 @@ mod tests {
         let limits = Limits::default();
         for (name, value) in [
             ("`memory`", limits.memory),
+            ("`stack`", limits.wasm_stack),
             ("`input`", limits.input_bytes),
             ("`returns`", limits.returns_bytes),
             ("`answer`", limits.crossing_bytes),

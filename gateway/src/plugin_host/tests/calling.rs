@@ -121,6 +121,15 @@ async fn a_hostile_call_ends_and_the_next_one_succeeds() {
         let call = sandbox.host.share_released(&release, input, budget, None).await;
         let error = call.result.expect_err(body);
         assert_eq!(error.code(), code, "{body}: {error}");
+        // What ended it by a limit says which, by how much, and what is allowed.
+        let no_limit = ["trap", "invalid-output", "rejected", "unavailable"].contains(&code);
+        assert_eq!(call.spent.first().copied(), error.overrun(), "{error}");
+        assert_eq!(error.overrun().is_none(), no_limit, "{error}");
+        if let Some(over) = error.overrun() {
+            assert!(over.used >= over.allowed, "{over:?}");
+            let allowed = if over.budget == "time" { "30ms".to_owned() } else { over.allowed.to_string() };
+            assert!(error.to_string().contains(&allowed), "{error}");
+        }
         sandbox.still_works().await;
     }
 }
