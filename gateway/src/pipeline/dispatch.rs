@@ -524,8 +524,8 @@ impl Gateway {
             call.logs.iter().map(|line| (line.level.as_str(), line.message.as_str())).collect();
         let (labels, conditions) = derives_from();
         let text = serde_json::json!({
-            "lines": lines, "dropped": call.logs_dropped, "failure": failure, "labels": labels,
-            "conditions": conditions,
+            "lines": lines, "dropped": call.logs_dropped, "cut": call.logs_cut, "failure": failure,
+            "labels": labels, "conditions": conditions,
         });
         let place = format!("log/{}", format_uid(&flow.id));
         let text = consumer.key.seal(&place, text.to_string().as_bytes()).ok()?;

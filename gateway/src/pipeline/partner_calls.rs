@@ -65,6 +65,9 @@ pub(super) fn own(caller: &Caller) -> Result<&str, Refusal> {
 struct StoredLog {
     lines: Vec<(String, String)>,
     dropped: u32,
+    /// None in what was stored before lines were marked.
+    #[serde(default)]
+    cut: u32,
     failure: Option<String>,
     labels: LabelSet,
     conditions: Conditions,
@@ -212,6 +215,7 @@ impl Gateway {
             plugin: row.plugin.clone(),
             lines: log.lines.into_iter().map(|(level, message)| [level, message]).collect(),
             lines_dropped: log.dropped,
+            lines_cut: log.cut,
             failure: log.failure,
         }))
     }

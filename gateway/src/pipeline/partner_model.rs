@@ -101,9 +101,24 @@ pub struct PartnerLogView {
     pub lines: Vec<[String; 2]>,
     /// Lines beyond the limit, which were not kept.
     pub lines_dropped: u32,
+    /// Lines that were longer than a line may be: each ends with a mark that says how much is missing.
+    pub lines_cut: u32,
     /// Why the plugin says that it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+}
+
+/// A budget of which calls used more than four fifths, or all.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PartnerWarningView {
+    /// As `plugin-sdk/docs/limits.md` names it.
+    pub budget: String,
+    /// How many calls did.
+    pub calls: u64,
+    /// By the call that used the largest part.
+    pub used: u64,
+    /// What that call might.
+    pub allowed: u64,
 }
 
 /// How a partner's plugin did at a brand over the last day.
@@ -121,9 +136,15 @@ pub struct PartnerStatusView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p99_milliseconds: Option<f64>,
     pub fuel: u64,
-    /// `closed`, `open` or `half-open`; none where the plugin is not on.
+    /// `closed`, `open` or `half-open`; none where the plugin is not on, or its release is blocked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breaker: Option<String>,
+    /// Why the operator blocked the release that the brand has on: nothing of it runs until it is unblocked, or the
+    /// brand switches to another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<String>,
+    /// Budgets of which calls used more than four fifths, or all, by name.
+    pub warnings: Vec<PartnerWarningView>,
     /// Requests that failed and will be tried again.
     pub deliveries_waiting: u64,
     /// Requests that are not tried again.

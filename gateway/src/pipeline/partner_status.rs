@@ -1,14 +1,17 @@
 //! How the partner's plugins did over the last day, by brand and plugin: figures over what
-//! [`partner_calls`](super::partner_calls) shows, and of nothing else.
+//! [`partner_calls`](super::partner_calls) shows, and of nothing else; and why a release is blocked, which its view says
+//! too.
 
 use std::collections::{BTreeMap, HashSet};
 
 use super::error::Refusal;
+use super::flows::spent;
 use super::gateway::Gateway;
-use super::model::Caller;
+use super::model::{Caller, SpentView};
 use super::partner_calls::{own, seen};
-use super::partner_model::{PartnerOutcome, PartnerStatusView};
-use super::registry::rfc3339;
+use super::partner_model::{PartnerOutcome, PartnerStatusView, PartnerWarningView};
+use super::registry::{Registry, rfc3339};
+use crate::store::crypto::parse_digest;
 use crate::store::{FlowQuery, Stage, Uid};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -21,8 +24,22 @@ struct Figures {
     failures: u64,
     fuel: u64,
     micros: Vec<u64>,
+    warnings: BTreeMap<String, PartnerWarningView>,
     waiting: u64,
     dead: u64,
+}
+
+impl Figures {
+    /// Takes in what a call used most of: no more than the list of calls says of each.
+    fn warn(&mut self, SpentView { budget, used, allowed }: SpentView) {
+        let first = || PartnerWarningView { budget: budget.clone(), calls: 0, used, allowed };
+        let warning = self.warnings.entry(budget.clone()).or_insert_with(first);
+        warning.calls += 1;
+        let part = |used: u64, of: u64| u128::from(used) * u128::from(of);
+        if part(used, warning.allowed) > part(warning.used, allowed) {
+            (warning.used, warning.allowed) = (used, allowed);
+        }
+    }
 }
 
 impl Gateway {
@@ -36,9 +53,11 @@ impl Gateway {
         let mut since_ms = now_ms - DAY_MS;
         let mut figures: BTreeMap<(String, String), Figures> = BTreeMap::new();
         let registry = self.registry.load_full();
-        for (brand, of_brand) in &registry.connections {
-            for (plugin, live) in of_brand {
-                if live.connection.partner.name == partner {
+        // Also what is on and cannot run, of which there may be no call.
+        for (brand, of_brand) in &registry.written {
+            for (plugin, written) in of_brand {
+                let release = registry.release(&written.document.release);
+                if release.is_some_and(|release| release.meta.partner == partner) {
                     figures.entry((brand.clone(), plugin.clone())).or_default();
                 }
             }
@@ -66,6 +85,7 @@ impl Gateway {
                     of.failures += u64::from(outcome != PartnerOutcome::Ran);
                     of.fuel = of.fuel.saturating_add(row.fuel);
                     of.micros.push(row.micros);
+                    spent(&row).into_iter().for_each(|spent| of.warn(spent));
                 } else if let Some(last) = self.partner_delivery(&row).await?
                     && row.delivery.is_some_and(|delivery| known.insert(delivery))
                 {
@@ -87,6 +107,8 @@ impl Gateway {
                 p99_milliseconds: percentile(&of.micros, 99),
                 fuel: of.fuel,
                 breaker,
+                blocked: blocked(&registry, &brand, &plugin),
+                warnings: of.warnings.into_values().collect(),
                 deliveries_waiting: of.waiting,
                 deliveries_dead: of.dead,
                 brand,
@@ -97,6 +119,12 @@ impl Gateway {
     }
 }
 
+/// Why the release that a brand has on is blocked, where it is.
+fn blocked(registry: &Registry, brand: &str, plugin: &str) -> Option<String> {
+    let release = parse_digest(&registry.written(brand, plugin)?.document.release)?;
+    registry.statuses.get(&release)?.blocked.clone()
+}
+
 /// Nearest rank, of sorted microseconds; none where there are none.
 fn percentile(micros: &[u64], percent: usize) -> Option<f64> {
     let rank = (micros.len() * percent).div_ceil(100).max(1);
@@ -105,7 +133,21 @@ fn percentile(micros: &[u64], percent: usize) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::percentile;
+    use super::*;
+
+    #[test]
+    fn a_budget_is_warned_of_once_with_the_call_that_used_the_largest_part() {
+        let mut figures = Figures::default();
+        for (budget, used, allowed) in
+            [("fuel", 85, 100), ("time", 9, 10), ("fuel", 190, 200), ("fuel", 930, 1_000)]
+        {
+            figures.warn(SpentView { budget: budget.to_owned(), used, allowed });
+        }
+        let told = figures.warnings.into_values();
+        let told: Vec<_> = told.map(|told| (told.budget, told.calls, told.used, told.allowed)).collect();
+        let of = |budget: &str, calls, used, allowed| (budget.to_owned(), calls, used, allowed);
+        assert_eq!(told, [of("fuel", 3, 190, 200), of("time", 1, 9, 10)]);
+    }
 
     #[test]
     fn percentiles_are_of_what_was_measured() {

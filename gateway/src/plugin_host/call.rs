@@ -25,6 +25,8 @@ pub struct Call<T> {
     pub logs: Vec<LogLine>,
     /// Lines beyond the limit.
     pub logs_dropped: u32,
+    /// Kept lines that were longer than a line may be; each ends with a mark.
+    pub logs_cut: u32,
     /// Linear memory of the instance at its end, in bytes.
     pub memory_bytes: u64,
     /// What it did with its memory of the consumer; of use also where the call failed.
@@ -38,7 +40,7 @@ pub struct Call<T> {
 pub struct LogLine {
     /// The plugin's own judgement.
     pub level: LogLevel,
-    /// Its text, cut to a limit.
+    /// Its text, cut to a limit and then marked.
     pub message: String,
 }
 
@@ -94,6 +96,7 @@ impl<T> Call<T> {
             fuel_used: 0,
             logs: Vec::new(),
             logs_dropped: 0,
+            logs_cut: 0,
             memory_bytes: 0,
             spent: error_spent,
             memory: MemoryUse::default(),
@@ -156,6 +159,7 @@ pub(super) fn finish<T>(
         fuel_used,
         logs: state.log.lines,
         logs_dropped: state.log.dropped,
+        logs_cut: state.log.cut,
         memory_bytes: state.quota.memory as u64,
         memory: state.memory.into_use(),
     }
@@ -176,7 +180,7 @@ pub(super) fn classify(
             CallError::OutOfFuel { used, allowed: budget.fuel }
         }
         Some(Trap::Interrupt) => CallError::Deadline { used: ran, allowed: budget.deadline },
-        Some(Trap::StackOverflow) => CallError::StackOverflow,
+        Some(Trap::StackOverflow) => CallError::StackOverflow { allowed: limits.wasm_stack },
         // A guest that cannot allocate gives up with whatever trap its language uses.
         _ if let Some(used) = refused => CallError::MemoryLimit { used, allowed: limits.memory },
         Some(trap) => CallError::Trap { kind: kind(*trap) },

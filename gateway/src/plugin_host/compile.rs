@@ -6,8 +6,9 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Instant;
 
-use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, nice, setrlimit};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use wasmtime::Engine;
@@ -129,13 +130,15 @@ pub(super) async fn compile_in_child(
         }
         (child.wait().await, message)
     };
+    let begun = Instant::now();
     let (status, message) = tokio::time::timeout(limits.compile_time, run)
         .await
-        .map_err(|_| HostError::CompileTime { limit: limits.compile_time })?;
+        .map_err(|_| HostError::CompileTime { used: begun.elapsed(), allowed: limits.compile_time })?;
     let status = status.map_err(|_| HostError::Internal { doing: "waiting for the compiling process" })?;
 
     if let Some(signal) = status.signal() {
-        return Err(HostError::CompileLimit { signal });
+        let (budget, allowed) = ran_out(signal, &Limits::default());
+        return Err(HostError::CompileLimit { signal, budget, allowed });
     }
     if !status.success() {
         let said = one_line(&String::from_utf8_lossy(&message));
@@ -143,6 +146,17 @@ pub(super) async fn compile_in_child(
         return Err(HostError::Invalid { reason });
     }
     Ok(())
+}
+
+/// Which limit of the compiling process, whose limits are the defaults, a signal stands for.
+fn ran_out(signal: i32, limits: &Limits) -> (&'static str, u64) {
+    match Signal::from_named_raw(signal) {
+        // Its soft and its hard limit of processor time are one, and Linux looks at the hard one first.
+        Some(Signal::KILL | Signal::XCPU) => ("seconds of processor time", limits.compile_cpu_seconds),
+        Some(Signal::XFSZ) => ("bytes of compiled code", limits.artifact_bytes),
+        // An allocation that is refused aborts.
+        _ => ("bytes of memory", limits.compile_memory),
+    }
 }
 
 /// What Linux calls the program of the process that asks, also where its file was replaced or deleted since,

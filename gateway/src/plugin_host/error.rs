@@ -59,19 +59,25 @@ pub enum HostError {
     },
     /// The compiling process took too long.
     #[error(
-        "compiling took longer than {limit:?} and was stopped: make the component smaller, or split its largest functions"
+        "compiling took {used:?}, and may take {allowed:?}: it was stopped. Make the component smaller, or split its largest functions"
     )]
     CompileTime {
+        /// How long it ran.
+        used: Duration,
         /// The wall-clock limit.
-        limit: Duration,
+        allowed: Duration,
     },
     /// The compiling process was stopped by the system.
     #[error(
-        "the compiling process was stopped by signal {signal}, most likely at its limit of memory or processor time: make the component smaller, or split its largest functions"
+        "the compiling process was stopped by signal {signal}, most likely because it needed more than {allowed} {budget}, which is what is allowed: make the component smaller, or split its largest functions"
     )]
     CompileLimit {
         /// The signal's number.
         signal: i32,
+        /// What ran out, as far as the signal tells, with its unit.
+        budget: &'static str,
+        /// The limit. What was used is not known but for that it was more.
+        allowed: u64,
     },
     /// The component is not valid, or uses what is not served.
     #[error(
@@ -105,10 +111,10 @@ pub enum HostError {
 /// How much of a budget a call used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spent {
-    /// `fuel`, `time` (milliseconds), `memory`, `input`, `returns`, `request` (bytes), `log-lines`, `deliveries`,
+    /// `fuel`, `time` (milliseconds), `memory`, `stack`, `input`, `returns`, `request` (bytes), `log-lines`, `deliveries`,
     /// `exchanges` (numbers), or `answer` (all that crosses at once, in bytes).
     pub budget: &'static str,
-    /// What it used.
+    /// What it used; of what was cut off before it was counted, `allowed`.
     pub used: u64,
     /// What it might.
     pub allowed: u64,
@@ -169,8 +175,13 @@ pub enum CallError {
         allowed: usize,
     },
     /// The plugin recursed too deeply.
-    #[error("the plugin's stack overflowed: it may recurse without end, or must keep less on the stack")]
-    StackOverflow,
+    #[error(
+        "the plugin needed more than {allowed} bytes of stack, which is what is allowed: it may recurse without end, or must keep less on the stack"
+    )]
+    StackOverflow {
+        /// The limit in bytes.
+        allowed: usize,
+    },
     /// The event is larger than a plugin is given.
     #[error(
         "the input has {bytes} bytes, and at most {allowed} are given to a plugin: grant it fewer fields"
@@ -221,6 +232,7 @@ impl CallError {
             Self::OutOfFuel { used, allowed } => ("fuel", *used, *allowed),
             Self::Deadline { used, allowed } => ("time", milliseconds(used), milliseconds(allowed)),
             Self::MemoryLimit { used, allowed } => ("memory", *used as u64, *allowed as u64),
+            Self::StackOverflow { allowed } => ("stack", *allowed as u64, *allowed as u64),
             Self::InputTooLarge { bytes, allowed } => ("input", *bytes as u64, *allowed as u64),
             Self::OutputTooLarge { used, what, allowed } => (*what, *used as u64, *allowed as u64),
             _ => return None,
@@ -238,7 +250,7 @@ impl CallError {
             Self::OutOfFuel { .. } => "out-of-fuel",
             Self::Deadline { .. } => "deadline",
             Self::MemoryLimit { .. } => "memory-limit",
-            Self::StackOverflow => "stack-overflow",
+            Self::StackOverflow { .. } => "stack-overflow",
             Self::InputTooLarge { .. } => "input-too-large",
             Self::OutputTooLarge { .. } => "output-too-large",
             Self::InvalidOutput => "invalid-output",

@@ -15,7 +15,7 @@ use super::call::{LogLevel, LogLine};
 use super::exchange::{self, Exchanger, Exchanges};
 use super::limits::{LOG_CALL_FUEL, Limits};
 use super::memory::{self, Remembered};
-use super::output::truncate;
+use super::output::cut;
 
 /// The data of one call's store.
 pub(super) struct InstanceState {
@@ -53,6 +53,7 @@ impl InstanceState {
                 line_bytes: limits.log_line_bytes,
                 lines: Vec::new(),
                 dropped: 0,
+                cut: 0,
             },
             memory: Remembered::new(limits, beside.memory),
             exchanges: Exchanges::new(limits, beside.exchanger, deadline),
@@ -115,12 +116,15 @@ impl ResourceLimiter for Quota {
     }
 }
 
-/// The lines that a call wrote. A flood is cut and counted; it does not fail the call.
+/// The lines that a call wrote. A flood, and a long line, is cut and counted; it does not fail the call.
 pub(super) struct Log {
     pub(super) line_limit: usize,
     line_bytes: usize,
     pub(super) lines: Vec<LogLine>,
+    /// Lines that were not kept.
     pub(super) dropped: u32,
+    /// Lines of which only the beginning was kept.
+    pub(super) cut: u32,
 }
 
 impl Quota {
@@ -169,10 +173,12 @@ fn write(
 
     let (message, bytes) = {
         let message = message.to_str(&store)?;
-        (truncate(&message, line_bytes).to_owned(), message.len())
+        (cut(&message, line_bytes), message.len())
     };
     charge(&mut store, LOG_CALL_FUEL.saturating_add(bytes as u64))?;
-    store.data_mut().log.lines.push(LogLine { level: LogLevel::from(level), message });
+    let log = &mut store.data_mut().log;
+    log.cut = log.cut.saturating_add(u32::from(bytes > line_bytes));
+    log.lines.push(LogLine { level: LogLevel::from(level), message });
     Ok(())
 }
 

@@ -172,7 +172,7 @@ pub struct Limits {
     pub exchanges: usize,
     /// A plugin's failure text; the rest is cut off.
     pub failure_bytes: usize,
-    /// One log line; the rest is cut off.
+    /// One log line; the rest is cut off, which the line then says and a count.
     pub log_line_bytes: usize,
     /// Log lines kept of one call; the rest is counted.
     pub log_lines: usize,
@@ -316,6 +316,7 @@ mod tests {
         let limits = Limits::default();
         for (name, value) in [
             ("`memory`", limits.memory),
+            ("`stack`", limits.wasm_stack),
             ("`input`", limits.input_bytes),
             ("`returns`", limits.returns_bytes),
             ("`answer`", limits.crossing_bytes),

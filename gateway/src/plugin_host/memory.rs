@@ -61,27 +61,32 @@ impl Remembered {
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         let limits = self.limits;
         if key.len() > limits.key_bytes {
-            return Err(format!("the key is longer than {} bytes; shorten it", limits.key_bytes));
+            return Err(over("the key has", key.len(), limits.key_bytes, "bytes"));
         }
         if value.len() > limits.value_bytes {
-            return Err(format!("the value is longer than {} bytes; keep less", limits.value_bytes));
+            return Err(over("the value has", value.len(), limits.value_bytes, "bytes"));
         }
         if serde_json::from_str::<serde::de::IgnoredAny>(value).is_err() {
             return Err("the value is not JSON text; encode it".to_owned());
         }
         let before = self.entries.get(key).map(|known| key.len() + known.len());
         if before.is_none() && self.entries.len() >= limits.entries {
-            return Err(format!("there are {} entries, which is the most; use fewer keys", limits.entries));
+            return Err(over("with it there would be", self.entries.len() + 1, limits.entries, "entries"));
         }
         let bytes = self.bytes - before.unwrap_or(0) + key.len() + value.len();
         if bytes > limits.bytes {
-            return Err(format!("the memory would be larger than {} bytes; keep less", limits.bytes));
+            return Err(over("with it the memory would have", bytes, limits.bytes, "bytes"));
         }
         self.bytes = bytes;
         self.entries.insert(key.to_owned(), value.to_owned());
         self.written = true;
         Ok(())
     }
+}
+
+/// That a limit was passed: by what, how much, and how much is allowed.
+fn over(what: &str, used: usize, allowed: usize, unit: &str) -> String {
+    format!("{what} {used} {unit}, and {allowed} are allowed; keep less")
 }
 
 /// Gives guests the interface.
@@ -132,8 +137,8 @@ mod tests {
         let (long, full) = ("k".repeat(129), format!("\"{}\"", "x".repeat(8 * 1024 - 2)));
         let over = format!("{full} ");
         for (key, value, word) in [
-            (long.as_str(), "1", "128 bytes"),
-            ("secret-key", over.as_str(), "8192 bytes"),
+            (long.as_str(), "1", "the key has 129 bytes, and 128 are allowed"),
+            ("secret-key", over.as_str(), "the value has 8193 bytes, and 8192 are allowed"),
             ("secret-key", "", "not JSON"),
             ("secret-key", "{\"a\":", "not JSON"),
             ("secret-key", "1 2", "not JSON"),
@@ -150,12 +155,14 @@ mod tests {
         let large = format!("\"{}\"", "x".repeat(8 * 1024 - 10));
         let mut memory = remembered(&[("a", &large), ("b", &large), ("c", &large)]);
         assert_eq!(memory.set("d", &large), Ok(()));
-        assert!(memory.set("e", &large).unwrap_err().contains("32768 bytes"));
+        assert!(
+            memory.set("e", &large).unwrap_err().contains("would have 40925 bytes, and 32768 are allowed")
+        );
         assert_eq!(memory.set("a", "1"), Ok(()), "what it was is given back");
         assert_eq!(memory.set("e", &large), Ok(()));
         let mut many = remembered(&[]);
         (0..64).for_each(|n| many.set(&n.to_string(), "null").unwrap());
-        assert!(many.set("64", "null").unwrap_err().contains("64 entries"));
+        assert!(many.set("64", "null").unwrap_err().contains("would be 65 entries, and 64 are allowed"));
         assert_eq!(many.set("63", "1"), Ok(()), "a key that is there is none more");
     }
 

@@ -108,6 +108,18 @@ pub(super) fn truncate(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
 }
 
+/// `text`, or of a longer one its beginning with a mark that says how much is missing: at most `bytes` bytes in all. The
+/// mark says nothing but a length, and of the plugin's own text.
+pub(super) fn cut(text: &str, bytes: usize) -> String {
+    if text.len() <= bytes {
+        return text.to_owned();
+    }
+    let mark = |missing: usize| format!("… [cut: {missing} bytes more]");
+    // No less is missing than there is, so that the mark is no longer than this one.
+    let kept = truncate(text, bytes.saturating_sub(mark(text.len()).len()));
+    format!("{kept}{}", mark(text.len() - kept.len()))
+}
+
 /// A request within its limit, with its size.
 pub(super) fn request(most: usize, request: bindings::Request) -> Result<(PluginRequest, usize), CallError> {
     let bindings::Request { endpoint, path, headers, body } = request;
@@ -141,4 +153,22 @@ fn request_bytes(request: &PluginRequest) -> usize {
         named.iter().map(|(name, pieces)| name.len() + parts(pieces)).sum::<usize>()
     };
     request.endpoint.len() + named(&request.path) + named(&request.headers) + parts(&request.body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn a_text_that_is_cut_says_how_much_is_missing_within_its_limit() {
+        assert_eq!(cut(&"x".repeat(40), 40), "x".repeat(40));
+        assert_eq!(cut(&"x".repeat(41), 40), format!("{}… [cut: 25 bytes more]", "x".repeat(16)));
+        for length in [41, 99, 100, 1_000, 123_456] {
+            let (text, shown) = ("é".repeat(length), cut(&"é".repeat(length), 40));
+            let (kept, missing) = shown.split_once("… [cut: ").unwrap();
+            let missing: usize = missing.strip_suffix(" bytes more]").unwrap().parse().unwrap();
+            assert!(shown.len() <= 40 && text.starts_with(kept), "{shown}");
+            assert_eq!(kept.len() + missing, text.len(), "{shown}");
+        }
+    }
 }

@@ -21,6 +21,7 @@ pub(crate) fn run(behaviour: &str) {
             black_box(vec![1_u8; 1 << 30]);
         }
         "flood-log" => (0..100_000).for_each(|n| log::debug(format!("line {n}"))),
+        "long-log-line" => log::info("x".repeat(3_000)),
         "huge-log-line" => log::warn("x".repeat(10_000_000)),
         // Some milliseconds of arithmetic: within any limit, and not quick.
         "slow" => {

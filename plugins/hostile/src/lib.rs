@@ -40,6 +40,7 @@ pub const BEHAVIOURS: &[(&str, Expected)] = {
         ("hoard", Stopped),
         ("grow-once", Stopped),
         ("flood-log", Fine),
+        ("long-log-line", Fine),
         ("huge-log-line", Stopped),
         ("slow", Fine),
         // returns

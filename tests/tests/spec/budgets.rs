@@ -112,6 +112,10 @@ async fn a_call_that_passes_four_fifths_of_a_budget_warns_the_partner() {
         let call = items(&gateway.partner_key("mallory").await, "calls").await.remove(0);
         assert_eq!((&call["outcome"], &call["warnings"]), (&json!("ran"), &warnings), "{call}");
     }
+    // Of the day there is one line for each budget.
+    let warning = json!({ "budget": "exchanges", "calls": 1, "used": 4, "allowed": 4 });
+    let status = status(&gateway).await;
+    assert_eq!((&status["calls"], &status["warnings"]), (&json!(2), &json!([warning])), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

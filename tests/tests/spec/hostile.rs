@@ -39,6 +39,7 @@ const SHARE: &[(&str, Then)] = &[
     ("hoard", Ends(&["failed:memory-limit"])),
     ("grow-once", Ends(&["failed:memory-limit"])),
     ("flood-log", Delivered(PATH)),
+    ("long-log-line", Delivered(PATH)),
     // Ten megabytes in one line are not copied at all.
     ("huge-log-line", Ends(&["failed:output-too-large"])),
     ("slow", Delivered(PATH)),
@@ -110,6 +111,7 @@ const DECIDE: &[(&str, &[&str])] = &[
     ("hoard", &["failed:memory-limit"]),
     ("grow-once", &["failed:memory-limit"]),
     ("flood-log", &[]),
+    ("long-log-line", &[]),
     ("huge-log-line", &["failed:output-too-large"]),
     ("huge-returns", &["failed:memory-limit"]),
     ("undeclared-return", &["refused:undeclared-field"]),

@@ -72,6 +72,23 @@ async fn a_text_is_there_while_its_labels_may_flow_and_the_call_is_there_for_goo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_cut_says_so_and_by_how_much() {
+    for (behaviour, dropped, cut, last) in [
+        ("value-in-log", 0, 0, ""),
+        ("flood-log", 99_900, 0, "line 99"),
+        ("long-log-line", 0, 1, "x… [cut: 978 bytes more]"),
+    ] {
+        let gateway = start(behaviour).await;
+        send(&gateway, "ada").await;
+        let logs = items(&gateway.partner_key("mallory").await, "logs").await;
+        let counts = (&logs[0]["lines_dropped"], &logs[0]["lines_cut"]);
+        assert_eq!(counts, (&json!(dropped), &json!(cut)), "{behaviour}");
+        let line = logs[0]["lines"].as_array().and_then(|lines| lines.last()).expect("a line");
+        assert!(line[1].as_str().is_some_and(|line| line.ends_with(last)), "{behaviour}: {line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_overrun_names_the_budget_what_was_used_and_what_is_allowed() {
     let gateway = start("loop").await;
     send(&gateway, "ada").await;

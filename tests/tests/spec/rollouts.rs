@@ -194,6 +194,8 @@ async fn a_withdrawn_release_takes_nobody_and_a_blocked_one_runs_nowhere() {
     let block = format!("/v1/plugins/hostile/releases/{}/block", first["version"].as_str().unwrap());
     operator.put(&block, &reason).await.expect(200);
     assert_eq!(connection(&gateway).await["state"], "blocked");
+    let status = gateway.partner_key("mallory").await.get("/v1/partner/status").await.ok();
+    assert_eq!((&status[0]["brand"], &status[0]["blocked"]), (&json!(BRAND), &reason["reason"]), "{status}");
     send(&gateway, 1).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let outcomes: Vec<String> =
@@ -208,6 +210,8 @@ async fn a_withdrawn_release_takes_nobody_and_a_blocked_one_runs_nowhere() {
     let problem = roll_back(&gateway, json!({})).await.expect(409);
     assert!(problem["detail"].as_str().unwrap().contains("blocked"), "{problem}");
     operator.delete(&block).await.expect(200);
+    let status = gateway.partner_key("mallory").await.get("/v1/partner/status").await.ok();
+    assert_eq!(status[0]["blocked"], Value::Null, "{status}");
     let problem = roll_back(&gateway, json!({})).await.expect(409);
     assert!(problem["detail"].as_str().unwrap().contains("withdrawn"), "{problem}");
 }

@@ -159,7 +159,7 @@ It listens on loopback, where a gateway's setting `endpoint-bindings` leads a pa
 Example:
   gateway plugin listen --port 9900")]
     Listen(listen::Listen),
-    /// Show what your plugins wrote, and calls that failed; the key is the partner's
+    /// Show what your plugins wrote, calls that failed and what came near a limit; the key is the partner's
     #[command(after_help = "\
 Example:
   gateway plugin logs adf-lead --brand northside-motors")]

@@ -103,7 +103,7 @@ pub(super) fn listed(problems: &[CaseProblem]) -> String {
 pub(super) fn expectation(called: &Value) -> Value {
     let mut expected = called.clone();
     if let Value::Object(members) = &mut expected {
-        for name in ["fuel", "memory-bytes", "log", "log-dropped"] {
+        for name in ["fuel", "memory-bytes", "log", "log-dropped", "log-cut"] {
             members.remove(name);
         }
     }

@@ -105,6 +105,11 @@ fn render(called: &Value) -> String {
     for line in called.get("log").and_then(Value::as_array).into_iter().flatten() {
         lines.push(format!("log {}: {}", text(line.get("level")), text(line.get("message"))));
     }
+    for (count, what) in [("log-dropped", "not kept"), ("log-cut", "cut")] {
+        if let Some(count) = called.get(count) {
+            lines.push(format!("log: {} lines were over the limit and {what}", text(Some(count))));
+        }
+    }
     let cost = (text(called.get("fuel")), text(called.get("memory-bytes")));
     lines.push(format!("fuel {}, memory {} bytes", cost.0, cost.1));
     lines.join("\n")

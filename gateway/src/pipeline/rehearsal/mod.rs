@@ -420,6 +420,7 @@ impl Rehearsal {
         told.memory_bytes = call.memory_bytes;
         told.log = call.logs.into_iter().map(Into::into).collect();
         told.log_dropped = call.logs_dropped;
+        told.log_cut = call.logs_cut;
         let checked = match &call.result {
             Ok(answer) => check(&crossing, answer).map_err(|violation| {
                 told.failure = Some(RehearsedFailure::of(violation.to_string()));
@@ -499,6 +500,7 @@ fn told(setting: &Setting, outcome: &str, recipient: Recipient) -> RehearsedCall
         failure: None,
         log: Vec::new(),
         log_dropped: 0,
+        log_cut: 0,
         fuel: 0,
         memory_bytes: 0,
     }

@@ -38,6 +38,9 @@ pub struct RehearsedCall {
     /// Lines beyond the limit.
     #[serde(rename = "log-dropped", skip_serializing_if = "is_zero")]
     pub log_dropped: u32,
+    /// Lines longer than a line may be.
+    #[serde(rename = "log-cut", skip_serializing_if = "is_zero")]
+    pub log_cut: u32,
     /// Fuel used.
     pub fuel: u64,
     /// Linear memory of the instance, in bytes.

@@ -121,6 +121,15 @@ async fn a_hostile_call_ends_and_the_next_one_succeeds() {
         let call = sandbox.host.share_released(&release, input, budget, None).await;
         let error = call.result.expect_err(body);
         assert_eq!(error.code(), code, "{body}: {error}");
+        // What ended it by a limit says which, by how much, and what is allowed.
+        let no_limit = ["trap", "invalid-output", "rejected", "unavailable"].contains(&code);
+        assert_eq!(call.spent.first().copied(), error.overrun(), "{error}");
+        assert_eq!(error.overrun().is_none(), no_limit, "{error}");
+        if let Some(over) = error.overrun() {
+            assert!(over.used >= over.allowed, "{over:?}");
+            let allowed = if over.budget == "time" { "30ms".to_owned() } else { over.allowed.to_string() };
+            assert!(error.to_string().contains(&allowed), "{error}");
+        }
         sandbox.still_works().await;
     }
 }
@@ -253,6 +262,7 @@ async fn a_log_line_is_kept_with_its_level() {
     );
     let call = Sandbox::new().call(&guest).await;
     assert_eq!(call.logs, [LogLine { level: LogLevel::Warn, message: "it broke".to_owned() }]);
+    assert_eq!((call.logs_dropped, call.logs_cut), (0, 0));
 }
 
 #[tokio::test]
@@ -270,7 +280,12 @@ async fn a_flood_of_log_lines_is_cut_and_counted() {
     assert_eq!(call.result.unwrap().returns, "{}");
     assert_eq!(call.logs.len(), limits.log_lines);
     assert_eq!(call.logs_dropped as usize, 10_000 - limits.log_lines);
-    assert!(call.logs.iter().all(|line| line.message.len() <= limits.log_line_bytes));
+    assert_eq!(call.logs_cut as usize, limits.log_lines);
+    for line in call.logs {
+        let (kept, mark) = line.message.split_once('…').unwrap();
+        assert_eq!(mark, format!(" [cut: {} bytes more]", 60_000 - kept.len()));
+        assert_eq!(line.message.len(), limits.log_line_bytes);
+    }
 }
 
 /// Both versions are served by one host; what came with 0.2 is there for components of 0.2.

@@ -215,8 +215,10 @@ async fn a_compiler_that_fails_is_reported_and_leaves_nothing() {
     let scripts = [
         ("gave no reason", "exit 1"),
         ("tag expected", "echo tag expected >&2; exit 1"),
-        ("longer than", "exec sleep 60"),
-        ("signal 9", "kill -9 $$"),
+        ("and may take 500ms", "exec sleep 60"),
+        ("signal 9, most likely because it needed more than 120 seconds of processor time", "kill -9 $$"),
+        ("signal 6, most likely because it needed more than 2147483648 bytes of memory", "kill -6 $$"),
+        ("signal 25, most likely because it needed more than 268435456 bytes of compiled", "kill -25 $$"),
         ("failed", "exit 0"),
     ];
     for (word, script) in scripts {
