@@ -96,8 +96,13 @@ Example:
     Rollout(rollout::RolloutArgs),
     /// Return to a release that a connection had, at once; the API key is the brand's
     #[command(after_help = "\
-Example:
-  gateway plugin rollback northside-motors adf-lead")]
+Any release will do that is neither withdrawn nor blocked and that the brand agreed to, or that gets no more than one that
+it agreed to. It is granted what was agreed to, without what was taken away since. One that gets more is refused, and it is
+said what that is: agree to it with `gateway plugin rollout … --percent 100 --grant grant.json`.
+
+Examples:
+  gateway plugin rollback northside-motors adf-lead
+  gateway plugin rollback northside-motors adf-lead 1.0.0")]
     Rollback(rollback::Rollback),
     /// Take a release back, so that nothing switches to it any more; the API key is the partner's
     #[command(after_help = "\
