@@ -323,11 +323,14 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// # Errors
 /// [`CliError::FellShort`] where it is something else.
 pub(super) fn read<T: DeserializeOwned>(answer: Value) -> Result<T, CliError> {
-    serde_json::from_value(answer).map_err(|_| {
-        CliError::FellShort(
-            "the gateway answers otherwise than this program expects; is it of the same version?".into(),
-        )
-    })
+    serde_json::from_value(answer).map_err(|_| otherwise())
+}
+
+/// Of an answer in a form that this program does not know.
+pub(super) fn otherwise() -> CliError {
+    CliError::FellShort(
+        "the gateway answers otherwise than this program expects; is it of the same version?".into(),
+    )
 }
 
 /// One encoded segment of a path.

@@ -11,7 +11,7 @@ use super::switch_model::Follow;
 use crate::boundary::Grant;
 use crate::store::crypto::MasterKey;
 
-/// Earlier releases that a connection can return to.
+/// Earlier releases of a connection of which is kept what was agreed to.
 const MAX_HISTORY: usize = 50;
 
 /// A connection's document. Its secrets are beside it, encrypted: [`Secrets`].

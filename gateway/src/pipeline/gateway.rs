@@ -84,7 +84,7 @@ pub enum StartError {
 pub struct Gateway {
     pub(super) clock: Clock,
     pub(super) catalogue: Catalogue,
-    pub(super) book: PolicyBook,
+    pub(super) book: Arc<PolicyBook>,
     pub(super) store: Arc<dyn Store>,
     pub(super) master: MasterKey,
     pub(super) host: PluginHost,
@@ -98,6 +98,8 @@ pub struct Gateway {
     pub(super) blocking: tokio::sync::RwLock<()>,
     /// Held by whoever counts an aggregate.
     pub(super) counting: tokio::sync::Mutex<()>,
+    /// Held by whoever rehearses a call for a partner: calls have the machine.
+    pub(super) rehearsing: tokio::sync::Mutex<()>,
     pub(super) consumers: Consumers,
     pub(super) counters: Counters,
     pub(super) work: Queue<i64, DueWork>,
@@ -118,7 +120,7 @@ impl Gateway {
         let gateway = Arc::new(Self {
             clock,
             catalogue,
-            book,
+            book: Arc::new(book),
             store,
             master,
             host,
@@ -127,6 +129,7 @@ impl Gateway {
             changing: tokio::sync::Mutex::default(),
             blocking: tokio::sync::RwLock::default(),
             counting: tokio::sync::Mutex::default(),
+            rehearsing: tokio::sync::Mutex::default(),
             consumers: Consumers::new(tuning.consumer_cache),
             counters: Counters::default(),
             work: Queue::new(),

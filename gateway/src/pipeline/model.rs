@@ -154,7 +154,7 @@ pub struct ConnectionView {
     /// A release that some consumers get, or the last one that was taken from them because it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutView>,
-    /// Releases that it can return to, the last one first.
+    /// Releases that it had, the last one first: the newest 50. It can return to them, and to any that gets no more.
     pub history: Vec<PastRelease>,
     /// Standard Webhooks secret for the partner to verify requests with. Shown once, when it is made.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -44,7 +44,8 @@ pub struct RolloutInput {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackInput {
-    /// One that the connection had: its version, or the SHA-256 of its component. Left out: the one before.
+    /// Its version, or the SHA-256 of its component: one that the connection had, or one that gets no more than one that
+    /// it had or has. Left out: the one before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
 }

@@ -104,12 +104,13 @@ impl Gateway {
         self.connection(brand, plugin)
     }
 
-    /// Returns to a release that the connection had. What it had been granted is granted again, but for what the
-    /// brand has taken away since from a field that both releases declare.
+    /// Returns to the release before, or to any that gets no more than one that the brand agreed to. What it had been
+    /// granted is granted again, but for what the brand has taken away since from a field that both releases declare; a
+    /// release that the connection never had is granted what the one that it gets no more than was.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`]; [`Refusal::Conflict`] where it never had the release, or the release is withdrawn or
-    /// blocked.
+    /// [`Refusal::NotFound`]; [`Refusal::Conflict`] where the release is withdrawn, blocked, the one that stands, or
+    /// gets more than every release that the brand agreed to; [`Refusal::Invalid`] where the settings do not fit it.
     pub async fn roll_back(
         &self,
         brand: &str,
@@ -121,20 +122,21 @@ impl Gateway {
         let registry = self.registry.load_full();
         let before = written(&registry, brand, plugin)?;
         let history = &before.document.history;
-        let past = match &input.release {
-            None => history.last(),
-            Some(named) => {
-                let release = format_digest(&find_release(&registry, plugin, Some(named))?.meta.digest);
-                history.iter().find(|past| past.release == release)
+        let named = match (&input.release, history.last()) {
+            (Some(named), _) => named,
+            (None, Some(last)) => &last.release,
+            (None, None) => {
+                return Err(Refusal::Conflict {
+                    message: format!(
+                        "the connection of {plugin} at brand {brand} had no other release before; name one"
+                    ),
+                });
             }
         };
-        let past = past.ok_or_else(|| Refusal::Conflict {
-            message: format!(
-                "the connection of {plugin} at brand {brand} did not have that release before; its `history` lists what it can return to, and writing the connection takes any other"
-            ),
-        })?;
-        let old = find_release(&registry, plugin, Some(&past.release))?;
+        let old = find_release(&registry, plugin, Some(named))?;
         registry.may_switch_to(&old.meta, false)?;
+        let now_ms = self.clock.now_ms();
+        let past = consented(&registry, &before.document, old, now_ms)?;
         let of = |release: &str| registry.release(release).map(|live| &*live.release);
         // What the brand took away under any release since stays away.
         let later = history.iter().skip_while(|since| since.release != past.release).skip(1);
@@ -142,15 +144,15 @@ impl Gateway {
         let grant = since
             .chain([(&before.document.grant, of(&before.document.release))])
             .fold(past.grant.clone(), |grant, (then, release)| restored(&grant, then, release, &old.release));
-        let now_ms = self.clock.now_ms();
         let agreed = Agreed {
+            release: format_digest(&old.meta.digest),
             grant,
             promotional: promotional(
                 &past.promotional.union(&before.document.promotional).cloned().collect(),
                 &old.release,
             ),
             at_ms: now_ms,
-            ..past.clone()
+            ..past
         };
         self.check_agreed(&registry, brand, plugin, before, old, &agreed).await?;
         // Whoever returns does not want to be taken along again at the next publication.
@@ -287,20 +289,54 @@ impl Gateway {
     }
 }
 
-/// A release that gets more needs a grant of its own.
-fn narrower(old: &LiveRelease, new: &LiveRelease) -> Result<(), Refusal> {
-    let found = difference(&declaration(old), &declaration(new));
-    if found.reach != Reach::Wider {
-        return Ok(());
+/// What the brand agreed to for a release or, where the connection never had it, for the last one that it gets no more
+/// than.
+fn consented(
+    registry: &Registry,
+    document: &ConnectionDocument,
+    old: &LiveRelease,
+    now_ms: i64,
+) -> Result<Agreed, Refusal> {
+    let version = &old.meta.version;
+    let release = format_digest(&old.meta.digest);
+    if document.release == release {
+        return Err(Refusal::Conflict { message: format!("release {version} is the one that stands") });
     }
-    let wider = found.changes.iter().filter(|change| change.reach == Reach::Wider);
-    let told: Vec<_> = wider.map(|change| format!("{}: {}", change.at, change.what)).collect();
+    if let Some(past) = document.history.iter().find(|past| past.release == release) {
+        return Ok(past.clone());
+    }
+    let standing = document.agreed(now_ms);
+    let all = std::iter::once(&standing).chain(document.history.iter().rev());
+    let is_enough = |of: &&Agreed| registry.release(&of.release).is_some_and(|of| gained(of, old).is_none());
+    if let Some(enough) = all.clone().find(is_enough) {
+        return Ok(enough.clone());
+    }
+    let stands = registry.release(&standing.release);
+    let (than, told) = stands.map_or_else(Default::default, |stands| {
+        (format!(" than {}", stands.meta.version), gained(stands, old).unwrap_or_default())
+    });
     Err(Refusal::Conflict {
         message: format!(
-            "release {} gets more than {} ({}); agree to it by giving its `grant`",
-            new.meta.version,
-            old.meta.version,
-            told.join("; ")
+            "release {version} gets more{than} ({told}), and than any other that this connection had; agree to it first, by a rollout of 100 percent with its `grant`, or by writing the connection"
+        ),
+    })
+}
+
+/// What a release gets beyond another, in words; none: nothing.
+fn gained(old: &LiveRelease, new: &LiveRelease) -> Option<String> {
+    let found = difference(&declaration(old), &declaration(new));
+    let wider = found.changes.iter().filter(|change| change.reach == Reach::Wider);
+    let told: Vec<_> = wider.map(|change| format!("{}: {}", change.at, change.what)).collect();
+    (found.reach == Reach::Wider).then(|| told.join("; "))
+}
+
+/// A release that gets more needs a grant of its own.
+fn narrower(old: &LiveRelease, new: &LiveRelease) -> Result<(), Refusal> {
+    let Some(told) = gained(old, new) else { return Ok(()) };
+    Err(Refusal::Conflict {
+        message: format!(
+            "release {} gets more than {} ({told}); agree to it by giving its `grant`",
+            new.meta.version, old.meta.version,
         ),
     })
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic, Mapping, NoReturn, Sequence, TypeVar, Union
 
 
 class Failure(Exception):
@@ -137,19 +137,23 @@ class Request:
         return self
 
 
+#: What can be returned to the brand; a sealed field cannot.
+Returned = Union[None, bool, int, float, str, Sequence["Returned"], Mapping[str, "Returned"]]
+
+
 class Outcome:
     """What a call gives back: requests for the partner, fields for the brand."""
 
     def __init__(self) -> None:
         self.deliveries: list[Request] = []
-        self.returns: dict[str, Any] = {}
+        self.returns: Mapping[str, Returned] = {}
 
     def deliver(self, request: Request) -> Outcome:
         """Asks for one more delivery."""
         self.deliveries.append(request)
         return self
 
-    def returning(self, fields: dict[str, Any]) -> Outcome:
+    def returning(self, fields: Mapping[str, Returned]) -> Outcome:
         """Returns fields to the brand, in the shape of the manifest's `returns`."""
         self.returns = fields
         return self

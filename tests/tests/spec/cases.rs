@@ -193,9 +193,8 @@ async fn a_call_that_fails_says_why_and_where_to_read_on() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_sample_plugins_cases_pass_and_a_broken_one_is_named_while_the_others_run() {
-    let built = tokio::task::spawn_blocking(components).await.unwrap();
+/// A copy of the cases of `adf-lead`, to be changed.
+fn copied_cases() -> tempfile::TempDir {
     let cases = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(root().join("plugins/adf-lead/cases")).unwrap() {
         let from = entry.unwrap().path();
@@ -206,13 +205,143 @@ async fn the_sample_plugins_cases_pass_and_a_broken_one_is_named_while_the_other
             std::fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
         }
     }
+    cases
+}
+
+/// What `gateway plugin` prints, with its exit status.
+async fn command(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = tokio::process::Command::new(gateway_tests::gateway_binary());
+    let output = command.arg("plugin").args(arguments).output().await.unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// The verdict of each case in a table.
+fn verdicts_in(table: &str) -> Vec<&str> {
+    let rows = table.lines().skip(1).take_while(|line| !line.is_empty());
+    rows.map(|line| line.split_whitespace().nth(1).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn update_writes_what_came_as_what_is_expected_and_then_it_passes() {
+    let built = tokio::task::spawn_blocking(components).await.unwrap();
+    let cases = copied_cases();
+    let case = cases.path().join("without-permission");
+    let [event, expected] = ["event.json", "expected.json"].map(|file| case.join(file));
+    let changed = std::fs::read_to_string(&event).unwrap().replace("Mina", "Minna");
+    std::fs::write(&event, changed).unwrap();
+    let before = std::fs::read_to_string(&expected).unwrap();
+    let arguments = [
+        "test",
+        "--component",
+        built.adf_lead.path.to_str().unwrap(),
+        "--cases",
+        cases.path().to_str().unwrap(),
+    ];
+    let update = [&arguments[..], &["--update"]].concat();
+
+    let (code, told) = command(&arguments).await;
+    assert_eq!((code, verdicts_in(&told)), (Some(1), vec!["passed", "passed", "differs"]), "{told}");
+    assert!(told.ends_with("2 of 3 passed\n"), "{told}");
+    assert_eq!(std::fs::read_to_string(&expected).unwrap(), before, "nothing is rewritten unasked");
+
+    let (code, told) = command(&update).await;
+    assert_eq!((code, verdicts_in(&told)), (Some(0), vec!["updated"; 3]), "{told}");
+    let after = std::fs::read_to_string(&expected).unwrap();
+    assert!(after.contains("Minna") && !after.contains("Mina<") && after != before, "{after}");
+    let stated: Value = serde_json::from_str(&after).unwrap();
+    for name in ["fuel", "memory-bytes", "log"] {
+        assert!(stated.get(name).is_none(), "{name} is nothing that a case expects");
+    }
+
+    let (code, told) = command(&arguments).await;
+    assert_eq!((code, verdicts_in(&told)), (Some(0), vec!["passed"; 3]), "{told}");
+    assert!(told.ends_with("3 of 3 passed\n"), "{told}");
+}
+
+/// The command has files, and the system's clock; all else is what the gateway does with the same event.
+#[tokio::test(flavor = "multi_thread")]
+async fn run_prints_what_production_does_with_the_event() {
+    let gateway = TestGateway::demo().await;
+    let component = &tokio::task::spawn_blocking(components).await.unwrap().adf_lead;
+    let settings = gateway_tests::world::adf_settings();
+    let connection = json!({
+        "identity": identity(), "settings": settings,
+        "partner": { "region": "US", "domains": ["acme.example"] },
+    });
+    for (subject, choices, outcome) in [
+        ("ada", variations("adf-lead")[1].1.clone(), "ran"),
+        ("zoe", json!({ "opt_out": { "all_integrations": true } }), "not-run:required-withheld"),
+    ] {
+        let event = chat_ended(NORTHSIDE, subject);
+        let path = format!("/v1/brands/{NORTHSIDE}/consumers/{subject}/choices");
+        gateway.brand(NORTHSIDE).await.put(&path, &choices).await.ok();
+        gateway.source(NORTHSIDE).await.post_event(&event).await.expect(202);
+        gateway.settled().await;
+        let query = format!("brand={NORTHSIDE}&consumer={subject}&plugin=adf-lead&stage=call");
+        let row = gateway.auditor().await.flows(&query).await[0].clone();
+        assert_eq!(row["outcome"], outcome, "{row}");
+
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, document: &Value| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, document.to_string()).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let files = [
+            file("event.json", &event),
+            file("connection.json", &connection),
+            file("choices.json", &choices),
+        ];
+        let arguments = [
+            "run",
+            component.path.to_str().unwrap(),
+            "--event",
+            &files[0],
+            "--connection",
+            &files[1],
+            "--choices",
+            &files[2],
+        ];
+        let (code, told) = command(&arguments).await;
+        assert_eq!(code, Some(0), "{told}");
+        let recipient = row["recipient"].as_str().unwrap();
+        assert!(told.starts_with(&format!("share chat.ended: {outcome} ({recipient})\n")), "{told}");
+        let lines: Vec<String> =
+            told.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let fields = row["fields"].as_array().unwrap();
+        assert!(!fields.is_empty());
+        for field in fields {
+            let of = |key: &str| field[key].as_str().unwrap();
+            let labels: Vec<&str> =
+                field["labels"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+            let (name, access, verdict, reason) = (of("field"), of("access"), of("decision"), of("reason"));
+            let line = format!("{name} {access} {verdict} {reason} {}", labels.join(", "));
+            assert!(lines.contains(&line.trim_end().to_owned()), "{line}\nin\n{told}");
+        }
+        let cost = format!("fuel {}, memory {} bytes", row["fuel"], row["memory"]);
+        assert!(lines.contains(&cost), "{cost}\nin\n{told}");
+        let sent = gateway.partner.received().into_iter().next_back().map(|sent| sent.text());
+        assert_eq!(told.contains("request to leads: sent; "), outcome == "ran", "{told}");
+        if outcome == "ran" {
+            let contact = &event["data"]["contact"];
+            let filled = ["email", "phone"].iter().fold(told.clone(), |told, name| {
+                told.replace(&format!("«sealed /contact/{name}»"), contact[name].as_str().unwrap())
+            });
+            assert!(filled.contains(sent.as_deref().unwrap()), "{sent:?}\nin\n{filled}");
+            assert!(!told.contains("quillfeather@"), "{told}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sample_plugins_cases_pass_and_a_broken_one_is_named_while_the_others_run() {
+    let built = tokio::task::spawn_blocking(components).await.unwrap();
+    let cases = copied_cases();
     let test = || async {
-        let mut command = tokio::process::Command::new(gateway_tests::gateway_binary());
-        command.args(["plugin", "test", "--format", "json", "--component"]).arg(&built.adf_lead.path);
-        command.arg("--cases").arg(cases.path());
-        let output = command.output().await.unwrap();
-        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-        (output.status.code(), told)
+        let (component, cases) = (built.adf_lead.path.to_str().unwrap(), cases.path().to_str().unwrap());
+        let (code, told) =
+            command(&["test", "--format", "json", "--component", component, "--cases", cases]).await;
+        (code, serde_json::from_str::<Value>(&told).unwrap())
     };
     let verdicts = |told: &Value| -> Vec<String> {
         told.as_array().unwrap().iter().map(|one| one["verdict"].as_str().unwrap().to_owned()).collect()

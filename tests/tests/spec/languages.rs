@@ -14,7 +14,7 @@ const BRAND: &str = "testers";
 const IMPROVE: &str = "essential.service.operations.improve";
 
 /// False where the tools are missing.
-fn has_tools(language: Language) -> bool {
+pub(crate) fn has_tools(language: Language) -> bool {
     match missing_tool(language, Path::new(".")) {
         None => true,
         Some(missing) => {

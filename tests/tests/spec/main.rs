@@ -8,6 +8,7 @@ mod budgets;
 mod cases;
 mod choices;
 mod combined;
+mod commands;
 mod demo;
 mod developing;
 mod disclosures;

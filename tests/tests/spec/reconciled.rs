@@ -6,10 +6,12 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use aho_corasick::AhoCorasick;
+use gateway::manifest::Language;
 use gateway_tests::{child, events, paths};
 use serde_json::Value;
 
 use crate::demo::unescaped;
+use crate::languages::has_tools;
 use crate::leaks::values_of;
 use crate::worked_out::values;
 
@@ -94,6 +96,27 @@ fn every_row_that_says_it_arrived_is_at_its_partner_once_and_the_other_way_round
         // Where npm is missing and this is no CI, the plugin in JavaScript is left out.
         let expected = ["acme", "gold-club", "ident"].into();
         assert!(partners.is_superset(&expected), "{partners:?}");
+    }
+}
+
+/// Each runs: one sends what it places, the other gives figures back. Where the tools of a language are missing and this is
+/// no CI, its plugin is left out.
+#[test]
+fn the_plugins_in_javascript_and_python_have_rows() {
+    for (language, plugin, stage, outcome) in [
+        (Language::JavaScript, "visit-note", "delivery", "attempt"),
+        (Language::Python, "reply-length", "return", "returned"),
+    ] {
+        if !has_tools(language) {
+            continue;
+        }
+        for run in runs() {
+            let rows = |stage: &str, outcome: &str| {
+                let all = run.flows.iter().filter(|row| row["plugin"] == plugin && row["stage"] == stage);
+                all.filter(|row| row["outcome"] == outcome).count()
+            };
+            assert!(rows("call", "ran") > 0 && rows(stage, outcome) > 0, "{plugin}: no rows of {stage}");
+        }
     }
 }
 

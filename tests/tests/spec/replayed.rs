@@ -283,13 +283,25 @@ async fn the_command_compares_and_writes_a_case_that_passes() {
     .unwrap();
     for (client, name, same, is_whole) in [
         (gateway.brand(NORTHSIDE).await, "whole", "no difference in hook, outcome, recipient, fields,", true),
-        (gateway.partner_key("acme-crm").await, "made-up", "no difference in hook, outcome\n", false),
+        (
+            gateway.partner_key("acme-crm").await,
+            "made-up",
+            "no difference in hook, outcome, recipient,",
+            false,
+        ),
     ] {
         let case = cases.join(name);
         let written = ["replay", &flow, component, "--write", case.to_str().unwrap()];
         let (code, told) = command(&gateway, &client, &written).await;
         assert!(code == 0 && told.contains("the component that ran") && told.contains(same), "{told}");
         assert_eq!(told.contains("keep it out of every repository"), is_whole, "{told}");
+        for says in [
+            "(may differ: values are made up)",
+            "compared with the call: hook, outcome; all else of it depends on values",
+            "compared with what the release that ran makes of these values: recipient, fields, returned, requests,",
+        ] {
+            assert_eq!(told.contains(says), !is_whole, "{says}\n{told}");
+        }
         // Never over another.
         let before = std::fs::read(case.join("expected.json")).unwrap();
         let (code, told) = command(&gateway, &client, &written).await;

@@ -66,7 +66,7 @@ pub(super) const BRANDS: [Brand; 3] = [
     Brand {
         name: "city-dental",
         display_name: "City Dental",
-        on: &["transcript-quality", SLOT_PLUGIN, "visit-note"],
+        on: &["transcript-quality", SLOT_PLUGIN, "visit-note", "reply-length"],
     },
     Brand { name: "first-bank", display_name: "First Bank", on: &["identity-sync", "page-metrics"] },
 ];
@@ -298,6 +298,13 @@ mod tests {
     fn what_is_on_has_a_partner() {
         for plugin in BRANDS.iter().flat_map(|brand| brand.on) {
             assert!(PARTNERS.iter().any(|partner| partner.plugin == *plugin), "{plugin}");
+        }
+    }
+
+    #[test]
+    fn what_has_a_partner_is_on() {
+        for partner in &PARTNERS {
+            assert!(BRANDS.iter().any(|brand| brand.on.contains(&partner.plugin)), "{}", partner.plugin);
         }
     }
 }

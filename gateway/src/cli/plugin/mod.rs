@@ -94,10 +94,15 @@ Example:
   gateway plugin rollout northside-motors adf-lead 1.1.0 --percent 10
   gateway plugin rollout northside-motors adf-lead 2.0.0 --percent 10 --grant grant.json")]
     Rollout(rollout::RolloutArgs),
-    /// Return to a release that a connection had, at once; the API key is the brand's
+    /// Return to an earlier release of the plugin, at once; the API key is the brand's
     #[command(after_help = "\
-Example:
-  gateway plugin rollback northside-motors adf-lead")]
+Any release will do that is neither withdrawn nor blocked and that the brand agreed to, or that gets no more than one that
+it agreed to. It is granted what was agreed to, without what was taken away since. One that gets more is refused, and it is
+said what that is: agree to it with `gateway plugin rollout … --percent 100 --grant grant.json`.
+
+Examples:
+  gateway plugin rollback northside-motors adf-lead
+  gateway plugin rollback northside-motors adf-lead 1.0.0")]
     Rollback(rollback::Rollback),
     /// Take a release back, so that nothing switches to it any more; the API key is the partner's
     #[command(after_help = "\
@@ -143,7 +148,12 @@ grant and settings of now; with a partner's key made-up values stand in place of
 that is given: a release's own is nowhere to be fetched, so it is said whether this is the one that ran. Nothing is sent
 and nothing is kept.
 
-It says what is compared and what is not. A case that --write makes with a brand's key holds a consumer's data: write it
+It says what is compared and what is not. With a partner's key the hook and the outcome are compared with the call, whose
+fuel and memory are shown beside the replay's and may differ, because values are made up; fields with their labels, what is
+returned and requested, log, fuel and memory are compared with what the release that ran makes of the same made-up values.
+What came of the call itself there, down to which fields came back, depends on its consumer and is not shown.
+
+A case that --write makes with a brand's key holds a consumer's data: write it
 outside of the project, so that it gets into no repository.
 
 It exits 0 where the same comes of it, 1 where something differs, 2 where nothing could be compared.

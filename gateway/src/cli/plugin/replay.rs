@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::rehearse::{RehearseArgs, expectation, listed, value, written};
 use crate::cli::CliError;
-use crate::cli::client::{ClientArgs, read, segment};
+use crate::cli::client::{ClientArgs, otherwise, read, segment};
 use crate::cli::output::{self, FormatArgs};
-use crate::pipeline::{Case, Comparison, RecordedInput, RecordingView};
+use crate::pipeline::{Comparison, RecordedInput, RecordingView};
 use crate::store::crypto::format_digest;
 
 #[derive(Debug, clap::Args)]
@@ -66,17 +66,7 @@ impl Replay {
         }
         let path = format!("/v1/flows/{}/recording", segment(&self.flow));
         let recording: RecordingView = read(self.client.connect()?.get(&path, &[]).await?)?;
-        let mut case = Case {
-            event: Some(recording.event.to_string().into_bytes()),
-            connection: read(recording.connection.clone())?,
-            choices: read(recording.choices.clone())?,
-            replies: match recording.replies.as_ref().and_then(|replies| replies.get("replies")) {
-                Some(replies) => read(replies.clone())?,
-                None => Vec::new(),
-            },
-            hook: Some(recording.hook.clone()),
-            ..Case::default()
-        };
+        let mut case = recording.case().map_err(|_| otherwise())?;
         let (rehearsal, plugin) = self.rehearse.prepare().await?;
         let (name, version) = plugin.named();
         if name != recording.release.plugin {
@@ -120,18 +110,20 @@ impl Replayed {
             "input": recording.input,
             "not_repeated": recording.not_repeated,
             "compared": comparison.compared,
+            "compared_made_up": comparison.compared_made_up,
             "not_compared": comparison.not_compared,
             "differences": comparison.differences,
             "fuel": { "recorded": recording.fuel, "replayed": self.cost("fuel") },
             "memory": { "recorded": recording.memory, "replayed": self.cost("memory-bytes") },
             "recorded": recording.recorded,
+            "made_up": recording.made_up,
             "outcome": called,
         })
     }
 
     fn render(&self) -> String {
         let Self { recording, component, comparison, .. } = self;
-        let Comparison { compared, not_compared, differences } = comparison;
+        let Comparison { compared, compared_made_up, not_compared, differences } = comparison;
         let release = &recording.release;
         let mut lines = vec![format!(
             "{} of {} {}, replayed with {}",
@@ -164,16 +156,32 @@ impl Replayed {
             lines.push(format!("not repeated, where the call used it: {}", names.join(", ")));
         }
         lines.push(format!(
-            "fuel {} then, {} now; memory {} bytes then, {} now",
+            "fuel {} then, {} now; memory {} bytes then, {} now{}",
             recording.fuel,
             self.cost("fuel"),
             recording.memory,
             self.cost("memory-bytes"),
+            if recording.redacted { " (may differ: values are made up)" } else { "" },
         ));
+        if recording.redacted {
+            lines.push(format!(
+                "compared with the call: {}; all else of it depends on values",
+                compared.join(", ")
+            ));
+            lines.push(if compared_made_up.is_empty() {
+                "the release that ran is blocked, or did not run in time: what it makes of these values is not known"
+                    .to_owned()
+            } else {
+                format!(
+                    "compared with what the release that ran makes of these values: {}",
+                    compared_made_up.join(", ")
+                )
+            });
+        }
         if !not_compared.is_empty() {
             lines.push(format!("not compared: {}", not_compared.join(", ")));
         }
-        let compared = compared.join(", ");
+        let compared = [&**compared, &**compared_made_up].concat().join(", ");
         lines.push(match differences.len() {
             0 => format!("no difference in {compared}"),
             1 => format!("1 difference in {compared}:"),

@@ -1,4 +1,4 @@
-//! `gateway plugin rollback`: returns a connection to a release that it had.
+//! `gateway plugin rollback`: returns a connection to an earlier release.
 
 use super::connection_view;
 use crate::cli::CliError;
@@ -12,7 +12,7 @@ pub(in crate::cli) struct Rollback {
     brand: String,
     /// The plugin
     plugin: String,
-    /// A release that the connection had; the one before where not given
+    /// The release: its version, or the SHA-256 of its component; the one before where not given
     release: Option<String>,
     #[command(flatten)]
     client: ClientArgs,

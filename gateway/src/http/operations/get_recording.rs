@@ -12,7 +12,8 @@ use crate::pipeline::{RecordingView, Role};
 /// Read a call as a case to be replayed
 ///
 /// A brand reads its own calls whole. A partner reads those of its own plugins that `/v1/partner/calls` shows, with
-/// made-up values for what the plugin declares and the brand grants now: the same whatever the consumer gave or chose.
+/// made-up values for what the plugin declares and the brand grants now: the same whatever the consumer gave or chose. Beside
+/// it stands what the release that ran makes of these values (`made_up`).
 #[utoipa::path(
     get,
     path = "/v1/flows/{id}/recording",

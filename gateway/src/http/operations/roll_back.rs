@@ -12,8 +12,9 @@ use crate::pipeline::{ConnectionView, Role, RollbackInput};
 
 /// Return to an earlier release
 ///
-/// To the one before, or to any that the connection had, at once. What was granted to that release is granted again, but
-/// for what was taken away since.
+/// To the one before, or to any other of the plugin that is neither withdrawn nor blocked and gets no more than one that
+/// the brand agreed to, at once. What was agreed to is granted again, but for what was taken away since. One that gets
+/// more is refused with what that is: it needs its `grant` (`PUT …/rollout`).
 #[utoipa::path(
     post,
     path = "/v1/brands/{brand}/connections/{plugin}/rollback",

@@ -7,12 +7,17 @@ use super::super::partner_model::PartnerOutcome;
 use super::super::rehearsal::differences;
 use super::RecordingView;
 
+/// Said of what another value may change.
+const MAY_DIFFER: &str = "may differ: values are made up";
+
 /// How a replay differs from the recorded call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
-    /// Members of the outcome that the recording states.
+    /// Members of the outcome that are compared with what came of the call.
     pub compared: Vec<String>,
-    /// Members of the outcome that it does not state, so that nothing is known of them.
+    /// Members that are compared with what the release that ran makes of the same made-up values.
+    pub compared_made_up: Vec<String>,
+    /// Members of which nothing is known to compare them with.
     pub not_compared: Vec<String>,
     /// A line each.
     pub differences: Vec<String>,
@@ -20,18 +25,46 @@ pub struct Comparison {
 
 impl RecordingView {
     /// Compares what came of a replay, in the form of `expected.json`. Of a partner's recording both outcomes are what
-    /// `/v1/partner/calls` says: there the ledger's own stays hidden where it may depend on a sealed value.
+    /// `/v1/partner/calls` says: there the ledger's own stays hidden where it may depend on a sealed value. All that
+    /// depends on values is compared with the release's own call with the same ones, where that is known.
     pub fn compare(&self, called: &Value) -> Comparison {
         let mut called = called.clone();
-        if self.redacted
-            && let Some(outcome) = called.get_mut("outcome")
-            && let Some(seen) = outcome.as_str().and_then(as_seen)
-        {
-            *outcome = seen.into();
+        let mut made_up = self.made_up.clone().unwrap_or_default();
+        if self.redacted {
+            as_partners_see(&mut called);
+            as_partners_see(&mut made_up);
         }
-        let names = called.as_object().into_iter().flat_map(Map::keys).cloned();
-        let (compared, not_compared) = names.partition(|name| self.recorded.get(name).is_some());
-        Comparison { compared, not_compared, differences: differences(&self.recorded, &called) }
+        let mut found = Comparison {
+            compared: vec![],
+            compared_made_up: vec![],
+            not_compared: vec![],
+            differences: vec![],
+        };
+        let mut expected = Map::new();
+        for name in called.as_object().into_iter().flat_map(Map::keys) {
+            let (list, known) = match (self.recorded.get(name), made_up.get(name)) {
+                (Some(known), _) => (&mut found.compared, Some(known)),
+                (None, Some(known)) => (&mut found.compared_made_up, Some(known)),
+                (None, None) => (&mut found.not_compared, None),
+            };
+            list.push(name.clone());
+            expected.extend(known.map(|known| (name.clone(), known.clone())));
+        }
+        found.differences = differences(&Value::Object(expected), &called);
+        // The release that ran does the same with these values: it is they that make the difference.
+        if made_up.get("outcome").is_some_and(|outcome| called.get("outcome") == Some(outcome)) {
+            let of_values = found.differences.iter_mut().filter(|line| line.starts_with("/outcome: "));
+            of_values.for_each(|line| line.push_str(&format!(" ({MAY_DIFFER})")));
+        }
+        found
+    }
+}
+
+fn as_partners_see(called: &mut Value) {
+    if let Some(outcome) = called.get_mut("outcome")
+        && let Some(seen) = outcome.as_str().and_then(as_seen)
+    {
+        *outcome = seen.into();
     }
 }
 
@@ -77,6 +110,33 @@ mod tests {
             assert_eq!(found.compared, ["hook", "outcome"]);
             assert_eq!(found.not_compared, ["log", "fuel"]);
             assert_eq!(found.differences.len(), usize::from(differs), "{outcome} {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_depends_on_values_is_compared_with_the_releases_call_with_the_same_ones() {
+        let said = |outcome: &str, log: &str| json!({ "hook": "share chat.ended", "outcome": outcome, "log": [log] });
+        for (made_up, called, differences) in [
+            (said("ran", "a"), said("ran", "a"), &[][..]),
+            (said("ran", "a"), said("ran", "b"), &[r#"/log/0: "a" expected, "b" came"#]),
+            (
+                said("failed:trap", "a"),
+                said("failed:trap", "a"),
+                &[r#"/outcome: "ran" expected, "failed:trap" came (may differ: values are made up)"#],
+            ),
+            (
+                said("ran", "a"),
+                said("failed:trap", "a"),
+                &[r#"/outcome: "ran" expected, "failed:trap" came"#],
+            ),
+        ] {
+            let recording = RecordingView { made_up: Some(made_up), ..recording(true) };
+            let found = recording.compare(&called);
+            assert_eq!(
+                (&*found.compared, &*found.compared_made_up),
+                (&["hook", "outcome"].map(str::to_owned)[..], &["log".to_owned()][..])
+            );
+            assert_eq!(found.differences, differences);
         }
     }
 }

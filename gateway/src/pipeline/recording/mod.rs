@@ -1,5 +1,5 @@
 //! Recorded calls, as cases to be replayed: whole for the brand whose content it is, with made-up values for the
-//! plugin's partner. Nothing runs here, and nothing is written.
+//! plugin's partner, whose release is run with them once more. Nothing is sent here, and nothing is written.
 
 mod compare;
 mod record;
@@ -72,7 +72,9 @@ impl Gateway {
                 _ => Err(missing()),
             },
             Role::Partner if caller.partner.as_deref() == Some(&row.partner) && row.stage == Stage::Call => {
-                self.redacted(&row, &registry)?.ok_or_else(missing)
+                let mut view = self.redacted(&row, &registry)?.ok_or_else(missing)?;
+                view.made_up = self.made_up(&view, &registry, &row.release).await;
+                Ok(view)
             }
             _ => Err(missing()),
         }
@@ -164,6 +166,7 @@ impl<'r> Recorded<'r> {
             choices: document(choices)?,
             replies: None,
             recorded,
+            made_up: None,
             fuel: self.row.fuel,
             memory: self.row.memory,
             input: None,

@@ -1,5 +1,9 @@
 //! A recorded call for the plugin's partner: made-up values for what the plugin declares and the brand grants. Of the
-//! consumer, their choices and the event nothing is in it, not even which fields there were: no such thing is read here.
+//! consumer, their choices and the event nothing is in it, not even which fields there were: no such thing is read here. So
+//! what came of the call is in it only as `/v1/partner/calls` says it; what came back, and with which labels, is told of the
+//! release's call with these values.
+
+use std::sync::Arc;
 
 use gateway_policy::{Access, Choices, Conditions, Permission, PermissionScope, Region};
 use serde_json::{Value, json};
@@ -8,11 +12,12 @@ use super::super::error::Refusal;
 use super::super::gateway::Gateway;
 use super::super::grant::{GrantEntry, GrantMap};
 use super::super::registry::Registry;
+use super::super::rehearsal::{Rehearsal, RehearsedPlugin};
 use super::compare::as_seen;
 use super::{NotRepeated, Recorded, RecordingView, by_hand};
 use crate::boundary::{HookField, Source, Subject};
 use crate::catalogue::FieldPath;
-use crate::store::FlowRecord;
+use crate::store::{Digest, FlowRecord};
 
 /// In place of everything that an event says of itself.
 const MADE_UP: &str = "made-up";
@@ -50,6 +55,26 @@ impl Gateway {
             view.not_repeated.push(NotRepeated::Received);
         }
         Ok(Some(view))
+    }
+
+    /// What the release makes of its case, which is as little of a consumer's as the case. None where it runs nowhere, and
+    /// where this machine's load would decide.
+    pub(super) async fn made_up(
+        &self,
+        view: &RecordingView,
+        registry: &Registry,
+        release: &Digest,
+    ) -> Option<Value> {
+        let live = registry.releases.get(release).filter(|_| !registry.is_blocked(release))?;
+        let _alone = self.rehearsing.lock().await;
+        let loaded = match &live.loaded {
+            Some(loaded) => loaded.clone(),
+            None => self.load_release(release).await?,
+        };
+        let plugin = RehearsedPlugin::published(Arc::clone(&live.release), loaded);
+        let called = Rehearsal::of(self).run(&plugin, view.case().ok()?, "").await.ok()?;
+        let by_load = ["failed:deadline", "failed:busy"].contains(&&*called.outcome);
+        if by_load { None } else { serde_json::to_value(called).ok() }
     }
 }
 

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::super::rehearsal::Case;
+
 /// A recorded call as a case.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RecordingView {
@@ -30,6 +32,11 @@ pub struct RecordingView {
     /// What came of the call, in the form of `expected.json`: what is not known, or not for this key, is left out.
     #[schema(value_type = Object)]
     pub recorded: Value,
+    /// What the release that ran makes of the case, in the form of `expected.json`: for a partner, because what came of
+    /// the call depends on its consumer. None: it is blocked, or did not run in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub made_up: Option<Value>,
     /// Fuel that the call used.
     pub fuel: u64,
     /// Bytes of linear memory, at its largest.
@@ -39,6 +46,24 @@ pub struct RecordingView {
     pub input: Option<RecordedInput>,
     /// What the call may have used and a replay does not have as it was.
     pub not_repeated: Vec<NotRepeated>,
+}
+
+impl RecordingView {
+    /// The case, to be rehearsed.
+    ///
+    /// # Errors
+    /// Where a document of it is not in the form that this version knows.
+    pub fn case(&self) -> serde_json::Result<Case> {
+        let replies = self.replies.as_ref().and_then(|replies| replies.get("replies"));
+        Ok(Case {
+            event: Some(self.event.to_string().into_bytes()),
+            connection: Deserialize::deserialize(&self.connection)?,
+            choices: Deserialize::deserialize(&self.choices)?,
+            replies: replies.map(Deserialize::deserialize).transpose()?.unwrap_or_default(),
+            hook: Some(self.hook.clone()),
+            ..Case::default()
+        })
+    }
 }
 
 /// The release that ran.

@@ -29,6 +29,7 @@ use super::control::check_connection;
 use super::dispatch::Failed;
 use super::documents::Secrets;
 use super::event::{self, Event};
+use super::gateway::Gateway;
 use super::grant::granted;
 use super::model::{ConnectionInput, PartnerInput};
 use super::registry::{partner_record, rfc3339};
@@ -130,6 +131,17 @@ impl Rehearsal {
     /// With this catalogue, policy and sandbox.
     pub fn new(catalogue: Catalogue, book: PolicyBook, host: PluginHost, clock: Clock) -> Self {
         Self { catalogue, book: Arc::new(book), host, clock, master: MasterKey::from_bytes([0; 32]) }
+    }
+
+    /// With what a gateway has; nothing of its store.
+    pub(super) fn of(gateway: &Gateway) -> Self {
+        Self {
+            catalogue: gateway.catalogue.clone(),
+            book: Arc::clone(&gateway.book),
+            host: gateway.host.clone(),
+            clock: gateway.clock.clone(),
+            master: MasterKey::from_bytes([0; 32]),
+        }
     }
 
     /// Checks a component as publication does, and makes it ready to be called.

@@ -29,6 +29,11 @@ pub struct RehearsedPlugin {
 }
 
 impl RehearsedPlugin {
+    /// One that was published.
+    pub(in crate::pipeline) fn published(release: Arc<Release>, loaded: LoadedRelease) -> Self {
+        Self { release, loaded }
+    }
+
     /// SHA-256 of the component.
     pub fn digest(&self) -> [u8; 32] {
         self.release.digest

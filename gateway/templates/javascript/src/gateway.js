@@ -3,6 +3,11 @@
 
 /** @typedef {import('../types/plugin').wit.Event} WireEvent */
 /** @typedef {import('../types/plugin').wit.Part} Part */
+/**
+ * What of a value is no sealed field: that cannot be returned.
+ * @template T
+ * @typedef {T extends import('../types/plugin').Sealed ? never : { [K in keyof T]: Readable<T[K]> }} Readable
+ */
 
 /** A failure that the gateway understands; anything else that is thrown ends the call as a fault. */
 export class Failure extends Error {
@@ -150,7 +155,11 @@ class Outcome {
     this.wire.deliveries.push(request.wire);
     return this;
   }
-  /** Returns fields to the brand, in the shape of the manifest's `returns`. @param {object} fields */
+  /**
+   * Returns fields to the brand, in the shape of the manifest's `returns`.
+   * @template {object} T
+   * @param {T & Readable<T>} fields
+   */
   returning(fields) {
     this.wire.returns = JSON.stringify(fields);
     return this;

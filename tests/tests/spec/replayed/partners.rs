@@ -62,6 +62,31 @@ async fn a_recording_holds_nothing_of_the_consumer() {
     assert!(found.is_empty() && called["outcome"] == "ran", "{found:?} {called}");
 }
 
+/// The release that ran is called with the same made-up values: so what is seen of another one is its own doing.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_component_differs_in_output_labels_and_cost_from_the_release_with_the_same_values() {
+    let gateway = start().await;
+    let partner = gateway.partner_key("acme-crm").await;
+    let flow = call(&gateway, "adf-lead", &chat_ended(NORTHSIDE, "ada")).await;
+    let narrower = with_manifest(&components().adf_lead.bytes, |manifest| {
+        let fields = manifest["share"][0]["receives"].as_array_mut().unwrap();
+        fields.retain(|field| field["field"] != "/conversation");
+    });
+    let recorded = recording(&partner, &flow).await;
+    assert_eq!(recorded["recorded"], json!({ "hook": "share chat.ended", "outcome": "ran" }));
+    let (_, found) = replay(&gateway, &narrower, &recorded).await;
+    for place in ["/fields/~1conversation: ", "/fuel: ", "/requests/0/body: ", "/requests/0/labels/"] {
+        assert!(found.iter().any(|line| line.starts_with(place)), "{place} {found:?}");
+    }
+    // A release that may run nowhere is not run for this either.
+    let block = "/v1/plugins/adf-lead/releases/1.0.0/block";
+    gateway.operator().await.put(block, &json!({ "reason": "it lies" })).await.expect(200);
+    let blocked = recording(&partner, &flow).await;
+    assert!(blocked.get("made_up").is_none(), "{blocked}");
+    let (_, found) = replay(&gateway, &narrower, &blocked).await;
+    assert!(found.is_empty(), "{found:?}");
+}
+
 /// Without what `/v1/partner/calls` says of each call too.
 fn alike(mut recorded: Value) -> Value {
     for name in ["flow", "fuel", "memory"] {

@@ -114,3 +114,78 @@ async fn the_feed_holds_what_was_returned_to_the_purpose_of_the_release_that_ret
     put(&gateway, &first, None).await;
     assert_eq!(returned().await, 1, "what was returned for marketing stays that");
 }
+
+/// What the connection never had is measured by what the brand agreed to, and granted no more than that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_goes_to_any_release_that_gets_no_more_than_one_that_was_agreed_to() {
+    let (gateway, first) = start().await;
+    for version in ["0.6.0", "0.7.0", "0.8.0", "0.9.0"] {
+        publish(&gateway, version, |_| {}).await;
+    }
+    publish(&gateway, "1.1.0", without_email).await;
+    let third = publish(&gateway, "1.2.0", without_email).await;
+    let purpose = json!("marketing.advertising.first_party.targeted");
+    publish(&gateway, "1.3.0", |manifest| manifest["plugin"]["purpose"] = purpose).await;
+    let reason = json!({ "reason": "it loses leads" });
+    let withdraw = "/v1/plugins/hostile/releases/0.8.0/withdraw";
+    let body = reason.to_string().into_bytes();
+    gateway.partner_key("mallory").await.post_body(withdraw, "application/json", body).await.expect(200);
+    gateway.operator().await.put("/v1/plugins/hostile/releases/0.7.0/block", &reason).await.expect(200);
+
+    put(&gateway, &third, None).await;
+    let has_email =
+        |view: &Value| view["grant"]["share chat.ended"].as_array().unwrap().contains(&json!(EMAIL));
+    // The one gets no more than what stands, the other no more than what was there before.
+    for (version, email) in [("1.1.0", false), ("0.9.0", true)] {
+        let view = roll_back(&gateway, json!({ "release": version })).await.expect(200);
+        assert_eq!((&view["version"], has_email(&view)), (&json!(version), email), "{view}");
+        send(&gateway, 1).await;
+        gateway.settled().await;
+        let rows = gateway.brand(BRAND).await.flows("stage=call").await;
+        assert_eq!(rows[0]["release"], view["release"], "the next call is that release's");
+    }
+    for (version, told) in [
+        ("0.9.0", "is the one that stands"),
+        ("0.8.0", "is withdrawn by its partner"),
+        ("0.7.0", "is blocked by the operator"),
+        ("1.3.0", "its purpose is marketing"),
+    ] {
+        let problem = roll_back(&gateway, json!({ "release": version })).await.expect(409);
+        assert!(problem["detail"].as_str().unwrap().contains(told), "{version}: {problem}");
+        assert_eq!(connection(&gateway).await["version"], "0.9.0", "{version}");
+    }
+    // What the brand took away stays away.
+    put(&gateway, &first, Some(EMAIL)).await;
+    let view = roll_back(&gateway, json!({ "release": "0.6.0" })).await.expect(200);
+    assert_eq!((&view["version"], has_email(&view)), (&json!("0.6.0"), false), "{view}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_to_a_release_that_gets_more_names_what_and_how_to_agree_to_it() {
+    const OTHERS: &str = "/v1/brands/others/connections/hostile";
+    let (gateway, first) = start().await;
+    let narrow = publish(&gateway, "1.1.0", without_email).await;
+    world::brand(&gateway, "others", false).await;
+    let settings = json!({ "host": "api", "behaviour": "none" });
+    world::switch_on(&gateway, "others", &narrow, settings, json!({})).await;
+    let brand = gateway.brand("others").await;
+    let back = async |document: Value| {
+        let body = document.to_string().into_bytes();
+        brand.post_body(&format!("{OTHERS}/rollback"), "application/json", body).await
+    };
+    let problem = back(json!({})).await.expect(409);
+    assert!(problem["detail"].as_str().unwrap().contains("had no other release before"), "{problem}");
+    let problem = back(json!({ "release": "1.0.0" })).await.expect(409);
+    let detail = problem["detail"].as_str().unwrap();
+    for told in [
+        "more than 1.1.0",
+        "share chat.ended: gains /contact/email",
+        "rollout of 100 percent with its `grant`",
+    ] {
+        assert!(detail.contains(told), "{told}: {detail}");
+    }
+    let agreed = json!({ "release": "1.0.0", "percent": 100, "grant": world::full_grant(&first) });
+    let view = brand.put(&format!("{OTHERS}/rollout"), &agreed).await.expect(200);
+    assert_eq!(view["release"], first["release"]);
+    assert_eq!(back(json!({})).await.expect(200)["release"], narrow["release"], "and back again");
+}

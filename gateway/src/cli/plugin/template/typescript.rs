@@ -15,8 +15,8 @@ export interface Sealed {
   readonly [sealed]: true;
   /** As the manifest declares it. */
   readonly path: string;
-  toString(): never;
-  toJSON(): never;
+  readonly toString: never;
+  readonly toJSON: never;
 }
 
 /** An event as this plugin may see it. Withheld and never provided look the same: undefined. */
