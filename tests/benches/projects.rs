@@ -22,7 +22,7 @@ const LANGUAGES: [(Language, u64); 3] =
 /// What the project says, and what it says after each change: code, which no bundler drops, and which its case holds it
 /// to. The first change finds least of what was compiled before.
 const GREETINGS: [&str; 6] = ["Hello", "Welcome", "Good day", "Greetings", "Well met", "Ahoy"];
-/// For a change to handle calls once it is built (issue 5, Speed).
+/// For a change to handle calls once it is built.
 const RELOADED: Duration = Duration::from_secs(1);
 const BRAND: &str = "testers";
 const PARTNER: &str = "acme";

@@ -64,7 +64,7 @@ pub use crate::manifest::{Declaration, Difference, RELEASE_SIGNATURE};
 pub use model::*;
 pub use partner_model::*;
 pub use reading::{Unreadable, read_document};
-pub use recording::{Comparison, NotRepeated, RecordedInput, RecordedRelease, RecordingView};
+pub use recording::{Comparison, MAY_DIFFER, NotRepeated, RecordedInput, RecordedRelease, RecordingView};
 pub use rehearsal::{
     Case, CaseProblem, Rehearsal, RehearsalError, RehearsedCall, RehearsedPlugin, differences, read_case,
 };

@@ -11,7 +11,6 @@ use super::model::{Caller, SpentView};
 use super::partner_calls::{own, seen};
 use super::partner_model::{PartnerOutcome, PartnerStatusView, PartnerWarningView};
 use super::registry::{Registry, rfc3339};
-use crate::store::crypto::parse_digest;
 use crate::store::{FlowQuery, Stage, Uid};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -121,8 +120,8 @@ impl Gateway {
 
 /// Why the release that a brand has on is blocked, where it is.
 fn blocked(registry: &Registry, brand: &str, plugin: &str) -> Option<String> {
-    let release = parse_digest(&registry.written(brand, plugin)?.document.release)?;
-    registry.statuses.get(&release)?.blocked.clone()
+    let release = registry.release(&registry.written(brand, plugin)?.document.release)?;
+    registry.statuses.get(&release.meta.digest)?.blocked.clone()
 }
 
 /// Nearest rank, of sorted microseconds; none where there are none.

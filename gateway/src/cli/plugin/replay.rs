@@ -12,7 +12,7 @@ use super::rehearse::{RehearseArgs, expectation, listed, value, written};
 use crate::cli::CliError;
 use crate::cli::client::{ClientArgs, otherwise, read, segment};
 use crate::cli::output::{self, FormatArgs};
-use crate::pipeline::{Comparison, RecordedInput, RecordingView};
+use crate::pipeline::{Comparison, MAY_DIFFER, RecordedInput, RecordingView};
 use crate::store::crypto::format_digest;
 
 #[derive(Debug, clap::Args)]
@@ -161,7 +161,7 @@ impl Replayed {
             self.cost("fuel"),
             recording.memory,
             self.cost("memory-bytes"),
-            if recording.redacted { " (may differ: values are made up)" } else { "" },
+            if recording.redacted { format!(" ({MAY_DIFFER})") } else { String::new() },
         ));
         if recording.redacted {
             lines.push(format!(

@@ -8,7 +8,7 @@ use super::super::rehearsal::differences;
 use super::RecordingView;
 
 /// Said of what another value may change.
-const MAY_DIFFER: &str = "may differ: values are made up";
+pub const MAY_DIFFER: &str = "may differ: values are made up";
 
 /// How a replay differs from the recorded call.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use gateway_policy::Transform;
 use serde_json::Value;
 
-pub use compare::Comparison;
+pub use compare::{Comparison, MAY_DIFFER};
 pub use view::{NotRepeated, RecordedInput, RecordedRelease, RecordingView};
 
 use self::record::RecordCase;

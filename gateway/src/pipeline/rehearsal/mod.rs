@@ -129,19 +129,19 @@ impl Setting {
 
 impl Rehearsal {
     /// With this catalogue, policy and sandbox.
-    pub fn new(catalogue: Catalogue, book: PolicyBook, host: PluginHost, clock: Clock) -> Self {
-        Self { catalogue, book: Arc::new(book), host, clock, master: MasterKey::from_bytes([0; 32]) }
+    pub fn new(
+        catalogue: Catalogue,
+        book: impl Into<Arc<PolicyBook>>,
+        host: PluginHost,
+        clock: Clock,
+    ) -> Self {
+        Self { catalogue, book: book.into(), host, clock, master: MasterKey::from_bytes([0; 32]) }
     }
 
     /// With what a gateway has; nothing of its store.
     pub(super) fn of(gateway: &Gateway) -> Self {
-        Self {
-            catalogue: gateway.catalogue.clone(),
-            book: Arc::clone(&gateway.book),
-            host: gateway.host.clone(),
-            clock: gateway.clock.clone(),
-            master: MasterKey::from_bytes([0; 32]),
-        }
+        let (catalogue, book) = (gateway.catalogue.clone(), Arc::clone(&gateway.book));
+        Self::new(catalogue, book, gateway.host.clone(), gateway.clock.clone())
     }
 
     /// Checks a component as publication does, and makes it ready to be called.
