@@ -91,9 +91,9 @@ pub(super) fn answer(limits: &Limits, json: String) -> Result<String, CallError>
     Ok(json)
 }
 
-/// What the plugin says went wrong, cut to its limit.
+/// What the plugin says went wrong, within its limit: a longer text is cut and says so.
 pub(super) fn failure(limits: &Limits, failure: bindings::Failure) -> CallError {
-    let cut = |text: String| truncate(&text, limits.failure_bytes).to_owned();
+    let cut = |text: String| cut(&text, limits.failure_bytes);
     match failure {
         bindings::Failure::Rejected(text) => CallError::Rejected(cut(text)),
         bindings::Failure::Unavailable(text) => CallError::Unavailable(cut(text)),
@@ -157,7 +157,16 @@ fn request_bytes(request: &PluginRequest) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::cut;
+    use super::*;
+
+    #[test]
+    fn a_failures_text_that_is_cut_says_so() {
+        let limits = Limits::default();
+        let error = failure(&limits, bindings::Failure::Rejected("x".repeat(2_000)));
+        let CallError::Rejected(text) = error else { panic!("{error}") };
+        assert_eq!(text.len(), limits.failure_bytes);
+        assert!(text.ends_with("x… [cut: 1001 bytes more]"), "{text}");
+    }
 
     #[test]
     fn a_text_that_is_cut_says_how_much_is_missing_within_its_limit() {
