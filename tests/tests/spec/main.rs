@@ -24,6 +24,7 @@ mod links;
 mod memory_exchange;
 mod messages;
 mod missing_tools;
+mod next_event;
 mod onward;
 mod partner_behaviour;
 mod partner_sees;
