@@ -37,6 +37,7 @@ mod rollouts;
 mod rollouts_flowing;
 mod routes;
 mod scenes;
+mod sdk_events;
 mod switches;
 mod tutorials;
 mod versions;
