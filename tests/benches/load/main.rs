@@ -4,6 +4,14 @@
 //! `cargo bench --bench load` (`-- --seconds 10` for longer phases, `-- --only decisions` for one of
 //! `events`, `decisions`, `connections` and `rollouts`)
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong ends a benchmark"
+)]
+
 mod disk;
 mod native;
 mod rollouts;

@@ -1,5 +1,13 @@
 //! The specification, as tests: given, when, then, with real components and a real server.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic, in its helpers too"
+)]
+
 mod aggregates;
 mod arrows;
 mod attacks;
