@@ -3,6 +3,14 @@
 //!
 //! `cargo bench --bench backtest` (`-- --rows 1000000` for fewer)
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong ends a benchmark"
+)]
+
 use gateway::pipeline::Role;
 use gateway_tests::client::{Keyed as _, brand_of};
 use gateway_tests::{ChildConfig, Partner, child, events, paths, world};

@@ -5,6 +5,14 @@
 //!
 //! `cargo bench --bench projects` (`-- reload` for the reloads alone, `-- reload rust` for those of one language)
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong ends a benchmark"
+)]
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 

@@ -3,6 +3,14 @@
 //!
 //! `cargo bench --bench releases` (`-- --seconds 10` for longer phases, `-- --releases 20` for fewer)
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong ends a benchmark"
+)]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

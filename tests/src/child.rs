@@ -150,10 +150,25 @@ impl ChildGateway {
         Client::new(&self.url, Some(key))
     }
 
-    /// Memory that is resident, in KiB.
+    /// Memory that is resident now, in KiB.
     pub fn resident_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    /// From now on the highest that is resident is counted anew.
+    pub fn forget_highest_resident(&self) {
+        // `proc_pid_clear_refs(5)`: 5 resets the peak of the resident set.
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").expect("the peak is reset");
+    }
+
+    /// The most memory that was resident at any time since then, in KiB.
+    pub fn highest_resident_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("/proc");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line of this name");
         line.trim().trim_end_matches("kB").trim().parse().expect("a number of KiB")
     }
 

@@ -1,6 +1,14 @@
 //! What the specification's tests share: real components, the real binary, a real server on port 0, a real
 //! partner endpoint, a clock that can be moved. It asserts nothing about the product.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic, in its helpers too"
+)]
+
 pub mod builds;
 pub mod child;
 pub mod client;

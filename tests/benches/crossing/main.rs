@@ -4,6 +4,14 @@
 //!
 //! `cargo bench --bench crossing`
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong ends a benchmark"
+)]
+
 mod cedar;
 mod interpreted;
 

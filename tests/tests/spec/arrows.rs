@@ -236,6 +236,21 @@ fn every_file_says_first_what_it_is_about() {
 }
 
 #[test]
+fn every_sample_plugin_says_what_it_does() {
+    let plugins: Vec<PathBuf> = std::fs::read_dir(root().join("plugins"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|directory| directory.join("plugin.toml").is_file())
+        .collect();
+    assert!(plugins.len() > 5, "the test finds the sample plugins: {plugins:?}");
+    for plugin in plugins {
+        let name = plugin.file_name().unwrap().to_str().unwrap();
+        let text = std::fs::read_to_string(plugin.join("README.md")).unwrap_or_default();
+        assert!(text.starts_with(&format!("# {name}\n")), "{name} has no README.md under its name");
+    }
+}
+
+#[test]
 fn no_module_is_a_bag() {
     let bags: Vec<String> = repository_files()
         .into_iter()

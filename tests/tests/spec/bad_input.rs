@@ -1,5 +1,6 @@
 //! Given a request with one thing wrong; when it is sent; then the answer is a problem (RFC 9457) of a stable
-//! type that names the thing and repeats no value, nothing of the request is kept, and the next one succeeds.
+//! type that names the thing and repeats no value, nothing of the request is kept, and after each the next event
+//! passes in a gateway that is well.
 //!
 //! The cases are data: `tests/cases/bad_input`, one file for each operation.
 
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::hostile::remade::with_manifest;
+use crate::next_event::Standing;
 
 const BRAND: &str = world::NORTHSIDE;
 /// Stands in a value of each case; no answer may hold it.
@@ -256,25 +258,19 @@ async fn refused_with_nothing_kept(file: &str) {
     let operation = OPERATIONS.iter().find(|operation| operation.file == file).expect("an operation");
     let switches = switches(&gateway).await;
     let mut wrong = Vec::new();
-    for case in cases(file) {
+    for (number, case) in cases(file).into_iter().enumerate() {
+        let before = Standing::of(&gateway);
         let (status, kind, text) = send(&gateway, operation, &case, &release).await;
-        let faults = faults(&case, status, &kind, &text);
+        let mut faults = faults(&case, status, &kind, &text);
+        faults.extend(before.faults_after_next(&gateway, &format!("good-{number}")).await);
         if !faults.is_empty() {
             wrong.push(format!("{}: {}\n    {text}", case.name, faults.join("; ")));
         }
     }
     assert!(wrong.is_empty(), "{} cases:\n{}", wrong.len(), wrong.join("\n"));
-
-    // Nothing of it is kept, nothing came of it, and the next request is as good as ever.
-    gateway.settled().await;
-    assert_eq!(gateway.gateway.counts().events, 0);
-    assert!(gateway.auditor().await.flows("").await.is_empty());
-    assert!(gateway.partner.received().is_empty());
+    // What was counted is what the ledger holds, and no connection is another than before.
+    assert_eq!(gateway.auditor().await.flows("").await.len() as u64, gateway.gateway.counts().flows);
     assert_eq!(self::switches(&gateway).await, switches);
-    let source = gateway.source(BRAND).await;
-    source.post_event(&events::chat_ended(BRAND, "good")).await.expect(202);
-    gateway.settled().await;
-    assert_eq!(gateway.partner.received().len(), 1);
 }
 
 /// What is on at every brand.
@@ -339,20 +335,24 @@ async fn a_repeated_event_is_a_duplicate_and_with_another_body_a_conflict() {
     assert_eq!(source.post_event(&first).await.expect(202), counts(0, 1));
 
     let other = events::with(first.clone(), [("/data/contact/email", json!("other-c4n4ry@example.org"))]);
-    let refused = |answer: gateway_tests::Answer| {
+    gateway.settled().await;
+    let new = events::chat_ended(BRAND, "new");
+    let twice = events::with(new.clone(), [("/subject", json!("another"))]);
+    for (about, conflicting) in [
+        ("after-another-body", vec![other.clone()]),
+        ("after-a-whole-batch", vec![new.clone(), other.clone()]),
+        ("after-a-key-twice-in-one-batch", vec![new.clone(), twice]),
+    ] {
+        let before = Standing::of(&gateway);
+        let answer = match conflicting.as_slice() {
+            [one] => source.post_event(one).await,
+            batch => source.post_batch(BRAND, batch).await,
+        };
         let problem = answer.expect(409);
         assert_eq!(problem["type"], "/problems/conflict");
         assert!(!answer.text.contains(CANARY), "{problem}");
-    };
-    refused(source.post_event(&other).await);
-    let new = events::chat_ended(BRAND, "new");
-    refused(source.post_batch(BRAND, &[new.clone(), other.clone()]).await);
-    // The same key twice in one batch, with two bodies.
-    let twice = events::with(new.clone(), [("/subject", json!("another"))]);
-    refused(source.post_batch(BRAND, &[new.clone(), twice]).await);
-    gateway.settled().await;
-    assert_eq!(gateway.gateway.counts().events, 1, "a conflict refuses its whole batch");
-    assert_eq!(gateway.partner.received().len(), 1);
+        before.assert_next_passes(&gateway, about).await;
+    }
 
     // The same key from another source, and at another brand, is another event.
     let elsewhere = events::with(other, [("/source", json!("/elsewhere"))]);
@@ -369,10 +369,12 @@ async fn a_decision_about_a_stored_event_with_another_body_is_a_conflict() {
     let first = events::page_viewed(BRAND, CONSUMER);
     source.decide("chat-button", &first).await.expect(200);
     gateway.settled().await;
+    let before = Standing::of(&gateway);
     let other = events::with(first, [("/data/url", json!("https://c4n4ry.example/"))]);
     let answer = source.decide("chat-button", &other).await;
     assert_eq!(answer.expect(409)["type"], "/problems/conflict");
     assert!(!answer.text.contains(CANARY), "{}", answer.text);
+    before.assert_next_passes(&gateway, "after-a-conflict").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -388,7 +390,10 @@ async fn the_limits_stand_where_they_are_said_to_stand() {
     let whole = sized(LIMIT);
     assert_eq!(whole.to_string().len(), LIMIT);
     source.post_event(&whole).await.expect(202);
+    gateway.settled().await;
+    let before = Standing::of(&gateway);
     source.post_event(&sized(LIMIT + 1)).await.expect(413);
+    before.assert_next_passes(&gateway, "after-a-large-one").await;
 
     // Events of one batch: by number, whatever their size.
     let gateway = TestGateway::demo().await;
@@ -398,8 +403,11 @@ async fn the_limits_stand_where_they_are_said_to_stand() {
         (0..count).map(small).collect()
     };
     source.post_batch(BRAND, &batch(1000)).await.expect(202);
+    gateway.settled().await;
+    assert_eq!(gateway.gateway.counts().events, 1000);
+    let before = Standing::of(&gateway);
     let answer = source.post_batch(BRAND, &batch(1001)).await;
     let problem = answer.expect(422);
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("1000")), "{problem}");
-    assert_eq!(gateway.gateway.counts().events, 1000);
+    before.assert_next_passes(&gateway, "after-a-large-batch").await;
 }

@@ -34,6 +34,17 @@ fn conversation(brand: &str, subject: &str, turns: usize) -> Value {
     events::with(events::chat_ended(brand, subject), [("/data/transcript", json!(turns))])
 }
 
+/// The next event, with a plugin that behaves again, passes.
+async fn assert_next_passes(gateway: &TestGateway, subject: &str) {
+    let release = gateway.brand(BRAND).await.get("/v1/plugins/hostile/releases").await.ok()[0].clone();
+    world::hostile_behaves(gateway, &release, "none").await;
+    let before = gateway.partner.received().len();
+    send(gateway, &events::chat_ended(BRAND, subject)).await;
+    assert_eq!(outcomes(gateway, subject).await, ["ran"], "{subject}");
+    assert_eq!(gateway.partner.received().len(), before + 1, "{subject}");
+    gateway.anonymous().get("/readyz").await.expect(200);
+}
+
 async fn items(partner: &Client, what: &str) -> Vec<Value> {
     let page = partner.get(&format!("/v1/partner/{what}")).await.ok();
     page["items"].as_array().expect("a page").clone()
@@ -68,12 +79,14 @@ async fn a_plugin_looks_at_fifteen_turns_and_at_fifteen_hundred() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_call_may_use_grows_with_the_conversation() {
     let gateway = start("loop").await;
+    let release = gateway.brand(BRAND).await.get("/v1/plugins/hostile/releases").await.ok()[0].clone();
     let choices = json!({ "permissions": [
         { "for": { "integration": "hostile" }, "wording": "It may.", "actor": "agent-7" },
     ] });
     let path = format!("/v1/brands/{BRAND}/consumers/ada/choices");
     gateway.brand(BRAND).await.put(&path, &choices).await.ok();
     for (turns, percent) in [(15, 100..=100), (1_500, 150..=300)] {
+        world::hostile_behaves(&gateway, &release, "loop").await;
         send(&gateway, &conversation(BRAND, "ada", turns)).await;
         let call = items(&gateway.partner_key("mallory").await, "calls").await.remove(0);
         let warning = &call["warnings"][0];
@@ -86,6 +99,7 @@ async fn what_a_call_may_use_grows_with_the_conversation() {
         let allowed = warning["allowed"].as_u64().expect("a number");
         assert!(percent.contains(&(allowed * 100 / base)), "{turns} turns: {call}");
         assert!(warning["used"].as_u64() >= Some(allowed), "{call}");
+        assert_next_passes(&gateway, &format!("after-{turns}-turns")).await;
     }
 }
 
@@ -178,6 +192,7 @@ async fn a_plugin_that_says_later_is_called_again_after_that() {
 #[tokio::test(flavor = "multi_thread")]
 async fn neither_codes_nor_the_breaker_tell_a_partner_what_a_sealed_field_holds() {
     let gateway = start("sealed-in-header").await;
+    // One after another: a call that succeeds between them would close the breaker.
     for number in 0..7 {
         let subject = format!("consumer-{number}");
         let odd = events::with(
@@ -187,6 +202,7 @@ async fn neither_codes_nor_the_breaker_tell_a_partner_what_a_sealed_field_holds(
         send(&gateway, &odd).await;
         assert_eq!(outcomes(&gateway, &subject).await, ["refused:header-value"]);
     }
+    assert_next_passes(&gateway, "after-all").await;
     let partner = gateway.partner_key("mallory").await;
     for call in items(&partner, "calls").await {
         assert_eq!((&call["outcome"], &call["code"]), (&json!("ran"), &Value::Null), "{call}");

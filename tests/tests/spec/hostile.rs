@@ -196,6 +196,7 @@ async fn assert_next_call_succeeds(gateway: &TestGateway, release: &Value, after
     assert_eq!(returned(gateway).await, feed + 1, "after {after}");
     let view = gateway.brand(BRAND).await.get(PLUGIN).await.expect(200);
     assert_eq!(view["breaker"], "closed", "after {after}");
+    gateway.anonymous().get("/readyz").await.expect(200);
 }
 
 #[test]
@@ -243,7 +244,6 @@ async fn whatever_a_share_call_does_nothing_of_it_leaves_and_the_next_one_passes
     });
     assert_eq!(gateway.gateway.counts().violations, refused.count() as u64);
     assert_nothing_smuggled(&gateway).await;
-    gateway.anonymous().get("/readyz").await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -275,6 +275,7 @@ async fn whatever_a_decision_does_the_brand_gets_an_answer_or_a_reason_in_stable
         world::hostile_behaves(&gateway, &release, "none").await;
         let good = source.decide("hostile", &page(subject)).await.expect(200);
         assert_eq!(good["decision"]["verdict"], "fine", "after {behaviour}: {good}");
+        gateway.anonymous().get("/readyz").await.expect(200);
     }
     assert!(gateway.partner.received().is_empty(), "a decision sends nothing");
     assert_nothing_smuggled(&gateway).await;

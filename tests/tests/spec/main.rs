@@ -1,5 +1,13 @@
 //! The specification, as tests: given, when, then, with real components and a real server.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic, in its helpers too"
+)]
+
 mod aggregates;
 mod arrows;
 mod attacks;
@@ -24,6 +32,7 @@ mod links;
 mod memory_exchange;
 mod messages;
 mod missing_tools;
+mod next_event;
 mod onward;
 mod partner_behaviour;
 mod partner_sees;
@@ -36,6 +45,7 @@ mod rollouts;
 mod rollouts_flowing;
 mod routes;
 mod scenes;
+mod sdk_events;
 mod switches;
 mod tutorials;
 mod versions;

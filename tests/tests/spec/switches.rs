@@ -2,10 +2,11 @@
 //! changes; then neither that request nor the next call goes out, and the ledger says which clause stopped it.
 
 mod verdicts;
+mod waiting_calls;
 
 use std::collections::BTreeMap;
 
-use gateway_tests::{Behaviour, Client, Options, TestGateway, events, world};
+use gateway_tests::{Behaviour, Client, TestGateway, events, world};
 use serde_json::{Value, json};
 
 const BUTTON: &str = "/v1/brands/northside-motors/connections/chat-button";
@@ -354,26 +355,6 @@ async fn a_letter_sent_again_by_hand_is_decided_as_things_stand_then() {
     let received = gateway.partner.received();
     assert_eq!(received.len(), 2);
     assert_eq!(received[0].webhook_id(), received[1].webhook_id());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn work_that_waits_for_its_call_is_stopped_by_the_switch_too() {
-    const FAILURES: usize = 5;
-    let gateway = TestGateway::start(Options::default()).await;
-    world::hostile(&gateway, "trap").await;
-    let (source, brand) = (gateway.source("testers").await, gateway.brand("testers").await);
-    for number in 0..=FAILURES {
-        source.post_event(&events::chat_ended("testers", &format!("c-{number}"))).await.expect(202);
-        gateway.settled().await;
-    }
-    let last = format!("consumer=c-{FAILURES}");
-    let outcome = |rows: &[Value]| rows[0]["outcome"].as_str().map(str::to_owned);
-    assert_eq!(outcome(&brand.flows(&last).await).as_deref(), Some("not-run:breaker-open"));
-    brand.delete("/v1/brands/testers/connections/hostile").await.ok();
-    gateway.clock.advance(time::Duration::seconds(31));
-    gateway.settled().await;
-    assert_eq!(outcome(&brand.flows(&last).await).as_deref(), Some("not-run:switched-off"));
-    assert!(gateway.partner.received().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

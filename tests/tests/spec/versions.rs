@@ -2,10 +2,12 @@
 //! and the one in force both allow, and what an event says of its own time changes neither.
 
 use gateway::boundary::PolicyBook;
-use gateway_tests::world::NORTHSIDE;
-use gateway_tests::{Behaviour, Options, TestGateway, events};
+use gateway_tests::world::{self, NORTHSIDE};
+use gateway_tests::{Behaviour, Options, TestGateway, components, events};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
+use crate::hostile::remade::with_manifest;
 use crate::onward::{NAME, SCORE, World};
 
 const TRANSCRIPT: &str = "/transcript/*/text";
@@ -129,4 +131,48 @@ async fn an_event_backdated_by_its_time_does_not_reach_an_older_version() {
     let gateway = world(&loose(), PolicyBook::SHIPPED, 1).await;
     chat(&gateway, "in-time", NOW).await;
     assert_eq!(decision(&gateway, "in-time", "call", TRANSCRIPT).await, "allow");
+}
+
+/// SHA-256 as `sha256sum` prints it.
+fn digest(bytes: impl AsRef<[u8]>) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_row_names_the_policy_in_force_and_the_release_by_their_digests() {
+    let options = versions(PolicyBook::SHIPPED, &without_addresses(), 1);
+    let texts = options.policies.clone().unwrap();
+    let [old_policy, new_policy] = [digest(&texts[0]), digest(&texts[1])];
+    let gateway = TestGateway::demo_with(options).await;
+    let old = &components().adf_lead.bytes;
+    let new = with_manifest(old, |manifest| manifest["plugin"]["version"] = json!("9.0.0"));
+    let [old_release, new_release] = [digest(old.as_slice()), digest(&new)];
+
+    // One request waits for the day of the new version, under the release that planned it.
+    gateway.partner.script([Behaviour::with_header(503, "retry-after", "90000")]);
+    chat(&gateway, "before", NOW).await;
+    gateway.clock.advance(DAY + time::Duration::hours(2));
+    gateway.settled().await;
+    chat(&gateway, "between", NOW).await;
+    let published = gateway.partner_key("acme-crm").await.publish(&new).await.expect(201);
+    world::switch_on(&gateway, NORTHSIDE, &published, world::adf_settings(), world::adf_secrets()).await;
+    chat(&gateway, "after", NOW).await;
+
+    let auditor = gateway.auditor().await;
+    for (subject, stage, rows) in [
+        ("before", "call", vec![[&old_policy, &old_release]]),
+        ("before", "delivery", vec![[&new_policy, &old_release], [&old_policy, &old_release]]),
+        ("between", "call", vec![[&new_policy, &old_release]]),
+        ("between", "delivery", vec![[&new_policy, &old_release]]),
+        ("after", "call", vec![[&new_policy, &new_release]]),
+        ("after", "delivery", vec![[&new_policy, &new_release]]),
+    ] {
+        let found = auditor.flows(&format!("brand={NORTHSIDE}&consumer={subject}&stage={stage}")).await;
+        let named: Vec<_> = found.iter().map(|row| [&row["policy"], &row["release"]]).collect();
+        assert_eq!(named, rows, "{subject}, {stage}");
+    }
+    // The same names as the API has for what is published.
+    let releases = gateway.brand(NORTHSIDE).await.get("/v1/plugins/adf-lead/releases").await.expect(200);
+    let listed: Vec<_> = releases.as_array().unwrap().iter().map(|release| &release["release"]).collect();
+    assert_eq!(listed, [&new_release, &old_release]);
 }

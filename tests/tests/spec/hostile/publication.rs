@@ -1,17 +1,21 @@
 //! Given a component that is no plugin, or not this partner's; when it is published; then it is refused with
-//! every fault named, nothing of it is kept, and a good one is published next.
+//! every fault named, nothing of it is kept, after each the next event passes in a gateway that is well, and a good
+//! component is published next.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use gateway::manifest::SECTION;
-use gateway::plugin_host::{Compiler, HostConfig};
+use gateway::plugin_host::{Compiler, HostConfig, PluginHost};
 use gateway_tests::{Answer, Options, TestGateway, components, world};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve};
 
 use super::remade::{custom_section, with_manifest, without_manifest};
+use crate::next_event::Standing;
 
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -43,8 +47,7 @@ fn manifest_text() -> Vec<u8> {
 }
 
 async fn start(options: Options) -> TestGateway {
-    tokio::task::spawn_blocking(components).await.expect("the components are built");
-    let gateway = TestGateway::start(options).await;
+    let gateway = TestGateway::demo_with(options).await;
     world::partner(&gateway, "mallory", "US", "mallory.example").await;
     world::partner(&gateway, "trent", "US", "trent.example").await;
     gateway
@@ -69,7 +72,13 @@ fn assert_refused(what: &str, answer: &Answer, status: u16, kind: &str, names: &
 
 async fn assert_nothing_published(gateway: &TestGateway) {
     let listed = gateway.partner_key("mallory").await.get("/v1/plugins").await.expect(200);
-    assert_eq!(listed, json!([]));
+    let plugins: Vec<&Value> = listed.as_array().into_iter().flatten().map(|it| &it["plugin"]).collect();
+    assert_eq!(plugins, ["adf-lead", "chat-button", "transcript-quality"], "the demo's and no other");
+}
+
+/// The consumer of the event after this case.
+fn after(what: &str) -> String {
+    format!("after-{}", what.replace(' ', "-"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,11 +178,13 @@ async fn what_is_no_plugin_is_refused_with_its_faults_named() {
         ),
     ];
     for (what, component, names) in cases {
+        let before = Standing::of(&gateway);
         let answer = publish(&gateway, "mallory", &component).await;
         assert_refused(what, &answer, 422, "/problems/invalid", names);
         assert!(answer.json()["problems"].as_array().is_some_and(|all| !all.is_empty()), "{what}");
+        before.assert_next_passes(&gateway, &after(what)).await;
+        assert_nothing_published(&gateway).await;
     }
-    assert_nothing_published(&gateway).await;
     publish(&gateway, "mallory", hostile).await.expect(201);
 }
 
@@ -183,14 +194,19 @@ async fn a_name_belongs_to_the_partner_that_published_it_and_a_version_to_its_by
     let hostile = &components().hostile.bytes;
     let first = publish(&gateway, "mallory", hostile).await.expect(201);
 
-    let answer = publish(&gateway, "trent", hostile).await;
-    assert_refused("another partner's component", &answer, 403, "/problems/forbidden", &["mallory", "trent"]);
     let taken = with_manifest(hostile, |manifest| manifest["plugin"]["partner"] = json!("trent"));
-    let answer = publish(&gateway, "trent", &taken).await;
-    assert_refused("another partner's name", &answer, 409, "/problems/conflict", &["hostile", "mallory"]);
     let other = with_manifest(hostile, |manifest| manifest["plugin"]["summary"] = json!("Another text."));
-    let answer = publish(&gateway, "mallory", &other).await;
-    assert_refused("a version with other bytes", &answer, 409, "/problems/conflict", &["1.0.0", "hostile"]);
+    let cases: [(&str, &str, &[u8], u16, &str, &[&str]); 3] = [
+        ("another component", "trent", hostile, 403, "/problems/forbidden", &["mallory", "trent"]),
+        ("another name", "trent", &taken, 409, "/problems/conflict", &["hostile", "mallory"]),
+        ("other bytes", "mallory", &other, 409, "/problems/conflict", &["1.0.0", "hostile"]),
+    ];
+    for (what, partner, component, status, kind, names) in cases {
+        let before = Standing::of(&gateway);
+        let answer = publish(&gateway, partner, component).await;
+        assert_refused(what, &answer, status, kind, names);
+        before.assert_next_passes(&gateway, &after(what)).await;
+    }
 
     // The same bytes again are no fault, and a new version is welcome.
     assert_eq!(publish(&gateway, "mallory", hostile).await.ok()["release"], first["release"]);
@@ -203,43 +219,60 @@ async fn a_name_belongs_to_the_partner_that_published_it_and_a_version_to_its_by
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_over_the_cap_is_refused_unread() {
-    let hostile = components().hostile.bytes.len();
-    let gateway = start(Options { max_component: hostile, ..Options::default() }).await;
-    let large = [&components().hostile.bytes[..], &custom_section("padding", b"x")].concat();
+    let built = tokio::task::spawn_blocking(components).await.expect("the components are built");
+    let hostile = &built.hostile.bytes;
+    // The demo's are published too.
+    let sizes = [hostile, &built.adf_lead.bytes, &built.chat_button.bytes, &built.transcript_quality.bytes]
+        .map(|bytes| bytes.len());
+    let cap = sizes.into_iter().max().expect("four sizes");
+    let gateway = start(Options { max_component: cap, ..Options::default() }).await;
+    let padding = vec![b'x'; cap - hostile.len()];
+    let large = [&hostile[..], &custom_section("padding", &padding)].concat();
+    let before = Standing::of(&gateway);
     let answer = publish(&gateway, "mallory", &large).await;
-    assert_refused("over the cap", &answer, 413, "/problems/too-large", &[&hostile.to_string()]);
+    assert_refused("over the cap", &answer, 413, "/problems/too-large", &[&cap.to_string()]);
+    before.assert_next_passes(&gateway, &after("over the cap")).await;
     assert_nothing_published(&gateway).await;
-    publish(&gateway, "mallory", &components().hostile.bytes).await.expect(201);
+    publish(&gateway, "mallory", hostile).await.expect(201);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_component_that_takes_too_much_to_compile_is_refused_and_the_gateway_goes_on() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    // As a compiling process ends that is refused memory.
-    let killed = directory.path().join("killed");
-    std::fs::write(&killed, "#!/bin/sh\nkill -ABRT $$\n").expect("a script");
-    std::fs::set_permissions(&killed, PermissionsExt::from_mode(0o700)).expect("its mode");
+/// Sandboxes that know the demo's compiled code and compile nothing more, because that takes too much time or memory.
+async fn that_compile_nothing(directory: &Path) -> [(&'static str, HostConfig, &'static str); 2] {
     let usual =
         tokio::task::spawn_blocking(gateway_tests::gateway::host_config).await.expect("a configuration");
-    let with = |cache: &str, change: &dyn Fn(&mut HostConfig)| {
-        let mut config = HostConfig { cache_dir: directory.path().join(cache), ..usual.clone() };
-        change(&mut config);
-        config
-    };
-    let hurried = with("hurried", &|config| config.limits.compile_time = Duration::from_millis(1));
-    let killed = with("killed-code", &|config| config.compiler = Compiler::Program(killed.clone()));
-    for (what, host, named) in [
+    let usual = HostConfig { cache_dir: directory.join("code"), ..usual };
+    let host = PluginHost::new(usual.clone()).expect("a sandbox");
+    let built = tokio::task::spawn_blocking(components).await.expect("the components are built");
+    for component in [&built.adf_lead, &built.chat_button, &built.transcript_quality] {
+        let digest = Sha256::digest(component.bytes.as_slice()).into();
+        host.load(digest, &component.bytes).await.expect("the demo's component compiles");
+    }
+    // As a compiling process ends that is refused memory.
+    let killed = directory.join("killed");
+    std::fs::write(&killed, "#!/bin/sh\nkill -ABRT $$\n").expect("a script");
+    std::fs::set_permissions(&killed, PermissionsExt::from_mode(0o700)).expect("its mode");
+    let mut hurried = usual.clone();
+    hurried.limits.compile_time = Duration::from_millis(1);
+    let killed = HostConfig { compiler: Compiler::Program(killed), ..usual };
+    [
         ("time", hurried, "and may take 1ms"),
         (
             "memory",
             killed,
             "stopped by signal 6, most likely because it needed more than 2147483648 bytes of memory",
         ),
-    ] {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_takes_too_much_to_compile_is_refused_and_the_gateway_goes_on() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for (what, host, named) in that_compile_nothing(directory.path()).await {
         let gateway = start(Options { host: Some(host), ..Options::default() }).await;
+        let before = Standing::of(&gateway);
         let answer = publish(&gateway, "mallory", &components().hostile.bytes).await;
         assert_refused(what, &answer, 422, "/problems/invalid", &[named]);
         assert_nothing_published(&gateway).await;
-        gateway.anonymous().get("/readyz").await.expect(200);
+        before.assert_next_passes(&gateway, &after(what)).await;
     }
 }
