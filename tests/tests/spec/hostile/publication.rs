@@ -1,11 +1,7 @@
 //! Given a component that is no plugin, or not this partner's; when it is published; then it is refused with
 //! every fault named, nothing of it is kept, and a good one is published next.
 
-use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
-
 use gateway::manifest::SECTION;
-use gateway::plugin_host::{Compiler, HostConfig};
 use gateway_tests::{Answer, Options, TestGateway, components, world};
 use serde_json::{Value, json};
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
@@ -13,7 +9,7 @@ use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve};
 
 use super::remade::{custom_section, with_manifest, without_manifest};
 
-const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+pub(super) const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 const INTERFACE: &str = include_str!("../../../../wit/0.1/plugin.wit");
 const CLOCK: &str = "package wasi:clocks@0.2.0 { interface wall-clock { now: func() -> u64; } }";
@@ -42,7 +38,7 @@ fn manifest_text() -> Vec<u8> {
     serde_json::to_vec(&inspected.manifest).expect("a manifest is JSON")
 }
 
-async fn start(options: Options) -> TestGateway {
+pub(super) async fn start(options: Options) -> TestGateway {
     tokio::task::spawn_blocking(components).await.expect("the components are built");
     let gateway = TestGateway::start(options).await;
     world::partner(&gateway, "mallory", "US", "mallory.example").await;
@@ -50,13 +46,13 @@ async fn start(options: Options) -> TestGateway {
     gateway
 }
 
-async fn publish(gateway: &TestGateway, partner: &str, component: &[u8]) -> Answer {
+pub(super) async fn publish(gateway: &TestGateway, partner: &str, component: &[u8]) -> Answer {
     gateway.partner_key(partner).await.publish(component).await
 }
 
 /// A refusal: a problem of this status and type, every word of `names` in it.
 #[track_caller]
-fn assert_refused(what: &str, answer: &Answer, status: u16, kind: &str, names: &[&str]) {
+pub(super) fn assert_refused(what: &str, answer: &Answer, status: u16, kind: &str, names: &[&str]) {
     assert_eq!(answer.status, status, "{what}: {}", answer.text);
     assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}");
     let problem = answer.json();
@@ -67,7 +63,7 @@ fn assert_refused(what: &str, answer: &Answer, status: u16, kind: &str, names: &
     }
 }
 
-async fn assert_nothing_published(gateway: &TestGateway) {
+pub(super) async fn assert_nothing_published(gateway: &TestGateway) {
     let listed = gateway.partner_key("mallory").await.get("/v1/plugins").await.expect(200);
     assert_eq!(listed, json!([]));
 }
@@ -210,36 +206,4 @@ async fn a_component_over_the_cap_is_refused_unread() {
     assert_refused("over the cap", &answer, 413, "/problems/too-large", &[&hostile.to_string()]);
     assert_nothing_published(&gateway).await;
     publish(&gateway, "mallory", &components().hostile.bytes).await.expect(201);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_component_that_takes_too_much_to_compile_is_refused_and_the_gateway_goes_on() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    // As a compiling process ends that is refused memory.
-    let killed = directory.path().join("killed");
-    std::fs::write(&killed, "#!/bin/sh\nkill -ABRT $$\n").expect("a script");
-    std::fs::set_permissions(&killed, PermissionsExt::from_mode(0o700)).expect("its mode");
-    let usual =
-        tokio::task::spawn_blocking(gateway_tests::gateway::host_config).await.expect("a configuration");
-    let with = |cache: &str, change: &dyn Fn(&mut HostConfig)| {
-        let mut config = HostConfig { cache_dir: directory.path().join(cache), ..usual.clone() };
-        change(&mut config);
-        config
-    };
-    let hurried = with("hurried", &|config| config.limits.compile_time = Duration::from_millis(1));
-    let killed = with("killed-code", &|config| config.compiler = Compiler::Program(killed.clone()));
-    for (what, host, named) in [
-        ("time", hurried, "and may take 1ms"),
-        (
-            "memory",
-            killed,
-            "stopped by signal 6, most likely because it needed more than 2147483648 bytes of memory",
-        ),
-    ] {
-        let gateway = start(Options { host: Some(host), ..Options::default() }).await;
-        let answer = publish(&gateway, "mallory", &components().hostile.bytes).await;
-        assert_refused(what, &answer, 422, "/problems/invalid", &[named]);
-        assert_nothing_published(&gateway).await;
-        gateway.anonymous().get("/readyz").await.expect(200);
-    }
 }
