@@ -10,7 +10,7 @@ use gateway::boundary::PolicyBook;
 use gateway::catalogue::Catalogue;
 use gateway::clock::Clock;
 use gateway::http::{self, HttpOptions};
-use gateway::outbound::{Outbound, OutboundConfig};
+use gateway::outbound::{Lookup, Outbound, OutboundConfig};
 use gateway::pipeline::{Gateway, Parts, Role, Tuning};
 use gateway::plugin_host::{Compiler, HostConfig, PluginHost};
 use gateway::store::SqliteStore;
@@ -50,6 +50,8 @@ pub struct Options {
     pub bindings: HashMap<String, std::net::SocketAddr>,
     /// Whether [`DOMAINS`] lead to the tests' endpoint; else they are looked up like any other name.
     pub bind_domains: bool,
+    /// Where other names are looked up.
+    pub lookup: Lookup,
     pub max_body: usize,
     pub max_component: usize,
 }
@@ -64,6 +66,7 @@ impl Default for Options {
             request_timeout: OutboundConfig::default().request_timeout,
             bindings: HashMap::new(),
             bind_domains: true,
+            lookup: Lookup::system(),
             max_body: http.max_body,
             max_component: http.max_component,
         }
@@ -278,6 +281,7 @@ async fn parts(clock: &Clock, partner: &Partner, options: &Options, dir: &Path) 
     let outbound = Outbound::new(OutboundConfig {
         bindings,
         request_timeout: options.request_timeout,
+        lookup: options.lookup.clone(),
         ..OutboundConfig::default()
     });
     Parts {

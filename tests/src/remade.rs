@@ -34,8 +34,12 @@ pub fn without_manifest(component: &[u8]) -> Vec<u8> {
 
 /// One custom section.
 pub fn custom_section(name: &str, text: &[u8]) -> Vec<u8> {
-    let content = [&encoded(name.len())[..], name.as_bytes(), text].concat();
-    [&[0], &encoded(content.len())[..], &content].concat()
+    section(0, &[&encoded(name.len())[..], name.as_bytes(), text].concat())
+}
+
+/// One section of a component or a module.
+pub fn section(id: u8, content: &[u8]) -> Vec<u8> {
+    [&[id], &encoded(content.len())[..], content].concat()
 }
 
 /// Unsigned LEB128: the number, and how many octets it takes.
@@ -50,7 +54,8 @@ fn leb128(bytes: &[u8]) -> (usize, usize) {
     panic!("a number that does not end")
 }
 
-fn encoded(mut number: usize) -> Vec<u8> {
+/// A number as unsigned LEB128.
+pub fn encoded(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while number >= 0x80 {
         bytes.push(u8::try_from(number & 0x7f).expect("seven bits") | 0x80);

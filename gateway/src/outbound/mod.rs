@@ -18,6 +18,7 @@ mod token;
 pub use addresses::{Addresses, NotPublic};
 pub use credentials::{Credentials, ResolvedAuth};
 pub use reply::{Disposition, Refusal, Reply, SendError, classify, outcome_code};
+pub use resolver::Lookup;
 pub use retry::RetrySchedule;
 pub use signature::{KeyError, PublicKey, Signed, SigningKey, verify};
 pub use token::TokenSource;
@@ -56,6 +57,8 @@ pub struct OutboundConfig {
     pub bindings: HashMap<String, SocketAddr>,
     /// Addresses that the gateway itself listens on or is reached by, refused like private ones.
     pub own_addresses: Vec<IpAddr>,
+    /// Where the names of partners' hosts are looked up.
+    pub lookup: Lookup,
 }
 
 impl Default for OutboundConfig {
@@ -66,6 +69,7 @@ impl Default for OutboundConfig {
             response_cap: 64 * 1024,
             bindings: HashMap::new(),
             own_addresses: Vec::new(),
+            lookup: Lookup::system(),
         }
     }
 }
@@ -113,7 +117,7 @@ impl Outbound {
         let addresses = Addresses::new(config.own_addresses.iter().copied());
         let tls = builder(&config)
             .https_only(true)
-            .dns_resolver(Arc::new(PublicResolver::new(addresses)))
+            .dns_resolver(Arc::new(PublicResolver::new(config.lookup.clone(), addresses)))
             .build()
             .inspect_err(|_| {
                 tracing::warn!("no trust roots found: partners' endpoints cannot be reached over TLS");

@@ -6,29 +6,69 @@ use super::addresses::Addresses;
 use super::reply::Refusal;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 
-/// The system's resolver behind the table of addresses.
+/// The addresses of a name, once they are known.
+type Found = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+
+/// Where names are looked up. What it finds is judged all the same, so none makes more of the network reachable.
+#[derive(Clone)]
+pub struct Lookup(Arc<dyn Fn(&str) -> Found + Send + Sync>);
+
+impl Lookup {
+    /// As the system does it.
+    pub fn system() -> Self {
+        Self(Arc::new(|name| {
+            let name = name.to_owned();
+            Box::pin(async move {
+                let found = tokio::net::lookup_host((name, 0)).await?;
+                Ok(found.map(|address| address.ip()).collect())
+            })
+        }))
+    }
+
+    /// As this says; it answers at once.
+    pub fn from_fn(answer: impl Fn(&str) -> Vec<IpAddr> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move |name| {
+            let found = answer(name);
+            Box::pin(async move { Ok(found) })
+        }))
+    }
+}
+
+impl fmt::Debug for Lookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lookup")
+    }
+}
+
+/// A lookup behind the table of addresses.
 #[derive(Debug)]
 pub(super) struct PublicResolver {
+    lookup: Lookup,
     addresses: Arc<Addresses>,
 }
 
 impl PublicResolver {
-    pub(super) fn new(addresses: Addresses) -> Self {
-        Self { addresses: Arc::new(addresses) }
+    pub(super) fn new(lookup: Lookup, addresses: Addresses) -> Self {
+        Self { lookup, addresses: Arc::new(addresses) }
     }
 }
 
 impl Resolve for PublicResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let addresses = self.addresses.clone();
+        let (found, addresses) = ((self.lookup.0)(name.as_str()), self.addresses.clone());
         Box::pin(async move {
+            let found = found.await?.into_iter();
             // Port 0: the client puts the scheme's default in.
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> =
-                found.filter(|address| addresses.check(address.ip()).is_ok()).collect();
+            let public: Vec<SocketAddr> = found
+                .filter(|address| addresses.check(*address).is_ok())
+                .map(|address| SocketAddr::new(address, 0))
+                .collect();
             if public.is_empty() {
                 return Err(Refusal::AddressNotPublic.into());
             }

@@ -306,10 +306,81 @@ async fn over_tls_nothing_is_said_to_a_server_that_cannot_prove_its_name() {
     assert!(server.seen.lock().expect("lock").is_empty());
 }
 
-#[tokio::test]
-async fn the_resolver_gives_out_public_addresses_only() {
+/// What the client is given to connect to.
+async fn given_out(lookup: Lookup) -> Result<Vec<IpAddr>, Refusal> {
     use reqwest::dns::Resolve;
-    let resolver = PublicResolver::new(Addresses::default());
+    let resolver = PublicResolver::new(lookup, Addresses::default());
+    match resolver.resolve(HOST.parse().expect("name")).await {
+        Ok(addresses) => Ok(addresses.map(|address| address.ip()).collect()),
+        Err(error) => Err(*error.downcast_ref().expect("a refusal")),
+    }
+}
+
+fn finds(addresses: &[&str]) -> Lookup {
+    let found: Vec<IpAddr> = addresses.iter().map(|address| address.parse().expect("an address")).collect();
+    Lookup::from_fn(move |_| found.clone())
+}
+
+#[tokio::test]
+async fn of_what_a_name_leads_to_only_public_addresses_are_given_out() {
+    const PUBLIC: &str = "93.184.215.14";
+    const PUBLIC_6: &str = "2606:2800:21f:cb07:6820:80da:af6b:8b2c";
+    let cases: &[(&str, &[&str], &[&str])] = &[
+        ("public ones", &[PUBLIC, PUBLIC_6], &[PUBLIC, PUBLIC_6]),
+        ("none", &[], &[]),
+        ("a private one", &["10.0.0.1"], &[]),
+        ("private ones", &["192.168.1.10", "172.16.0.1"], &[]),
+        ("loopback", &["127.0.0.1"], &[]),
+        ("loopback of IPv6", &["::1"], &[]),
+        ("link-local, where clouds tell of themselves", &["169.254.169.254"], &[]),
+        ("link-local of IPv6", &["fe80::1"], &[]),
+        ("unique local", &["fd00:ec2::254"], &[]),
+        ("mapped private", &["::ffff:10.0.0.1"], &[]),
+        ("mapped loopback", &["::ffff:127.0.0.1"], &[]),
+        // A public address in this form would reach a host of the other family, whatever the table says of it there.
+        ("mapped public", &["::ffff:93.184.215.14"], &[]),
+        ("private behind NAT64", &["64:ff9b::10.0.0.1"], &[]),
+        ("this host", &["0.0.0.0"], &[]),
+        ("a private one first", &["10.0.0.1", PUBLIC], &[PUBLIC]),
+        ("a private one last", &[PUBLIC, "127.0.0.1"], &[PUBLIC]),
+        ("one of each family", &["fd00::1", PUBLIC, "::1", PUBLIC_6], &[PUBLIC, PUBLIC_6]),
+    ];
+    for (what, found, public) in cases {
+        let public: Vec<IpAddr> = public.iter().map(|address| address.parse().expect("an address")).collect();
+        let expected = if public.is_empty() { Err(Refusal::AddressNotPublic) } else { Ok(public) };
+        assert_eq!(given_out(finds(found)).await, expected, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_to_a_name_that_leads_inside_is_not_sent_and_not_tried_again() {
+    let config = OutboundConfig { lookup: finds(&["10.0.0.1"]), ..OutboundConfig::default() };
+    let resolver = PublicResolver::new(config.lookup.clone(), Addresses::default());
+    // The public client, but that it exists also where the system has no trust roots.
+    let client =
+        builder(&config).https_only(true).dns_resolver(Arc::new(resolver)).tls_certs_only([]).build();
+    let outbound = Outbound { tls: Some(client.expect("client")), ..Outbound::new(config).expect("set up") };
+    let result = send(&outbound, request()).await;
+    assert_eq!(result, Err(SendError::Refused(Refusal::AddressNotPublic)));
+    assert_eq!(classify(&result), Disposition::Failed("address-not-public"));
+    assert_eq!(outcome_code(&result), "address-not-public");
+}
+
+#[tokio::test]
+async fn the_gateways_own_addresses_are_given_out_to_nobody() {
+    use reqwest::dns::Resolve;
+    let own: IpAddr = "93.184.215.14".parse().expect("an address");
+    let resolver = PublicResolver::new(finds(&["93.184.215.14"]), Addresses::new([own]));
+    let refused = resolver.resolve(HOST.parse().expect("name")).await.err().expect("refused");
+    assert_eq!(refused.downcast_ref(), Some(&Refusal::AddressNotPublic));
+}
+
+#[tokio::test]
+async fn without_another_lookup_the_system_is_asked() {
+    use reqwest::dns::Resolve;
+    let lookup = OutboundConfig::default().lookup;
+    let resolver = PublicResolver::new(lookup, Addresses::default());
+    // In any system's table of hosts.
     let error = resolver.resolve("localhost".parse().expect("name")).await.err().expect("refused");
     assert_eq!(error.downcast_ref::<Refusal>(), Some(&Refusal::AddressNotPublic));
 }

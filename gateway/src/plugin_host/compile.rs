@@ -19,14 +19,18 @@ use super::engine::{Allocation, engine};
 use super::error::{HostError, describe, one_line};
 use super::limits::{COMPILER_MESSAGE_BYTES, Limits};
 
-/// The hidden subcommand that runs [`compile_component_child`]: `<program> compile-component IN OUT COMPILED NICENESS`.
-/// It exits 0 if OUT is there, else 1 with the error on standard error.
+/// The hidden subcommand that runs [`compile_component_child`]: `<program> compile-component IN OUT COMPILED`, with an
+/// option for each limit that it sets itself. It exits 0 if OUT is there, else with [`REFUSED`] and the error on standard
+/// error.
 pub const COMPILE_SUBCOMMAND: &str = "compile-component";
 
-/// The entry of the compiling process. Limits the process it runs in, stands back by `niceness`, compiles `input`
+/// How the compiling process exits where it says what is wrong with the component.
+const REFUSED: i32 = 1;
+
+/// The entry of the compiling process. Limits the process it runs in, stands back behind calls, compiles `input`
 /// with the very settings that the host loads with, and writes `output` in one step; beside it the large modules that
-/// are not in the directory `compiled`. Its limits are always the defaults: none of [`Limits`] changes the code that
-/// comes out.
+/// are not in the directory `compiled`. Of `limits`, those of compiling are the host's, which it is told; the others are
+/// the defaults, because none of them changes the code that comes out.
 ///
 /// # Errors
 /// [`HostError::Invalid`] for a component that is none or uses what is not served; others where
@@ -35,13 +39,12 @@ pub fn compile_component_child(
     input: &Path,
     output: &Path,
     compiled: &Path,
-    niceness: i32,
+    limits: &Limits,
 ) -> Result<(), HostError> {
-    let limits = Limits::default();
-    limit_this_process(&limits)?;
+    limit_this_process(limits)?;
     // Before it has threads, which take it over.
-    nice(niceness).map_err(|_| HostError::Internal { doing: "standing back behind calls" })?;
-    compile_file(&limits, input, output, compiled)
+    nice(limits.compile_niceness).map_err(|_| HostError::Internal { doing: "standing back behind calls" })?;
+    compile_file(limits, input, output, compiled)
 }
 
 /// Compiles in this process, without limits.
@@ -108,10 +111,12 @@ pub(super) async fn compile_in_child(
         .arg(workspace.input())
         .arg(workspace.output())
         .arg(workspace.compiled())
-        .arg(limits.compile_niceness.to_string())
+        .args(told(limits))
         // No secret of the gateway's environment goes to where untrusted code is read.
         .env_clear()
         .env("RAYON_NUM_THREADS", limits.compile_threads.to_string())
+        // The allocator takes a GiB at a time, which would all count as used before anything is.
+        .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -137,18 +142,35 @@ pub(super) async fn compile_in_child(
     let status = status.map_err(|_| HostError::Internal { doing: "waiting for the compiling process" })?;
 
     if let Some(signal) = status.signal() {
-        let (budget, allowed) = ran_out(signal, &Limits::default());
+        let (budget, allowed) = ran_out(signal, limits);
         return Err(HostError::CompileLimit { signal, budget, allowed });
     }
-    if !status.success() {
-        let said = one_line(&String::from_utf8_lossy(&message));
-        let reason = if said.is_empty() { "the compiling process gave no reason".to_owned() } else { said };
-        return Err(HostError::Invalid { reason });
-    }
-    Ok(())
+    let said = one_line(&String::from_utf8_lossy(&message));
+    let reason = match status.code() {
+        Some(0) => return Ok(()),
+        Some(REFUSED) if !said.is_empty() => said,
+        Some(REFUSED) => "the compiling process gave no reason".to_owned(),
+        // A panic speaks of this program and its machine.
+        _ => {
+            tracing::error!(%status, said, "the compiling process fails");
+            "the compiler fails on it, which the operator's log tells more of".to_owned()
+        }
+    };
+    Err(HostError::Invalid { reason })
 }
 
-/// Which limit of the compiling process, whose limits are the defaults, a signal stands for.
+/// The limits that the compiling process sets itself, as it is told them.
+fn told(limits: &Limits) -> [String; 5] {
+    [
+        format!("--niceness={}", limits.compile_niceness),
+        format!("--cpu-seconds={}", limits.compile_cpu_seconds),
+        format!("--memory={}", limits.compile_memory),
+        format!("--address-space={}", limits.compile_address_space),
+        format!("--artifact-bytes={}", limits.artifact_bytes),
+    ]
+}
+
+/// Which limit of the compiling process a signal stands for.
 fn ran_out(signal: i32, limits: &Limits) -> (&'static str, u64) {
     match Signal::from_named_raw(signal) {
         // Its soft and its hard limit of processor time are one, and Linux looks at the hard one first.

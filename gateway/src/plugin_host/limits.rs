@@ -328,5 +328,13 @@ mod tests {
             let row = format!("| {name} | {value}");
             assert!(page.contains(&row), "limits.md has no row that begins with {row}");
         }
+        let compiling = format!(
+            "{} seconds and {} seconds of processor time {} bytes of memory and {} bytes of compiled code",
+            limits.compile_time.as_secs(),
+            limits.compile_cpu_seconds,
+            limits.compile_memory,
+            limits.artifact_bytes,
+        );
+        assert!(page.contains(&compiling), "limits.md does not say: {compiling}");
     }
 }

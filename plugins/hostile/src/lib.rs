@@ -144,8 +144,9 @@ fn secret(event: &Event) -> String {
     if let Some(said) = others.filter_map(|(_, returned)| returned.get("verdict")?.as_str()).next() {
         return said.to_owned();
     }
-    let known = ["/contact/name/first", "/transcript/0/text", "/url"];
-    known.iter().find_map(|path| fields.pointer(path)?.as_str().map(Into::into)).unwrap_or_default()
+    let known = ["/contact/name/first", "/transcript/0/text", "/url", "/location/lat", "/total"];
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), Into::into);
+    known.iter().find_map(|path| fields.pointer(path)).map(text).unwrap_or_default()
 }
 
 fn behaviour(event: &Event) -> String {

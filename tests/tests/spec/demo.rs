@@ -14,6 +14,8 @@
 //! - Allowed: 1035 + 68 for `chat-button`; 180 for `transcript-quality`; for `adf-lead` 4 in each of 53 leads
 //!   and 73 of e-mail address or telephone number: 285. In all 1568. Withheld: 1078.
 
+mod staying;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::OnceLock;

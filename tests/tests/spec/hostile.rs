@@ -1,6 +1,7 @@
 //! Given a plugin that does what it may not; when it is called; then the call ends, nothing of it leaves, the
 //! ledger has a stable code without a word of the plugin's, and the next call is as good as ever.
 
+mod compiling;
 mod publication;
 pub(crate) use gateway_tests::remade;
 

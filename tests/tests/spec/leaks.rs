@@ -6,7 +6,9 @@ use std::path::Path;
 
 use aho_corasick::AhoCorasick;
 use gateway_tests::events::{self, with};
-use gateway_tests::{Answer, ChildConfig, Client, Keyed as _, Partner, client, paths, world};
+use gateway_tests::{
+    Answer, ChildConfig, ChildGateway, Client, Keyed, Partner, client, components, paths, remade, world,
+};
 use serde_json::{Value, json};
 
 /// Values of the input that are words of the gateway's own, of its plugins or of the demo's settings: to find
@@ -24,6 +26,9 @@ const PUBLIC: &[&str] = &[
     "Offers",
     "Northside Motors",
 ];
+
+/// Digits that a number has at least: a shorter one may stand in any time, size or count.
+const DIGITS: usize = 9;
 
 /// All of the input's values with what they are, those too short to look for left out.
 pub(crate) fn values_of(input: &[Value], at_least: usize) -> BTreeMap<String, String> {
@@ -52,7 +57,14 @@ fn collect(value: &Value, path: &mut String, values: &mut BTreeMap<String, Strin
         Value::String(text) => {
             values.insert(text.clone(), path.clone());
         }
-        _ => {}
+        Value::Number(number) => {
+            // Whoever writes it otherwise may leave the sign out.
+            let digits = number.to_string().trim_start_matches('-').to_owned();
+            if digits.len() >= DIGITS {
+                values.insert(digits, path.clone());
+            }
+        }
+        Value::Bool(_) | Value::Null => {}
     }
 }
 
@@ -88,6 +100,79 @@ impl Secrets {
             }
         }
         assert!(found.is_empty(), "in {place}:\n{}", found.into_iter().collect::<Vec<_>>().join("\n"));
+    }
+}
+
+/// Of a brand, what says something in numbers: where a device is, and what was bought.
+fn numbered(brand: &str) -> [Value; 2] {
+    let event = |kind: &str, id: &str, data: Value| {
+        let event = events::event(kind, brand, "numbered-consumer", data);
+        with(event, [("id", json!(id))])
+    };
+    let place = json!({ "lat": 47.376886541273, "lon": -122.417354629183 });
+    let items = json!([{ "name": "Periwinkle hubcaps", "quantity": 736451928.25 }]);
+    [
+        event("device.reported", "where-it-is", json!({ "location": place })),
+        event("purchase.completed", "what-it-cost", json!({ "items": items, "total": 918273645.37 })),
+    ]
+}
+
+/// Numbers of the input where they may not be: out of range, or no text, or no time.
+fn bad_numbers(brand: &str) -> Vec<String> {
+    let [device, purchase] = numbered(brand);
+    let number = |place: &str, event: &Value| event.pointer(place).unwrap().clone();
+    let (lon, total) = (number("/data/location/lon", &device), number("/data/total", &purchase));
+    let changed = [
+        with(device.clone(), [("data/location/lat", lon.clone())]),
+        with(device.clone(), [("data/location/lon", total.clone())]),
+        with(device.clone(), [("data/location", lon.clone())]),
+        with(device.clone(), [("data/device_id", lon.clone())]),
+        with(device.clone(), [("data", lon.clone())]),
+        with(device.clone(), [("subject", lon.clone())]),
+        with(device.clone(), [("time", lon.clone())]),
+        with(device, [("dnt", lon.clone())]),
+        with(purchase.clone(), [("data/total", json!([total]))]),
+        with(purchase.clone(), [("data/items/0/quantity", lon)]),
+        with(purchase.clone(), [("region", total.clone())]),
+        with(purchase, [("data/currency", total)]),
+    ];
+    changed.iter().map(Value::to_string).collect()
+}
+
+/// A plugin that reads those numbers, and puts them into failures and logs: `share` those of devices, `decide` those of
+/// purchases.
+async fn reads_numbers(gateway: &impl Keyed) -> Value {
+    let field = |field: &str| json!({ "field": field, "access": "read", "why": "something to leak" });
+    let component = remade::with_manifest(&components().hostile.bytes, |manifest| {
+        manifest["share"][0]["event"] = json!("device.reported");
+        manifest["share"][0]["receives"] = json!([field("/location/lat"), field("/location/lon")]);
+        manifest["decide"][0]["event"] = json!("purchase.completed");
+        manifest["decide"][0]["receives"] = json!([field("/total"), field("/items/*/quantity")]);
+    });
+    world::partner(gateway, "mallory", "US", "mallory.example").await;
+    world::contract(gateway, "mallory", "essential.service.operations.support", json!({})).await;
+    gateway.partner_key("mallory").await.publish(&component).await.expect(201)
+}
+
+/// Has the numbers read by that plugin, which says them wherever it can.
+async fn read_numbers(config: &ChildConfig, child: &ChildGateway, release: &Value) {
+    let (gateway, brand) = (config.with(child), world::NORTHSIDE);
+    for behaviour in ["value-in-log", "value-in-failure", "undeclared-return-named-by-value"] {
+        let settings = json!({ "host": "api", "behaviour": behaviour });
+        world::switch_on(&gateway, brand, release, settings, json!({})).await;
+        let [device, purchase] =
+            numbered(brand).map(|event| with(event, [("id", json!(events::new_id() + behaviour))]));
+        gateway.source(brand).await.post_event(&device).await.expect(202);
+        gateway.source(brand).await.decide("hostile", &purchase).await.expect(200);
+        wait_until_idle(config, child).await;
+    }
+    let calls = gateway.auditor().await.flows("plugin=hostile&stage=call").await;
+    for field in ["/location/lat", "/location/lon", "/total", "/items/*/quantity"] {
+        let allowed = |call: &&Value| {
+            let fields = call["fields"].as_array().into_iter().flatten();
+            fields.into_iter().any(|it| it["field"] == field && it["decision"] == "allow")
+        };
+        assert_eq!(calls.iter().filter(allowed).count(), 3, "the plugin reads {field}: {calls:?}");
     }
 }
 
@@ -131,7 +216,8 @@ fn bad_events(event: &Value) -> Vec<(bool, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_value_of_the_input_is_in_ledger_logs_errors_metrics_or_in_the_clear_in_the_store() {
     let path = paths::shared("events.jsonl").unwrap_or_else(paths::sample);
-    let input = events::read(&path);
+    let mut input = events::read(&path);
+    input.extend(numbered(world::NORTHSIDE));
     let secrets = Secrets::new(values_of(&input, 4));
     // In so many bytes of ciphertext, four of them come together by chance.
     let secrets_at_rest = Secrets::new(values_of(&input, 6));
@@ -153,6 +239,8 @@ async fn no_value_of_the_input_is_in_ledger_logs_errors_metrics_or_in_the_clear_
         let source = gateway.source(brand).await;
         send(&source, brand, &input).await;
     }
+    let release = reads_numbers(&gateway).await;
+    read_numbers(&config, &child, &release).await;
 
     let source = gateway.source(world::NORTHSIDE).await;
     let chat = input
@@ -160,7 +248,9 @@ async fn no_value_of_the_input_is_in_ledger_logs_errors_metrics_or_in_the_clear_
         .find(|event| event["type"] == "chat.ended" && event["data"]["contact"]["email"].is_string())
         .unwrap();
     let chat = with(chat.clone(), [("brand", json!(world::NORTHSIDE))]);
-    for (names, text) in bad_events(&with(chat.clone(), [("id", json!("a-new-id-of-this-test"))])) {
+    let bad = bad_events(&with(chat.clone(), [("id", json!("a-new-id-of-this-test"))]));
+    let bad_numbers = bad_numbers(world::NORTHSIDE).into_iter().map(|text| (false, text));
+    for (names, text) in bad.into_iter().chain(bad_numbers) {
         let path = format!("/v1/brands/{}/events", world::NORTHSIDE);
         let answer = source.post_body(&path, client::EVENT, text.clone().into_bytes()).await;
         assert!((400..500).contains(&answer.status), "{}: {text}", answer.status);
@@ -191,8 +281,11 @@ async fn no_value_of_the_input_is_in_ledger_logs_errors_metrics_or_in_the_clear_
     let rows = gateway.auditor().await.flows("").await;
     assert!(rows.len() > 20);
     secrets.assert_none_in(Value::from(rows).to_string().as_bytes(), "the ledger");
-    for partner in ["acme-crm", "engage", "clarity"] {
-        for what in ["calls", "deliveries", "logs", "status"] {
+    const VIEWS: &[&str] = &["calls", "deliveries", "status", "logs"];
+    // Of the one that was given the numbers, what its plugin logged is its own to read.
+    let (given, of_it) = ("mallory", &VIEWS[..3]);
+    for (partner, views) in [("acme-crm", VIEWS), ("engage", VIEWS), ("clarity", VIEWS), (given, of_it)] {
+        for what in views {
             let answer = gateway.partner_key(partner).await.get(&format!("/v1/partner/{what}")).await;
             assert_eq!(answer.status, 200, "{}", answer.text);
             secrets.assert_none_in(answer.text.as_bytes(), what);
@@ -231,7 +324,7 @@ async fn send(source: &Client, brand: &str, input: &[Value]) {
 }
 
 /// Until every event of the input with work to do has its row.
-async fn wait_until_idle(config: &ChildConfig, child: &gateway_tests::ChildGateway) {
+async fn wait_until_idle(config: &ChildConfig, child: &ChildGateway) {
     let ready = config.with(child).operator().await;
     gateway_tests::eventually("the work to be done", || async {
         // Work that is done is deleted; retries of deliveries may stay.
@@ -270,11 +363,16 @@ fn scan_files(secrets: &Secrets, config: &ChildConfig) {
 
 #[test]
 fn the_search_finds_what_is_there() {
-    let input = events::read(&paths::sample());
+    let mut input = events::read(&paths::sample());
+    input.extend(numbered(world::NORTHSIDE));
     let secrets = Secrets::new(values_of(&input, 4));
     let email = input.iter().find_map(|event| event["data"]["contact"]["email"].as_str()).unwrap();
     let hidden = format!("{{\"message\":\"about {email}\"}}");
-    let found = std::panic::catch_unwind(|| secrets.assert_none_in(hidden.as_bytes(), "a text"));
-    assert!(found.is_err());
+    let finds =
+        |text: &str| std::panic::catch_unwind(|| secrets.assert_none_in(text.as_bytes(), "a text")).is_err();
+    assert!(finds(&hidden));
+    for number in ["47.376886541273", "-122.417354629183", "918273645.37", "736451928.25"] {
+        assert!(finds(&format!("{{\"message\":\"at {number}\"}}")), "{number}");
+    }
     secrets.assert_none_in(b"nothing of it here", "a text");
 }

@@ -4,7 +4,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use gateway_tests::{Behaviour, Options, Partner, TestGateway, events, eventually, world};
+use gateway::outbound::Lookup;
+use gateway_tests::{
+    Behaviour, Options, Partner, TestGateway, components, events, eventually, remade, world,
+};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -246,6 +249,37 @@ async fn a_partner_that_is_down_gets_its_lead_once_it_is_up() {
     gateway.settled().await;
     let rows = deliveries(&gateway, "early").await;
     assert_eq!(result(&rows[1]), ("delivered", Some(200), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_leads_to_a_private_address_fails_as_such_and_the_next_delivery_succeeds() {
+    // What is not bound to the tests' endpoint leads inside.
+    let lookup = Lookup::from_fn(|_| vec![[10, 0, 0, 1].into()]);
+    let gateway = TestGateway::demo_with(Options { lookup, ..options() }).await;
+    let elsewhere = remade::with_manifest(&components().hostile.bytes, |manifest| {
+        for endpoint in manifest["endpoint"].as_array_mut().expect("endpoints") {
+            endpoint["url"] = json!(endpoint["url"].as_str().map(|url| url.replace("mallory", "private")));
+        }
+    });
+    world::brand(&gateway, "testers", false).await;
+    world::partner(&gateway, "mallory", "US", "private.example").await;
+    let release = gateway.partner_key("mallory").await.publish(&elsewhere).await.expect(201);
+    world::hostile_behaves(&gateway, &release, "none").await;
+
+    gateway.source("testers").await.post_event(&events::chat_ended("testers", "inside")).await.expect(202);
+    gateway.settled().await;
+    let brand = gateway.brand("testers").await;
+    let rows = brand.flows("consumer=inside&stage=delivery").await;
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    if result(row).2 == Some("no-trust-roots") && std::env::var("CI").as_deref() != Ok("true") {
+        eprintln!("skipped: the system has no trust roots, so no name is looked up");
+        return;
+    }
+    assert_eq!(result(row), ("dead", None, Some("address-not-public")));
+    let letters = brand.get("/v1/brands/testers/dead-letters").await.expect(200);
+    assert_eq!(letters["items"][0]["last"], "address-not-public", "{letters}");
+    assert!(gateway.partner.received().is_empty());
+    assert_delivered_at_once(&gateway, "next").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,22 +2,16 @@
 //! every fault named, nothing of it is kept, after each the next event passes in a gateway that is well, and a good
 //! component is published next.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::time::Duration;
-
 use gateway::manifest::SECTION;
-use gateway::plugin_host::{Compiler, HostConfig, PluginHost};
 use gateway_tests::{Answer, Options, TestGateway, components, world};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve};
 
 use super::remade::{custom_section, with_manifest, without_manifest};
 use crate::next_event::Standing;
 
-const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+pub(super) const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 const INTERFACE: &str = include_str!("../../../../wit/0.1/plugin.wit");
 const CLOCK: &str = "package wasi:clocks@0.2.0 { interface wall-clock { now: func() -> u64; } }";
@@ -46,20 +40,29 @@ fn manifest_text() -> Vec<u8> {
     serde_json::to_vec(&inspected.manifest).expect("a manifest is JSON")
 }
 
+/// Without a plugin.
+pub(super) async fn start_empty(options: Options) -> TestGateway {
+    tokio::task::spawn_blocking(components).await.expect("the components are built");
+    with_partners(TestGateway::start(options).await).await
+}
+
 async fn start(options: Options) -> TestGateway {
-    let gateway = TestGateway::demo_with(options).await;
+    with_partners(TestGateway::demo_with(options).await).await
+}
+
+async fn with_partners(gateway: TestGateway) -> TestGateway {
     world::partner(&gateway, "mallory", "US", "mallory.example").await;
     world::partner(&gateway, "trent", "US", "trent.example").await;
     gateway
 }
 
-async fn publish(gateway: &TestGateway, partner: &str, component: &[u8]) -> Answer {
+pub(super) async fn publish(gateway: &TestGateway, partner: &str, component: &[u8]) -> Answer {
     gateway.partner_key(partner).await.publish(component).await
 }
 
 /// A refusal: a problem of this status and type, every word of `names` in it.
 #[track_caller]
-fn assert_refused(what: &str, answer: &Answer, status: u16, kind: &str, names: &[&str]) {
+pub(super) fn assert_refused(what: &str, answer: &Answer, status: u16, kind: &str, names: &[&str]) {
     assert_eq!(answer.status, status, "{what}: {}", answer.text);
     assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}");
     let problem = answer.json();
@@ -71,9 +74,14 @@ fn assert_refused(what: &str, answer: &Answer, status: u16, kind: &str, names: &
 }
 
 async fn assert_nothing_published(gateway: &TestGateway) {
+    // The demo's and no other.
+    assert_published(gateway, &["adf-lead", "chat-button", "transcript-quality"]).await;
+}
+
+pub(super) async fn assert_published(gateway: &TestGateway, expected: &[&str]) {
     let listed = gateway.partner_key("mallory").await.get("/v1/plugins").await.expect(200);
     let plugins: Vec<&Value> = listed.as_array().into_iter().flatten().map(|it| &it["plugin"]).collect();
-    assert_eq!(plugins, ["adf-lead", "chat-button", "transcript-quality"], "the demo's and no other");
+    assert_eq!(plugins, expected);
 }
 
 /// The consumer of the event after this case.
@@ -234,45 +242,4 @@ async fn a_component_over_the_cap_is_refused_unread() {
     before.assert_next_passes(&gateway, &after("over the cap")).await;
     assert_nothing_published(&gateway).await;
     publish(&gateway, "mallory", hostile).await.expect(201);
-}
-
-/// Sandboxes that know the demo's compiled code and compile nothing more, because that takes too much time or memory.
-async fn that_compile_nothing(directory: &Path) -> [(&'static str, HostConfig, &'static str); 2] {
-    let usual =
-        tokio::task::spawn_blocking(gateway_tests::gateway::host_config).await.expect("a configuration");
-    let usual = HostConfig { cache_dir: directory.join("code"), ..usual };
-    let host = PluginHost::new(usual.clone()).expect("a sandbox");
-    let built = tokio::task::spawn_blocking(components).await.expect("the components are built");
-    for component in [&built.adf_lead, &built.chat_button, &built.transcript_quality] {
-        let digest = Sha256::digest(component.bytes.as_slice()).into();
-        host.load(digest, &component.bytes).await.expect("the demo's component compiles");
-    }
-    // As a compiling process ends that is refused memory.
-    let killed = directory.join("killed");
-    std::fs::write(&killed, "#!/bin/sh\nkill -ABRT $$\n").expect("a script");
-    std::fs::set_permissions(&killed, PermissionsExt::from_mode(0o700)).expect("its mode");
-    let mut hurried = usual.clone();
-    hurried.limits.compile_time = Duration::from_millis(1);
-    let killed = HostConfig { compiler: Compiler::Program(killed), ..usual };
-    [
-        ("time", hurried, "and may take 1ms"),
-        (
-            "memory",
-            killed,
-            "stopped by signal 6, most likely because it needed more than 2147483648 bytes of memory",
-        ),
-    ]
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_component_that_takes_too_much_to_compile_is_refused_and_the_gateway_goes_on() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    for (what, host, named) in that_compile_nothing(directory.path()).await {
-        let gateway = start(Options { host: Some(host), ..Options::default() }).await;
-        let before = Standing::of(&gateway);
-        let answer = publish(&gateway, "mallory", &components().hostile.bytes).await;
-        assert_refused(what, &answer, 422, "/problems/invalid", &[named]);
-        assert_nothing_published(&gateway).await;
-        before.assert_next_passes(&gateway, &after(what)).await;
-    }
 }
