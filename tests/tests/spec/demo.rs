@@ -24,7 +24,9 @@ use serde_json::{Value, json};
 use crate::worked_out::{self, values, work_out};
 
 /// What one run of the demo left.
-struct Run {
+pub(crate) struct Run {
+    /// What it printed.
+    pub(crate) text: String,
     input: Vec<Value>,
     last_line: Value,
     received: Vec<Value>,
@@ -48,6 +50,7 @@ fn run(input: &Path) -> Run {
     }
 }
 
+        text,
 /// The demo on the real events, once; `None` where they are not beside this checkout.
 fn real() -> Option<&'static Run> {
     static RUN: OnceLock<Option<Run>> = OnceLock::new();
@@ -61,7 +64,7 @@ fn sample() -> &'static Run {
 }
 
 /// The runs that there are.
-fn runs() -> Vec<&'static Run> {
+pub(crate) fn runs() -> Vec<&'static Run> {
     real().into_iter().chain([sample()]).collect()
 }
 
