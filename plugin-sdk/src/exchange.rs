@@ -4,6 +4,8 @@
 //! the labels of its request, those of sealed fields included, and the category that the manifest declares for
 //! the endpoint (`reply = "CATEGORY"`); so does everything that the call gives back afterwards.
 //!
+//! A plugin with the hook `receive` may not ask at all: the partner could tell from it whose messages run nothing.
+//!
 //! ```
 //! use plugin_sdk::{Failure, Request, exchange, json};
 //!

@@ -28,6 +28,7 @@ mod policy;
 mod residual;
 mod taxonomy;
 mod verdict;
+mod wording;
 
 pub use again::{Again, NotRecorded, Recorded, Why};
 pub use aggregation::Aggregation;
@@ -46,3 +47,4 @@ pub use partner::{Contract, Partner, Standing};
 pub use policy::{Effect, Exception, Flow, Policy, PolicyError, PolicySet, Reading, Recipient, Rule, Scope};
 pub use taxonomy::{Category, Purpose, UnknownKey};
 pub use verdict::{Access, Basis, Decision, FieldVerdict, Reason, Verdict};
+pub use wording::{Wording, Words};

@@ -27,8 +27,9 @@ pub enum GrantEntry {
 pub struct FormedField {
     /// Its declared path.
     pub field: String,
-    /// `rounded` (a coordinate to one decimal), `country-code` (of a telephone number), `day` (of a time),
-    /// `region` (the coarsest part of an address) or `pseudonym` (of a text; for this brand and partner).
+    /// `rounded` (a coordinate to one decimal: a cell of some 11 km, not a named city), `country-code` (of a
+    /// telephone number), `day` (of a time), `region` (the coarsest part of an address that the event has) or
+    /// `pseudonym` (of a text; for this brand and partner).
     #[serde(rename = "as")]
     #[schema(value_type = String, example = "country-code")]
     pub form: Transform,

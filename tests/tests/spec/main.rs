@@ -20,6 +20,7 @@ mod commands;
 mod demo;
 mod developing;
 mod disclosures;
+mod explained;
 mod forms;
 mod hostile;
 mod identity;

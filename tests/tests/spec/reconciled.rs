@@ -1,5 +1,7 @@
 //! The demo with every sample plugin on: what all partners received against what the ledger says that they received.
 
+mod leaves;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::Path;
@@ -15,7 +17,7 @@ use crate::languages::has_tools;
 use crate::leaks::values_of;
 use crate::worked_out::values;
 
-/// Shorter values of the input stand in any text.
+/// Shorter values of the input stand in any text; `leaves` has them, place by place.
 const AT_LEAST: usize = 6;
 
 /// What one run left.

@@ -8,7 +8,7 @@ use super::setup;
 use crate::cli::CliError;
 use crate::cli::ingest::{self, Line};
 
-/// Made-up events of made-up people.
+/// Made-up events of made-up people: none is of a real conversation.
 const SAMPLE: &str = include_str!("../../../sample/events.jsonl");
 
 /// An event to be sent.

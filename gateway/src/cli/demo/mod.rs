@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use secrecy::SecretString;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -25,7 +26,7 @@ use super::progress::Progress;
 use super::serve::{http_options, stop_signal};
 use super::{CliError, assemble, logging, output, plugin};
 use crate::config::{Config, LogFormat};
-use crate::http;
+use crate::http::{self, HttpOptions};
 use crate::pipeline::{Gateway, Refusal, Role};
 
 /// The domain of the partner that gets leads.
@@ -38,10 +39,14 @@ const LOG_LEVEL: &str = "warn,gateway::cli=error";
 /// Run a whole gateway on this machine, with brands, partners and events
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-It builds sample plugins, starts on a temporary database with three brands and a partner endpoint on
-loopback, sends events through, and prints what flowed. On its own sample, and with --all on any events, it then
-shows a combined offer, a combination that is refused, and an opt-out that takes effect. It then keeps running and says what to try next;
-with --once it ends instead, with one JSON object as the last line:
+It builds sample plugins, starts on a temporary database with three brands and a partner
+endpoint on loopback, sends events through, and prints what flowed. It then shows a combined
+offer, a combination that is refused, and an opt-out that takes effect, on a purchase among the
+events; where none fits, it says what is left out. Without --input the events are the project's
+own sample: made up, and no real consumer's. With --once --input and without --all the three are
+shown on a gateway of their own, so that connections, counts and record are those of the events
+alone. It then keeps running and says what to try next; with --once it ends instead, with one
+JSON object as the last line:
   {\"events\":N,\"calls\":N,\"fields\":{\"allow\":N,\"transform\":N,\"withhold\":N},
    \"deliveries\":{\"delivered\":N,\"failed\":N},\"violations\":N,\"flows\":N}
 
@@ -53,7 +58,7 @@ pub(super) struct Demo {
     /// End when every event is worked off; one attempt for each delivery
     #[arg(long)]
     once: bool,
-    /// CloudEvents to send, JSON lines; `brand` names one of the demo's brands. Left out: a sample
+    /// CloudEvents to send, JSON lines; `brand` names one of the demo's brands. Left out: a sample that is made up
     #[arg(long)]
     input: Option<PathBuf>,
     /// Switch on every sample plugin, also with --input; those in JavaScript and Python need npm and Python, and are left
@@ -69,6 +74,16 @@ pub(super) struct Demo {
     plugins: Option<PathBuf>,
     #[command(flatten)]
     toolchain: ToolchainArgs,
+}
+
+/// The sample plugins, built.
+struct Built {
+    /// Where they are built from.
+    dir: PathBuf,
+    /// What is published and switched on.
+    on: Vec<BuiltPlugin>,
+    /// What the scenes need where they are played on a gateway of their own.
+    aside: Vec<BuiltPlugin>,
 }
 
 /// The running demo.
@@ -88,16 +103,16 @@ impl Demo {
     pub(super) async fn run(self) -> Result<(), CliError> {
         // First, so that a bad line does not wait for a compiler.
         let events = input::read(self.input.as_deref())?;
-        let plugins_dir = plugins_dir(self.plugins.as_deref(), self.scope())?;
+        let plugins_dir = plugins_dir(self.plugins.as_deref(), self.built())?;
         logging::start(LogFormat::Text, LOG_LEVEL)?;
         let record = self.record.as_deref().map(record::Record::open).transpose()?.map(Arc::new);
 
         let progress = Progress::spinner("building the sample plugins");
-        let built = self.build(&plugins_dir, &progress).await?;
+        let built = self.build(plugins_dir, &progress).await?;
         progress.keep("starting the gateway");
         // From here on there is data to be deleted at the end, whichever way it ends.
         let mut stop = std::pin::pin!(stop_signal()?);
-        let running = self.start(&plugins_dir, record.clone()).await?;
+        let running = self.start(&built.dir, record.clone(), http_options).await?;
         let outcome = tokio::select! {
             outcome = self.flow(&running, &built, events, record.as_deref(), &progress) => outcome,
             () = &mut stop => Err(CliError::FellShort("interrupted before all was worked off".to_owned())),
@@ -116,18 +131,23 @@ impl Demo {
 
     /// Without --all the counts of somebody's events are those of the main job.
     fn scope(&self) -> setup::Scope {
-        match (self.all, &self.input) {
+        match (self.all, self.once && self.input.is_some()) {
             (true, _) => setup::Scope::All,
-            (false, None) => setup::Scope::Members,
-            (false, Some(_)) => setup::Scope::Base,
+            (false, false) => setup::Scope::Members,
+            (false, true) => setup::Scope::Base,
         }
     }
 
-    async fn build(&self, plugins_dir: &Path, progress: &Progress) -> Result<Vec<BuiltPlugin>, CliError> {
+    /// What is built: the scenes are shown in every demo.
+    fn built(&self) -> setup::Scope {
+        self.scope().max(setup::Scope::Members)
+    }
+
+    async fn build(&self, dir: PathBuf, progress: &Progress) -> Result<Built, CliError> {
         let mut built = Vec::new();
-        for name in setup::plugins(self.scope()) {
+        for name in setup::plugins(self.built()) {
             // With --all only: the others are in Rust.
-            if let Some(missing) = plugin::missing_tool(&plugins_dir.join(name)) {
+            if let Some(missing) = plugin::missing_tool(&dir.join(name)) {
                 if std::env::var_os("CI").is_some_and(|value| value == "true") {
                     return Err(CliError::FellShort(missing.to_string()));
                 }
@@ -135,20 +155,24 @@ impl Demo {
                 continue;
             }
             let options = BuildOptions {
-                dir: plugins_dir.join(name),
+                dir: dir.join(name),
                 out: None,
                 install_toolchain: self.toolchain.install_toolchain,
                 version: None,
             };
             built.push(plugin::build(options, progress).await?);
         }
-        Ok(built)
+        let (on, aside) = built
+            .into_iter()
+            .partition(|plugin: &BuiltPlugin| setup::plugins(self.scope()).any(|name| name == plugin.name));
+        Ok(Built { dir, on, aside })
     }
 
     async fn start(
         &self,
         plugins_dir: &Path,
         record: Option<Arc<record::Record>>,
+        options: impl FnOnce(&Config) -> Result<HttpOptions, CliError>,
     ) -> Result<Running, CliError> {
         let stop = CancellationToken::new();
         let partner = partner::Partner::start(record, stop.clone()).await?;
@@ -169,7 +193,7 @@ impl Demo {
         if self.once {
             config.max_attempts = 1;
         }
-        let options = http_options(&config)?;
+        let options = options(&config)?;
         let gateway =
             Gateway::start(assemble::parts(&config).await?).await.map_err(CliError::start("the gateway"))?;
         let keys = Keys::make(&gateway).await.map_err(|error| CliError::FellShort(error.to_string()))?;
@@ -199,24 +223,23 @@ impl Demo {
     async fn flow(
         &self,
         running: &Running,
-        built: &[BuiltPlugin],
+        built: &Built,
         events: Vec<input::Event>,
         record: Option<&record::Record>,
         progress: &Progress,
     ) -> Result<(), CliError> {
         progress.keep("publishing and switching on");
-        let world = setup::world(&running.client, &running.keys, built).await?;
+        let world = setup::world(&running.client, &running.keys, &built.on).await?;
         let purchase = members::purchase(&events);
         progress.keep(&format!("sending {} events", events.len()));
         feed::send(&running.client, &running.keys, events).await?;
         progress.say("waiting until all is worked off");
         running.gateway.settled().await;
-        let scenes = match purchase {
-            Some(purchase) if self.scope() >= setup::Scope::Members => {
-                progress.say("telling the loyalty programme of a purchase");
-                Some(members::play(running, world, purchase).await?)
-            }
-            _ => None,
+        let scenes = if self.scope() >= setup::Scope::Members {
+            progress.say("telling the loyalty programme of a purchase");
+            Some(members::play(running, world, purchase.as_ref()).await?)
+        } else {
+            None
         };
 
         let flows = report::flows(&running.client, &running.keys).await?;
@@ -224,7 +247,26 @@ impl Demo {
             record.flows(&flows)?;
         }
         output::line(&report::summary(&flows, &running.gateway.counts(), running.partner.received()))?;
-        scenes.map_or(Ok(()), |scenes| output::line(&format!("\n{scenes}")))
+        let scenes = match scenes {
+            Some(scenes) => scenes,
+            None => self.aside(built, purchase.as_ref()).await?,
+        };
+        output::line(&format!("\n{scenes}"))
+    }
+
+    /// The scenes on a gateway of their own, which ends with them.
+    async fn aside(&self, built: &Built, purchase: Option<&Value>) -> Result<String, CliError> {
+        let running = self.start(&built.dir, None, unmeasured).await?;
+        let played = async {
+            let world = setup::world(&running.client, &running.keys, &built.aside).await?;
+            members::play(&running, world, purchase).await
+        }
+        .await;
+        running.end().await?;
+        Ok(format!(
+            "{}\n\n(On a gateway of its own: the connections and counts above are those of the events.)",
+            played?.trim_end()
+        ))
     }
 
     /// Says what to try next, and waits for the end.
@@ -303,6 +345,11 @@ impl Keys {
     fn partner(&self, partner: &str) -> Option<&SecretString> {
         self.partners.iter().find(|(name, _)| *name == partner).map(|(_, key)| key)
     }
+}
+
+/// Of a second gateway: the metrics are the process's, and the first has them.
+fn unmeasured(config: &Config) -> Result<HttpOptions, CliError> {
+    Ok(HttpOptions { max_body: config.max_event_body, ..HttpOptions::default() })
 }
 
 /// The folder of the sample plugins.

@@ -1,29 +1,37 @@
 //! `gateway policy explain`: what the policy says about one case. For a question given by options it is
 //! local and pure: no gateway is asked, no event is read.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 use gateway_policy::{
     Category, Clause, Decision, Effect, Explanation, Fact, Facts, Flow, Matched, Policy as Rules, Purpose,
-    Reason, Recipient,
+    Reason, Recipient, Words,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 use url::Url;
 
 use super::super::CliError;
 use super::super::client;
 use super::super::output::{self, FormatArgs, Table};
-use super::{explain_flow, rules, words};
+use super::version::Version;
+use super::{explain_flow, words};
 
 /// How many rules that nearly matched are shown.
 const NEARLY: usize = 5;
 
 pub(super) const HELP: &str = "\
-Of a case given by options, every fact that is not given is false. `brand-directed` (the brand switched the
-integration on and granted the field) is given unless --not-granted is. Of a flow of the ledger, each field
-is explained from what its row recorded; that asks a running gateway.
+Of a case given by options, every fact that is not given is false. `brand-directed` (the brand
+switched the integration on and granted the field) is given unless --not-granted is. Of a flow
+of the ledger, each field is explained from what its row recorded; that asks a running gateway.
+
+The policy is the one in force today by the configuration (the shipped one, and those of its
+policies-dir); of a flow, the one in whose days its row was written, where the configuration has
+it. Clauses are quoted in the policy's own words, from a file of its name in the folder
+`wording` beside it; without one, in those of the shipped policy.
 
 Examples:
   gateway policy explain --flow share --recipient third-party \\
@@ -59,9 +67,12 @@ pub(in crate::cli) struct Explain {
     /// The brand has not switched the integration on, or has not granted the field
     #[arg(long)]
     not_granted: bool,
-    /// A policy file in place of the shipped one
+    /// A policy file in place of the configuration's policies
     #[arg(long)]
     policy: Option<PathBuf>,
+    /// The configuration of the gateway whose policies it explains
+    #[arg(long, env = "GATEWAY_CONFIG")]
+    config: Option<PathBuf>,
     /// Address of the gateway's API
     #[arg(long, env = "GATEWAY_URL", default_value = client::DEFAULT_URL, help_heading = "Gateway")]
     url: Url,
@@ -89,24 +100,39 @@ choices!(RecipientArg of Recipient: Brand, ServiceProvider, ThirdParty, Authorit
 
 impl Explain {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        let rules = rules(self.policy.as_deref())?;
+        let versions = match &self.policy {
+            Some(file) => vec![Version::of_file(file)?],
+            None => Version::of_config(self.config.as_deref())?,
+        };
         if let Some(id) = &self.id {
             let key = self.key.clone().ok_or_else(|| {
                 CliError::Usage("a flow is read from a gateway; give a key with --key or GATEWAY_KEY".into())
             })?;
             let path = format!("/v1/flows/{}", client::segment(id));
             let row = client::Client::new(&self.url, key)?.get(&path, &[]).await?;
-            let told = explain_flow::Told::of(&rules, &row, self.field.as_deref())?;
+            let wrote =
+                Version::of_row(&versions, row.get("policy").and_then(Value::as_str).unwrap_or_default());
+            let version = wrote.map_or_else(|| self.version(&versions), Ok)?;
+            let told = explain_flow::Told::of(&version.rules, &row, self.field.as_deref())?;
             if self.format.json() {
-                return output::json(&told.as_json(&rules));
+                return output::json(&told.as_json(version));
             }
-            return output::line(&told.as_text(&rules));
+            return output::line(&told.as_text(version));
         }
-        let explanation = self.ask(&rules)?;
+        let version = self.version(&versions)?;
+        let explanation = self.ask(&version.rules)?;
         if self.format.json() {
-            return output::json(&as_json(&rules, &explanation));
+            return output::json(&as_json(version, &explanation));
         }
-        output::line(&as_text(&rules, &explanation))
+        output::line(&as_text(version, &explanation))
+    }
+
+    /// The version of the file, or the one in force today.
+    fn version<'v>(&self, versions: &'v [Version]) -> Result<&'v Version, CliError> {
+        match (&self.policy, versions) {
+            (Some(_), [version]) => Ok(version),
+            _ => Version::in_force(versions, &OffsetDateTime::now_utc().date().to_string()),
+        }
     }
 
     fn ask(&self, rules: &Rules) -> Result<Explanation, CliError> {
@@ -179,11 +205,23 @@ fn exceptions(rule: &Matched) -> Vec<String> {
     of(false).chain(of(true)).map(|(fact, value)| words::fact((*fact, !value))).collect()
 }
 
-pub(super) fn as_text(rules: &Rules, explanation: &Explanation) -> String {
+/// A case: what decided and what nearly did, each with the clause's words.
+fn as_text(version: &Version, explanation: &Explanation) -> String {
+    let mut clauses = nearly_clauses(explanation);
+    clauses.remove(&clause(explanation).map_or("", Clause::as_str));
+    let mut lines = vec![decision_text(version, explanation)];
+    lines.extend(clauses_text(version, clauses.into_values()));
+    lines.join("\n")
+}
+
+/// What decided, with its clause's words, and what nearly did.
+pub(super) fn decision_text(version: &Version, explanation: &Explanation) -> String {
+    let rules = &version.rules;
     let mut lines =
         vec![format!("{}: {}", explanation.verdict.decision.as_str(), explanation.verdict.reason)];
     if let Some(clause) = clause(explanation) {
         lines.push(format!("  {}", clause.summary()));
+        lines.extend(version.quoted(clause).map(|words| format!("  {words}")));
     }
     lines.push(match deciding(explanation) {
         Some(rule) => format!(
@@ -217,13 +255,41 @@ pub(super) fn as_text(rules: &Rules, explanation: &Explanation) -> String {
     lines.join("\n")
 }
 
-pub(super) fn as_json(rules: &Rules, explanation: &Explanation) -> Value {
+/// The clauses of what nearly decided, by id.
+pub(super) fn nearly_clauses(explanation: &Explanation) -> BTreeMap<&'static str, Clause> {
+    nearly(explanation).map(|rule| (rule.clause.as_str(), rule.clause)).collect()
+}
+
+/// What these clauses say, after an empty line; nothing of none.
+pub(super) fn clauses_text(version: &Version, clauses: impl Iterator<Item = Clause>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for clause in clauses {
+        lines.push(format!("{clause}: {}", clause.summary()));
+        lines.extend(version.quoted(clause).map(|words| format!("  {words}")));
+    }
+    if !lines.is_empty() {
+        lines.insert(0, String::new());
+    }
+    lines
+}
+
+/// The policy's words for a clause; none where it has none.
+pub(super) fn text(version: &Version, clause: Clause) -> Option<&str> {
+    match version.words(clause) {
+        Some(Words::Quoted(text)) => Some(text),
+        Some(Words::Unsaid(_)) | None => None,
+    }
+}
+
+pub(super) fn as_json(version: &Version, explanation: &Explanation) -> Value {
+    let rules = &version.rules;
     let rule = |rule: &Matched| {
         json!({
             "rule": rule.rule,
             "effect": words::effect(rule.effect),
             "clause": rule.clause,
             "says": rule.clause.summary(),
+            "text": text(version, rule.clause),
             "lacking": lacking(rule),
         })
     };
@@ -231,6 +297,8 @@ pub(super) fn as_json(rules: &Rules, explanation: &Explanation) -> Value {
         "decision": explanation.verdict.decision,
         "reason": explanation.verdict.reason,
         "says": clause(explanation).map(Clause::summary),
+        "text": clause(explanation).and_then(|clause| text(version, clause)),
+        "text_of": version.text_of(),
         "policy": { "name": rules.name(), "effective": rules.effective() },
         "decided_by": deciding(explanation).map(rule),
         "would_not_apply_with": deciding(explanation)
@@ -256,13 +324,14 @@ mod tests {
             facts: facts.iter().map(|fact| (*fact).to_owned()).collect(),
             not_granted: false,
             policy: None,
+            config: None,
             url: client::DEFAULT_URL.parse().unwrap(),
             key: None,
             format: FormatArgs::default(),
         };
-        let rules = rules(None).unwrap();
-        let explanation = explain.ask(&rules)?;
-        Ok(as_text(&rules, &explanation))
+        let version = &Version::all(None).unwrap()[0];
+        let explanation = explain.ask(&version.rules)?;
+        Ok(as_text(version, &explanation))
     }
 
     #[test]
@@ -272,7 +341,13 @@ mod tests {
                 RecipientArg::ThirdParty,
                 "user.contact.email",
                 &["engaged"][..],
-                &["allow: clause:integrations.share", "(permit)", "A brand's integration may receive"][..],
+                &[
+                    "allow: clause:integrations.share",
+                    "  A brand's integration may receive the data of consumers who engaged with that brand.\n  \"If you engage with a brand that uses one of these integrations, [the platform] may share your data",
+                    "decided by rule 3 (permit)",
+                    // What nearly decided, once each, below the table.
+                    "\nuse.brand-directed: Data is used on behalf of the brand and as it directs.\n  \"If you engage with a brand that uses our Services, we use",
+                ][..],
             ),
             (
                 RecipientArg::ThirdParty,
@@ -284,7 +359,11 @@ mod tests {
                 RecipientArg::ThirdParty,
                 "user.content.private.transcript",
                 &["engaged"],
-                &["withhold: clause:share.content", "only with the consumer's permission"],
+                &[
+                    "withhold: clause:share.content",
+                    "only with the consumer's permission",
+                    "\"[the platform] does not disclose the contents of transcripts, surveys or recordings",
+                ],
             ),
             (
                 RecipientArg::ServiceProvider,

@@ -1,5 +1,6 @@
 //! A flow of the ledger explained from what its row recorded: what decided, and what nearly did.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gateway_policy::{
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::super::CliError;
 use super::super::flows;
+use super::version::Version;
 use super::{explain, words};
 
 /// A row's fields, each explained.
@@ -91,19 +93,27 @@ impl Told {
         Ok(())
     }
 
-    pub(super) fn as_text(&self, rules: &Rules) -> String {
+    pub(super) fn as_text(&self, version: &Version) -> String {
         let mut lines = Vec::new();
+        // What nearly decided, and what else is cited: once each, at the end.
+        let (mut cited, mut told_of) = (BTreeMap::new(), BTreeSet::new());
         for field in &self.fields {
             lines.push(format!("{} ({}) {}", field.name, field.access, words::verdict(field.recorded)));
             if let Some(form) = field.form {
                 lines.push(format!("  {}", form.in_words()));
             }
             if let Some(name) = &field.declassified {
-                let what = match rule(rules, name) {
-                    Some(rule) => format!("clause:{}: {}", rule.clause, rule.clause.summary()),
+                let what = match rule(&version.rules, name) {
+                    Some(rule) => {
+                        cited.insert(rule.clause.as_str(), rule.clause);
+                        format!("clause:{}: {}", rule.clause, rule.clause.summary())
+                    }
                     None => "these rules have none of this name".to_owned(),
                 };
                 lines.push(format!("  its labels are those of declassification {name} ({what})"));
+            }
+            if let Reason::Clause(clause) = field.recorded.reason {
+                cited.insert(clause.as_str(), clause);
             }
             if field.met {
                 lines.push("  it may not meet what else was there; by itself:".to_owned());
@@ -113,7 +123,11 @@ impl Told {
             }
             for (label, explanation) in &field.labels {
                 lines.push(format!("  as {label}"));
-                let told = explain::as_text(rules, explanation);
+                let told = explain::decision_text(version, explanation);
+                cited.extend(explain::nearly_clauses(explanation));
+                if let Reason::Clause(clause) = explanation.verdict.reason {
+                    told_of.insert(clause.as_str());
+                }
                 lines.extend(told.lines().map(|line| format!("    {line}").trim_end().to_owned()));
             }
             lines.push(String::new());
@@ -121,14 +135,17 @@ impl Told {
         if self.otherwise > 0 {
             lines.push(format!(
                 "{} of these fields were decided otherwise than these rules would: by another version; give its \
-                 file with --policy",
+                 file with --policy, or the gateway's configuration with --config",
                 self.otherwise
             ));
         }
+        lines.pop_if(|line| line.is_empty());
+        cited.retain(|id, _| !told_of.contains(id));
+        lines.extend(explain::clauses_text(version, cited.into_values()));
         lines.join("\n").trim_end().to_owned()
     }
 
-    pub(super) fn as_json(&self, rules: &Rules) -> Value {
+    pub(super) fn as_json(&self, version: &Version) -> Value {
         let fields: Vec<Value> = self
             .fields
             .iter()
@@ -137,7 +154,7 @@ impl Told {
                     .labels
                     .iter()
                     .map(|(label, explanation)| {
-                        json!({ "label": label, "explanation": explain::as_json(rules, explanation) })
+                        json!({ "label": label, "explanation": explain::as_json(version, explanation) })
                     })
                     .collect();
                 json!({
@@ -148,14 +165,22 @@ impl Told {
                     "form": field.form,
                     "declassified": field.declassified,
                     "declassified_under": field.declassified.as_ref()
-                        .and_then(|name| rule(rules, name))
-                        .map(|rule| json!({ "clause": rule.clause, "says": rule.clause.summary() })),
+                        .and_then(|name| rule(&version.rules, name))
+                        .map(|rule| json!({
+                            "clause": rule.clause,
+                            "says": rule.clause.summary(),
+                            "text": explain::text(version, rule.clause),
+                        })),
                     "met": field.met,
                     "labels": labels,
                 })
             })
             .collect();
-        json!({ "fields": fields, "decided_otherwise": self.otherwise })
+        json!({
+            "policy": { "name": version.rules.name(), "effective": version.rules.effective() },
+            "fields": fields,
+            "decided_otherwise": self.otherwise,
+        })
     }
 }
 
@@ -176,9 +201,12 @@ fn unasked(reason: Reason) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rules;
     use super::*;
     use crate::boundary::PolicyBook;
+
+    fn shipped() -> Version {
+        Version::all(None).unwrap().remove(0)
+    }
 
     fn row() -> Value {
         let field = |name: &str, category: &str, standing: &str, decision: &str, reason: &str| {
@@ -200,34 +228,37 @@ mod tests {
 
     #[test]
     fn each_field_is_explained_as_the_partner_stood_toward_it() {
-        let rules = rules(None).unwrap();
-        let text = Told::of(&rules, &row(), None).unwrap().as_text(&rules);
+        let version = shipped();
+        let text = Told::of(&version.rules, &row(), None).unwrap().as_text(&version);
         for part in [
             // A service provider for this field, a third party for the next.
             "/contact/email (read) allow: clause:share.brand\n  as first-party:user.contact.email",
             "/transcript/*/text (read) withhold: clause:share.content",
             "it would not apply with permission.integration",
             "/visit/ip (read) withhold: not-granted\n  the brand did not grant it",
+            // In the policy's words: what decided where it did, and what nearly did at the end.
+            "\n      \"[the platform] does not disclose the contents of transcripts, surveys or recordings",
+            "\nintegrations.opt-out: The consumer opted out of this integration.\n  \"If you do not wish",
         ] {
             assert!(text.contains(part), "{text}");
         }
         assert!(!text.contains("by another version"), "{text}");
-        let only = Told::of(&rules, &row(), Some("/visit/ip")).unwrap();
-        assert_eq!(only.as_json(&rules)["fields"].as_array().unwrap().len(), 1);
-        assert!(Told::of(&rules, &row(), Some("/nothing")).is_err());
+        let only = Told::of(&version.rules, &row(), Some("/visit/ip")).unwrap();
+        assert_eq!(only.as_json(&version)["fields"].as_array().unwrap().len(), 1);
+        assert!(Told::of(&version.rules, &row(), Some("/nothing")).is_err());
     }
 
     #[test]
     fn a_declassification_and_a_meeting_are_named() {
-        let rules = rules(None).unwrap();
+        let version = shipped();
         let mut row = row();
         row["fields"][0]["decision"] = json!("transform");
         row["fields"][0]["form"] = json!("pseudonym");
         row["fields"][0]["declassified"] = json!("contact-to-pseudonym");
         row["fields"][1]["reason"] = json!("clause:integrations.combine");
         row["fields"][1]["met"] = json!(true);
-        let told = Told::of(&rules, &row, None).unwrap();
-        let text = told.as_text(&rules);
+        let told = Told::of(&version.rules, &row, None).unwrap();
+        let text = told.as_text(&version);
         for part in [
             "  as a pseudonym that only this partner gets for this brand\n",
             "its labels are those of declassification contact-to-pseudonym (clause:use.brand-directed: Data is used",
@@ -235,10 +266,12 @@ mod tests {
         ] {
             assert!(text.contains(part), "{text}");
         }
-        let fields = &told.as_json(&rules)["fields"];
+        let fields = &told.as_json(&version)["fields"];
         assert_eq!(fields[0]["declassified_under"]["clause"], "use.brand-directed");
         let without = PolicyBook::SHIPPED.replace("contact-to-pseudonym", "contact-to-id");
-        let text = told.as_text(&Rules::parse(&without).unwrap());
+        let mut other = shipped();
+        other.rules = Rules::parse(&without).unwrap();
+        let text = told.as_text(&other);
         assert!(text.contains("contact-to-pseudonym (these rules have none of this name)"), "{text}");
         assert_eq!(
             (&fields[0]["declassified"], &fields[1]["met"]),
@@ -248,21 +281,21 @@ mod tests {
 
     #[test]
     fn a_row_that_does_not_say_how_its_recipient_stood_is_an_error() {
-        let rules = rules(None).unwrap();
+        let version = shipped();
         let mut row = row();
         row["fields"][0]["standing"] = json!([]);
-        let error = Told::of(&rules, &row, None).err().unwrap().to_string();
+        let error = Told::of(&version.rules, &row, None).err().unwrap().to_string();
         assert!(error.contains("does not record how its recipient stood"), "{error}");
     }
 
     #[test]
     fn what_another_version_decided_is_said_to_be_that() {
-        let rules = rules(None).unwrap();
+        let version = shipped();
         let mut row = row();
         row["fields"][1]["decision"] = json!("allow");
         row["fields"][1]["reason"] = json!("clause:integrations.share");
-        let told = Told::of(&rules, &row, None).unwrap();
+        let told = Told::of(&version.rules, &row, None).unwrap();
         assert_eq!(told.otherwise, 1);
-        assert!(told.as_text(&rules).contains("by another version"));
+        assert!(told.as_text(&version).contains("by another version"));
     }
 }

@@ -5,6 +5,7 @@ mod check;
 mod diff;
 mod explain;
 mod explain_flow;
+mod version;
 mod words;
 
 use std::path::Path;
