@@ -306,6 +306,13 @@ async fn a_plugin_reports_numbers_over_all_and_hears_what_the_auditor_hears() {
         assert_eq!(row["purpose"], "analytics.reporting.content_performance");
         assert!(row["endpoint"].as_str().unwrap().ends_with(&date), "{row}");
     }
+    // A page view is the occasion and no more: of no one consumer does it read anything.
+    let calls = day.gateway.auditor().await.flows("stage=call&plugin=page-metrics").await;
+    assert!(calls.iter().any(|call| call["outcome"] == "ran"), "{calls:?}");
+    for call in calls {
+        let mut fields = call["fields"].as_array().unwrap().iter();
+        assert!(fields.all(|field| field["access"] != "read"), "{call}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
