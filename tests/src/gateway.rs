@@ -25,13 +25,15 @@ use crate::partner::Partner;
 use crate::paths::scratch;
 
 /// Domains whose hosts lead to the tests' endpoint.
-pub const DOMAINS: [&str; 6] = [
+pub const DOMAINS: [&str; 8] = [
     "acme.example",
+    "clerk.example",
     "front-desk.example",
     "gold-club.example",
     "ident.example",
     "mallory.example",
     "tally.example",
+    "trent.example",
 ];
 
 /// The master key of every gateway of the tests.

@@ -59,12 +59,14 @@ const CLAUSES: &[&str] = &[
 ];
 
 /// No rule, and so no property, can speak of what is not there, of a link, or of versions: the table says [`DESIGN`] in
-/// both columns, how in the last one, and a test holds it.
+/// both columns, how and where in the last one, and a test holds it.
 const BY_DESIGN: &[&str] = &["collect.consumer-decides", "integrations.no-control", "policy.version"];
 const DESIGN: &str = "design";
 
 /// The clause of which `share.legal.i` to `share.legal.v` are the five cases.
 const OF_FIVE: &str = "share.legal";
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// Kept separately, and named as such.
 const SEPARATELY: &[&str] = &[
@@ -125,7 +127,7 @@ fn clauses(readme: &str) -> Vec<String> {
     faults
 }
 
-/// What is kept by design is said to be in both columns, with what that is; nothing else is.
+/// What is kept by design is said to be in both columns, with what that is and the places that do it; nothing else is.
 fn design(readme: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for Row { clause, rules, properties, beside, .. } in rows(readme) {
@@ -133,8 +135,15 @@ fn design(readme: &str) -> Vec<String> {
         if [rules, properties].iter().any(|cell| (*cell == DESIGN) != expected) {
             faults.push(format!("{clause} is kept by design, or is said to be"));
         }
-        if expected && beside.is_empty() {
-            faults.push(format!("{clause} does not say what keeps it"));
+        if expected {
+            let places: Vec<&str> =
+                beside.split('`').skip(1).step_by(2).filter(|word| word.contains('/')).collect();
+            let said = beside.split('`').step_by(2).any(|text| text.contains(char::is_alphabetic));
+            if !said || places.is_empty() {
+                faults.push(format!("{clause} does not say what keeps it, and where"));
+            }
+            let missing = places.iter().filter(|place| !Path::new(ROOT).join(place).exists());
+            faults.extend(missing.map(|place| format!("{clause}: {place} is not there")));
         }
     }
     faults
@@ -224,9 +233,8 @@ fn tests(readme: &str) -> Vec<String> {
 
 /// Whether `FILE::NAME` is a function that is run as a test.
 fn is_a_test(test: &str) -> bool {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let Some((file, name)) = test.split_once("::") else { return false };
-    let text = std::fs::read_to_string(root.join(file)).unwrap_or_default();
+    let text = std::fs::read_to_string(Path::new(ROOT).join(file)).unwrap_or_default();
     let Some((before, _)) = text.split_once(&format!("fn {name}(")) else { return false };
     // Its attributes are what stands since the last item ended.
     let attributes = before.rsplit_once("\n\n").map_or(before, |(_, own)| own);
@@ -268,7 +276,14 @@ fn a_table_that_lacks_something_is_refused() {
         if BY_DESIGN.contains(clause) {
             assert!(!design(&cell(clause, 2)).is_empty(), "{clause} without its word");
             assert!(!design(&cell(clause, 4)).is_empty(), "{clause} without its word");
-            assert!(!design(&with(clause, 5, " ")).is_empty(), "{clause} without what keeps it");
+            for what in [
+                " ",
+                " somebody sees to it ",
+                " `gateway/src/lib.rs` ",
+                " it is kept (`gateway/src/nowhere.rs`) ",
+            ] {
+                assert!(!design(&with(clause, 5, what)).is_empty(), "{clause} kept by {what:?}");
+            }
         } else {
             for at in [2, 4] {
                 assert!(!design(&with(clause, at, " design ")).is_empty(), "{clause} by design");

@@ -72,6 +72,26 @@ fn categories_are_those_of_the_design() {
     }
 }
 
+/// Clause collect.consumer-decides: what a consumer gives is theirs to decide.
+#[test]
+fn an_event_needs_only_what_it_means_nothing_without() {
+    let catalogue = catalogue();
+    let needed = [
+        ("page.viewed", json!({"url": "u"})),
+        ("contact.provided", json!({"contact": {}})),
+        ("chat.message", json!({"transcript": [{}]})),
+        ("chat.ended", json!({"transcript": [{}]})),
+        ("sms.received", json!({"text": "t"})),
+        ("forum.posted", json!({"text": "t"})),
+    ];
+    for kind in catalogue.event_types() {
+        let needs = needed.iter().find(|(name, _)| *name == &*kind.name).map(|(_, least)| least);
+        let nothing = json!({});
+        assert!(kind.validate(needs.unwrap_or(&nothing)).is_ok(), "{}", kind.name);
+        assert_eq!(kind.validate(&nothing).is_err(), needs.is_some(), "{}", kind.name);
+    }
+}
+
 #[test]
 fn a_fault_has_the_pointer_of_its_value() {
     let catalogue = catalogue();

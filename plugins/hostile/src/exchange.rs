@@ -1,10 +1,11 @@
-//! Behaviours about asking the partner: too often, where there is nobody, with what may not be sent, and to have
-//! a value come back without its labels.
+//! Behaviours about asking the partner: too often, where there is nobody, with what may not be sent, to have a value
+//! come back without its labels, and to keep what came until nobody knows from whom it is.
 
 use plugin_sdk::bindings::exchange::send;
 use plugin_sdk::bindings::types::{Failure, Part, Request, Response};
 use plugin_sdk::serde_json::{Value, from_str, json};
 
+use crate::memory;
 use crate::requests::{field, text, valid};
 
 const EMAIL: &str = "/contact/email";
@@ -40,10 +41,10 @@ pub(crate) fn outcome(behaviour: &str, sealed: &[String]) -> Option<Result<(Stri
         }
         "ask-and-deliver-sealed" => small_talk(),
         "deliver-sealed" => return Some(Ok((crate::returns::FINE.to_owned(), each("json").collect()))),
-        "ask" => small_talk(),
+        "ask" | "ask-and-remember" => small_talk(),
         "ask-about-sealed" | "launder" => question(),
         "ask-and-recall" => {
-            let _ = plugin_sdk::bindings::memory::get("secret");
+            let _ = plugin_sdk::bindings::memory::get(memory::KEY);
             small_talk()
         }
         "ask-too-often" => {
@@ -72,6 +73,10 @@ pub(crate) fn outcome(behaviour: &str, sealed: &[String]) -> Option<Result<(Stri
         Err(Failure::Rejected(_)) => "rejected".to_owned(),
         Err(_) => "unavailable".to_owned(),
     };
+    // For a later call, which returns it where it returns what it reads of the event.
+    if behaviour == "ask-and-remember" {
+        return Some(memory::remember(memory::KEY, &verdict).map(|returns| (returns, Vec::new())));
+    }
     // What came back goes out again as the plugin's own words.
     let deliveries = match behaviour {
         "launder" => vec![Request { body: said(&verdict), ..valid() }],

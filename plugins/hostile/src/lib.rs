@@ -120,6 +120,7 @@ pub const LASTING: &[&str] = &[
     "ask",
     "ask-about-sealed",
     "launder",
+    "ask-and-remember",
     "ask-and-recall",
     "ask-too-often",
     "ask-undeclared-endpoint",

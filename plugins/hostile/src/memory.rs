@@ -1,5 +1,5 @@
-//! Behaviours about what is remembered: what is read under one consumer is looked for under another, keys that
-//! are values, too much of everything.
+//! Behaviours about what is remembered: what is read under one consumer is looked for under another, what the partner
+//! answered is returned later, keys that are values, too much of everything.
 
 use plugin_sdk::bindings::memory::{get, set};
 use plugin_sdk::bindings::types::Failure;
@@ -7,7 +7,7 @@ use plugin_sdk::serde_json::{Value, json};
 
 use crate::returns;
 
-const KEY: &str = "secret";
+pub(crate) const KEY: &str = "secret";
 
 /// JSON text to return; `None` where the behaviour is not about memory.
 pub(crate) fn json(behaviour: &str, secret: &str) -> Option<Result<String, Failure>> {
@@ -32,7 +32,8 @@ pub(crate) fn json(behaviour: &str, secret: &str) -> Option<Result<String, Failu
     })
 }
 
-fn remember(key: &str, value: &str) -> Result<String, Failure> {
+/// JSON text to return once it is kept: nothing of it.
+pub(crate) fn remember(key: &str, value: &str) -> Result<String, Failure> {
     keep(key, &Value::from(value).to_string()).map(|()| returns::FINE.to_owned())
 }
 

@@ -9,6 +9,12 @@ use serde_json::{Value, json};
 /// Consumers behind a number, by the shipped policy.
 const K: usize = 20;
 const PAGES: &str = "measure=events&event=page.viewed";
+/// What the ledger says of a question that is none.
+const NONE: &str = "no known question";
+/// The label of what happened.
+const HAPPENED: &str = "first-party:user.behavior";
+const SECONDS: (&str, &str) = ("/seconds_on_page", "first-party:user.behavior.browsing_history");
+const DEVICE: (&str, &str) = ("/device_type", "first-party:user.device");
 
 /// A brand's gateway, and a day of events.
 struct Day {
@@ -43,6 +49,26 @@ impl Day {
 
     async fn ask(&self, question: &str, day: &str) -> Answer {
         ask(&self.gateway.auditor().await, question, day).await
+    }
+
+    /// A question about a day, in the ledger's words (`events of page.viewed`), has rows with these outcomes and these
+    /// parts, each with its label. Each part is allowed: where nothing is told, it is for how few are behind it and
+    /// for no label.
+    async fn has_rows(&self, asked: &str, day: &str, outcomes: &[&str], parts: &[(&str, &str)]) {
+        let named = if asked == NONE { NONE.to_owned() } else { format!("{asked} on {day}") };
+        let mut rows = self.gateway.auditor().await.flows("stage=aggregate").await;
+        rows.retain(|row| row["endpoint"] == named);
+        let found: Vec<&Value> = rows.iter().map(|row| &row["outcome"]).collect();
+        assert_eq!(found, outcomes, "{named}");
+        let parts: Vec<_> =
+            parts.iter().map(|(field, label)| (json!(field), json!("allow"), json!([label]))).collect();
+        for row in &rows {
+            let fields = row["fields"].as_array().unwrap().iter();
+            let decided: Vec<_> = fields
+                .map(|field| (field["field"].clone(), field["decision"].clone(), field["labels"].clone()))
+                .collect();
+            assert_eq!(decided, parts, "{row}");
+        }
     }
 
     async fn opt_out(&self, consumer: &str) {
@@ -154,8 +180,10 @@ async fn the_hour_of_settling_is_still_open() {
     day.post(&visitors(0..K, "phone")).await;
     let date = day.next(0).await;
     refusal(&day.ask(PAGES, &date).await);
+    day.has_rows(NONE, &date, &["refused"], &[]).await;
     day.gateway.clock.advance(time::Duration::hours(1));
     assert_eq!(number(&day.ask(PAGES, &date).await), 20.0);
+    day.has_rows("events of page.viewed", &date, &["answered"], &[("events", HAPPENED)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,10 +209,20 @@ async fn two_questions_do_not_differ_by_who_opted_out_between_them() {
     }
     let seconds = "event=page.viewed&field=/seconds_on_page";
     assert_eq!(number(&day.ask(&format!("measure=sum&{seconds}"), &date).await), 3600.0);
+    for (asked, times, parts) in [
+        ("events of page.viewed", 3, vec![("events", HAPPENED)]),
+        ("events by /device_type of page.viewed", 2, vec![("events", HAPPENED), DEVICE]),
+        ("consumers of page.viewed", 2, vec![("consumers", HAPPENED)]),
+        ("consumers by /device_type of page.viewed", 2, vec![("consumers", HAPPENED), DEVICE]),
+        ("sum /seconds_on_page of page.viewed", 1, vec![("sum", HAPPENED), SECONDS]),
+    ] {
+        day.has_rows(asked, &date, &vec!["answered"; times], &parts).await;
+    }
     // What is counted from now on is counted without them.
     day.post(&visitors(0..K, "phone")).await;
     let date = day.next(2).await;
     refusal(&day.ask("measure=events&event=contact.provided", &date).await);
+    day.has_rows("events of contact.provided", &date, &["refused"], &[("events", HAPPENED)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,6 +249,10 @@ async fn a_tiny_group_is_not_told_nor_what_it_is_the_rest_of() {
         let field = if ["sum", "average"].contains(&measure) { "&field=/seconds_on_page" } else { "" };
         let question = format!("measure={measure}&event=page.viewed&by=/device_type{field}");
         refusal(&day.ask(&question, &date).await);
+        let (of, summed) = if field.is_empty() { ("", None) } else { (" /seconds_on_page", Some(SECONDS)) };
+        let parts: Vec<_> = [(measure, HAPPENED)].into_iter().chain(summed).chain([DEVICE]).collect();
+        let asked = format!("{measure}{of} by /device_type of page.viewed");
+        day.has_rows(&asked, &date, &["refused"], &parts).await;
     }
 }
 
@@ -231,6 +273,11 @@ async fn one_consumer_is_no_crowd_and_does_not_outweigh_one() {
     assert_eq!(number(&day.ask(PAGES, &date).await), 19.0 + 20.0);
     let sum = number(&day.ask("measure=sum&event=page.viewed&field=/seconds_on_page", &date).await);
     assert_eq!(sum, 19.0 * 90.0 + 20.0 * 3600.0);
+    let of_pages = [("events", HAPPENED)];
+    day.has_rows("events of page.viewed", &alone, &["refused"], &of_pages).await;
+    day.has_rows("events of page.viewed", &date, &["answered"], &of_pages).await;
+    let asked = "sum /seconds_on_page of page.viewed";
+    day.has_rows(asked, &date, &["answered"], &[("sum", HAPPENED), SECONDS]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -305,6 +352,13 @@ async fn a_plugin_reports_numbers_over_all_and_hears_what_the_auditor_hears() {
         assert_eq!((&row["recipient"], &row["partner"]), (&json!("third-party"), &json!("tally")));
         assert_eq!(row["purpose"], "analytics.reporting.content_performance");
         assert!(row["endpoint"].as_str().unwrap().ends_with(&date), "{row}");
+    }
+    // A page view is the occasion and no more: of no one consumer does it read anything.
+    let calls = day.gateway.auditor().await.flows("stage=call&plugin=page-metrics").await;
+    assert!(calls.iter().any(|call| call["outcome"] == "ran"), "{calls:?}");
+    for call in calls {
+        let mut fields = call["fields"].as_array().unwrap().iter();
+        assert!(fields.all(|field| field["access"] != "read"), "{call}");
     }
 }
 
@@ -389,6 +443,10 @@ async fn a_plugin_isolates_nobody_by_what_it_asks_and_each_question_is_a_row() {
         for row in &rows {
             assert_eq!((&row["partner"], &row["plugin"]), (&json!("mallory"), &json!("nosy")), "{name}");
             assert_eq!(row["recipient"], "third-party", "{name}: {row}");
+            // All of it might be told of enough consumers; what is no question has no parts.
+            let mut fields = row["fields"].as_array().unwrap().iter();
+            assert!(fields.all(|field| field["decision"] == "allow"), "{name}: {row}");
+            assert_eq!(row["fields"] == json!([]), row["endpoint"] == NONE, "{name}: {row}");
         }
     }
 }

@@ -112,6 +112,64 @@ async fn what_two_persons_agreed_on_is_exported_and_recorded() {
     assert_eq!(office.rows().await.len(), 4);
 }
 
+/// The five reasons of the policy, each with somebody who may have it.
+const REASONS: [(&str, &str, &str); 5] = [
+    ("i", "District Court of Springfield", "order 2026-118"),
+    ("ii", "Counsel of the other party", "lawsuit 7 of 2026"),
+    ("iii", "Arbiter of the agreement", "breach of section 4"),
+    ("iv", "Cantonal Police", "fraud report 31"),
+    ("v", "Trade Mark Office", "notice 12"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn for_each_reason_two_persons_a_scope_a_recipient_and_a_reference_are_in_its_row_or_nothing_goes() {
+    for (reason, authority, reference) in REASONS {
+        let office = Office::open().await;
+        let clause = format!("share.legal.{reason}");
+        let mut document = document();
+        for (name, value) in [("reason", reason), ("authority", authority), ("reference", reference)] {
+            document[name] = json!(value);
+        }
+        for name in ["scope", "authority", "reference", "person"] {
+            let mut without = document.clone();
+            without.as_object_mut().unwrap().remove(name);
+            let refused = post(&office.ada, BASE, &without).await.expect(422);
+            assert!(refused.to_string().contains(name), "{reason} without {name}: {refused}");
+        }
+        let asked = post(&office.ada, BASE, &document).await.expect(201);
+        assert_eq!((&asked["clause"], &asked["reference"]), (&json!(clause), &json!(reference)), "{asked}");
+        let one = format!("{BASE}/{}", text(&asked["id"]));
+        let (approve, export) = (format!("{one}/approve"), format!("{one}/export"));
+        post(&office.ada, &approve, &json!({ "person": "Carl Dow" })).await.expect(403);
+        office.ada.get(&export).await.expect(409);
+        assert_eq!(office.rows().await, Vec::<Value>::new(), "{reason}: one person is not enough");
+
+        post(&office.carl, &approve, &json!({ "person": "Carl Dow" })).await.expect(200);
+        let exported = office.ada.get(&export).await.expect(200);
+        let view = &exported["disclosure"];
+        assert_eq!(
+            (&view["requested"]["person"], &view["approved"]["person"], &view["reference"]),
+            (&json!("Ada Bell"), &json!("Carl Dow"), &json!(reference)),
+            "{reason}"
+        );
+        let [row] = &office.rows().await[..] else { panic!("{reason}: one event is within the scope") };
+        assert_eq!(row["outcome"], format!("exported:{clause}"), "{row}");
+        assert_eq!((&row["flow"], &row["recipient"]), (&json!("disclose"), &json!("authority")), "{row}");
+        assert_eq!((&row["endpoint"], &row["event"]), (&json!(authority), &asked["id"]), "{row}");
+        let fields = row["fields"].as_array().unwrap();
+        let told: Vec<_> = fields.iter().map(|field| (&field["field"], &field["labels"])).collect();
+        assert_eq!(
+            told,
+            [
+                (&json!("/contact/email"), &json!(["first-party:user.contact.email"])),
+                (&json!("/contact/phone"), &json!(["first-party:user.contact.phone_number"])),
+            ],
+            "{row}"
+        );
+        assert!(fields.iter().all(|field| field["reason"] == "clause:share.legal"), "{row}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_exported_without_a_second_person() {
     let office = Office::open().await;

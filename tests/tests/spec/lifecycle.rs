@@ -10,6 +10,8 @@ use gateway_tests::world::{self, DENTAL, NORTHSIDE};
 use gateway_tests::{Behaviour, TestGateway, eventually};
 use serde_json::{Value, json};
 
+use crate::onward::verdict_on;
+
 fn results(rows: &[Value]) -> Vec<&str> {
     rows.iter().map(|row| row["result"]["outcome"].as_str().unwrap_or("none")).collect()
 }
@@ -370,8 +372,13 @@ async fn returned_fields_come_back_in_a_feed_with_the_labels_of_what_was_read() 
         assert!(labels.contains(&read), "the score was made of it: {one}");
         let from_partner = |label: &Value| label.as_str().unwrap().starts_with("partner:clarity:");
         assert!(labels.iter().any(from_partner), "{one}");
+        // As the row of the return says.
         let row = gateway.auditor().await.get(&format!("/v1/flows/{}", one["flow"].as_str().unwrap())).await;
-        assert_eq!(row.expect(200)["stage"], "return");
+        let row = row.expect(200);
+        assert_eq!((&row["stage"], &row["recipient"]), (&json!("return"), &json!("brand")), "{row}");
+        let score = verdict_on(&row, "/quality/score");
+        assert_eq!((&score["access"], &score["decision"]), (&json!("return"), &json!("allow")), "{row}");
+        assert_eq!(&score["labels"], &one["labels"]["/quality/score"], "{row}");
     }
     let position = all[0]["position"].as_i64().unwrap();
     let rest = brand.get(&format!("{feed}?after={position}")).await.expect(200);

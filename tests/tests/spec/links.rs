@@ -6,6 +6,8 @@ use gateway_tests::world::{self, DENTAL, NORTHSIDE};
 use gateway_tests::{Answer, Behaviour, Client, TestGateway, events, eventually};
 use serde_json::{Value, json};
 
+use crate::onward::{assert_withheld, verdict_on};
+
 fn path(brand: &str, consumer: &str, what: &str) -> String {
     format!("/v1/brands/{brand}/consumers/{consumer}/{what}")
 }
@@ -250,12 +252,13 @@ async fn tighten(source: Client, consumer: String, name: &'static str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_opt_out_is_lost_while_a_link_is_made() {
     const PAIRS: usize = 24;
+    const REFUSED: [&str; 3] = ["marketing", "location", "all_integrations"];
     let gateway = TestGateway::demo().await;
     let (brand, source) = (gateway.brand(NORTHSIDE).await, gateway.source(NORTHSIDE).await);
     let mut tasks = tokio::task::JoinSet::new();
     for pair in 0..PAIRS {
         let (known, visitor) = (format!("known-{pair}"), format!("visitor-{pair}"));
-        for (consumer, name) in [(&known, "marketing"), (&visitor, "location"), (&visitor, "sale")] {
+        for (consumer, name) in [&known, &visitor, &visitor].into_iter().zip(REFUSED) {
             tasks.spawn(tighten(source.clone(), consumer.clone(), name));
         }
         for consumer in [known, "everybody".to_owned()] {
@@ -268,7 +271,7 @@ async fn no_opt_out_is_lost_while_a_link_is_made() {
         for pair in 0..PAIRS {
             for consumer in [format!("known-{pair}"), format!("visitor-{pair}")] {
                 let out = chosen(gateway, &consumer).await["opt_out"].clone();
-                for name in ["marketing", "location", "sale"] {
+                for name in REFUSED {
                     assert_eq!(out[name], true, "{consumer} {name}");
                 }
             }
@@ -277,6 +280,21 @@ async fn no_opt_out_is_lost_while_a_link_is_made() {
     all(&gateway).await;
     let gateway = gateway.stop().await.start().await;
     all(&gateway).await;
+    // What the visitor refused stops what comes of either, and each row says so.
+    let ids = |pair| [format!("known-{pair}"), format!("visitor-{pair}")];
+    let chats: Vec<Value> =
+        (0..PAIRS).flat_map(ids).map(|consumer| events::chat_ended(NORTHSIDE, &consumer)).collect();
+    gateway.source(NORTHSIDE).await.post_batch(NORTHSIDE, &chats).await.expect(202);
+    gateway.settled().await;
+    let rows = gateway.auditor().await.flows("stage=call&plugin=adf-lead").await;
+    assert_eq!(rows.len(), 2 * PAIRS);
+    for row in rows {
+        assert_eq!(row["outcome"], "not-run:required-withheld", "{row}");
+        let email = verdict_on(&row, "/contact/email");
+        assert_withheld(&email, "clause:integrations.opt-out");
+        assert_eq!(email["labels"], json!(["first-party:user.contact.email"]));
+    }
+    assert!(gateway.partner.received().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

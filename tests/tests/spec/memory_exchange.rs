@@ -89,7 +89,7 @@ fn patient() -> Vec<u8> {
 }
 
 /// What is read and what is answered may meet, wherever the plugin puts it.
-fn let_all_meet(manifest: &mut Value) {
+pub(crate) fn let_all_meet(manifest: &mut Value) {
     let of = json!(["first-party:user", "partner:user"]);
     let combine = |into: &str| json!({ "of": of, "into": into, "why": "to be tested" });
     manifest["combine"] = ["/verdict", "/count", "json", "ask"].map(combine).to_vec().into();

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use sqlx::Connection as _;
 use standardwebhooks::Webhook;
 
+use crate::onward::{assert_withheld, labels, verdict_on};
+
 pub(crate) const BRAND: &str = "testers";
 const PLUGIN: &str = "pen-pal";
 /// The name in each chat.
@@ -98,6 +100,11 @@ impl World {
         let mut rows = self.gateway.auditor().await.flows("stage=receive").await;
         rows.reverse();
         rows.iter().map(|row| row["outcome"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The newest row of a stage.
+    async fn newest(&self, stage: &str) -> Value {
+        self.gateway.auditor().await.flows(&format!("stage={stage}")).await.remove(0)
     }
 
     async fn consumer(&self) -> Value {
@@ -254,16 +261,28 @@ async fn a_message_finds_the_memory_and_leaves_one_with_labels() {
     for label in [FIRST, OWN] {
         assert!(received["labels"]["/said"].as_array().unwrap().contains(&json!(label)), "{received}");
     }
-    let rows = world.gateway.auditor().await.flows("stage=receive").await;
-    let fields = rows[0]["fields"].as_array().unwrap();
-    let memory = fields.iter().find(|field| field["field"] == "memory").expect("a verdict on the memory");
-    assert_eq!((&memory["access"], &memory["decision"]), (&json!("memory"), &json!("allow")));
+    // The row of the message says what could be looked at and what came of it, each with its labels.
+    let row = world.newest("receive").await;
+    let memory = verdict_on(&row, "memory");
+    assert_eq!((&memory["access"], &memory["decision"]), (&json!("memory"), &json!("allow")), "{row}");
+    assert_eq!(labels(&memory), [FIRST], "{row}");
+    let said = verdict_on(&row, "/said");
+    assert_eq!((&said["access"], &said["decision"]), (&json!("return"), &json!("allow")), "{row}");
+    assert_eq!(said["labels"], received["labels"]["/said"], "{row}");
 
     world.behave("remember").await;
     world.send("m-2", "gold").await;
-    assert_eq!(world.outcomes().await.last().map(String::as_str), Some("nothing-received"));
+    let row = world.newest("receive").await;
+    assert_eq!(row["outcome"], "nothing-received");
+    assert_eq!(verdict_on(&row, "memory")["decision"], "allow", "{row}");
     world.behave("recall").await;
     world.chat().await;
+    // What the message was joined what was remembered before.
+    let memory = verdict_on(&world.newest("call").await, "memory");
+    assert_withheld(&memory, "clause:integrations.combine");
+    for label in [FIRST, OWN] {
+        assert!(labels(&memory).contains(&label), "{memory}");
+    }
     let returned = world.returned().await;
     assert_eq!(
         returned["value"]["said"], "nothing",

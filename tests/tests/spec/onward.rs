@@ -4,6 +4,7 @@
 
 mod behalf;
 mod blocked;
+mod kept;
 mod numbers;
 mod purposes;
 mod sealed;
@@ -111,7 +112,7 @@ impl World {
 }
 
 /// The plugin that does as it is told, as another plugin of another partner.
-fn remade(plugin: &str, partner: &str, reads: &[&str]) -> Vec<u8> {
+pub(crate) fn remade(plugin: &str, partner: &str, reads: &[&str]) -> Vec<u8> {
     with_manifest(&components().hostile.bytes, |manifest| {
         *manifest = serde_json::from_str(&manifest.to_string().replace("mallory", partner)).expect("JSON");
         manifest["plugin"]["name"] = json!(plugin);
@@ -123,17 +124,17 @@ fn remade(plugin: &str, partner: &str, reads: &[&str]) -> Vec<u8> {
     })
 }
 
-fn verdict_on(row: &Value, field: &str) -> Value {
+pub(crate) fn verdict_on(row: &Value, field: &str) -> Value {
     let fields = row["fields"].as_array().into_iter().flatten();
     fields.into_iter().find(|verdict| verdict["field"] == field).cloned().unwrap_or_default()
 }
 
-fn labels(of: &Value) -> Vec<&str> {
+pub(crate) fn labels(of: &Value) -> Vec<&str> {
     of["labels"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 #[track_caller]
-fn assert_withheld(verdict: &Value, reason: &str) {
+pub(crate) fn assert_withheld(verdict: &Value, reason: &str) {
     assert_eq!((&verdict["decision"], &verdict["reason"]), (&json!("withhold"), &json!(reason)), "{verdict}");
 }
 

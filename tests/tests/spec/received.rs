@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 
 use crate::hostile::remade::with_manifest;
+use crate::onward::{assert_withheld, labels, verdict_on};
 use crate::versions::versions;
 
 const PLUGIN: &str = "loyalty-offer";
@@ -113,6 +114,11 @@ async fn outcomes(gateway: &TestGateway, stage: &str) -> Vec<String> {
     items.map(|flow| flow["outcome"].as_str().unwrap().to_owned()).collect()
 }
 
+/// The newest row under a query.
+async fn newest(gateway: &TestGateway, query: &str) -> Value {
+    gateway.auditor().await.flows(query).await.remove(0)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tier_is_stored_with_labels_and_meets_a_purchase_where_that_is_granted() {
     let (gateway, _, secret) = world().await;
@@ -131,8 +137,17 @@ async fn a_tier_is_stored_with_labels_and_meets_a_purchase_where_that_is_granted
             "first-party:user.unique_id.pseudonymous"
         ])
     );
+    // As the row of the message says, and the row of each call that reads it.
+    let row = newest(&gateway, "stage=receive").await;
+    let stored = verdict_on(&row, "/member/tier");
+    assert_eq!((&stored["access"], &stored["decision"]), (&json!("return"), &json!("allow")), "{row}");
+    assert_eq!(stored["labels"], kept[PLUGIN]["labels"]["/member/tier"], "{row}");
     let answer = decide(&gateway, "ada", 900.0).await;
     assert_eq!(answer["decision"]["offer"], json!({ "percent": 25, "for": "members" }), "{answer}");
+    gateway.settled().await;
+    let row = newest(&gateway, "stage=call&flow=decide").await;
+    let read = verdict_on(&row, "/partner/member/tier");
+    assert_eq!((&read["decision"], &read["labels"]), (&json!("allow"), &stored["labels"]), "{row}");
     let labels = &answer["provenance"]["labels"]["/offer/percent"];
     for label in ["first-party:user.behavior.purchase_history", "partner:gold-club:user.account"] {
         assert!(labels.as_array().unwrap().contains(&json!(label)), "{labels}");
@@ -203,8 +218,14 @@ async fn an_opt_out_ends_the_use_of_what_is_stored_and_of_what_comes() {
     assert_eq!(received(&gateway, "ada").await, json!({}));
     let answer = decide(&gateway, "ada", 20.0).await;
     assert_eq!(answer["decision"], Value::Null, "the slot's ordinary default: {answer}");
+    gateway.settled().await;
+    let read = verdict_on(&newest(&gateway, "stage=call&flow=decide").await, "/partner/member/tier");
+    assert_withheld(&read, "clause:integrations.opt-out");
     // To the partner everything looks as before, and nothing comes of it.
     assert_eq!(send(&gateway, NORTHSIDE, &secret, "m-2", &tier(&handle, "gold")).await, 202);
+    let sent = verdict_on(&newest(&gateway, "stage=receive").await, "/member/tier");
+    assert_withheld(&sent, "clause:integrations.opt-out");
+    assert!(labels(&sent).contains(&"partner:gold-club:user.account"), "{sent}");
     client.put(&choices, &json!({ "opt_out": {} })).await.ok();
     assert_eq!(received(&gateway, "ada").await[PLUGIN]["value"]["member"]["tier"], "silver");
     assert_eq!(outcomes(&gateway, "receive").await, ["not-run:nothing-left", "received"]);

@@ -135,6 +135,46 @@ async fn another_version_shows_what_differs_and_a_change_of_mind_that_the_input_
     assert!(found.iter().any(|line| line.starts_with("/outcome: ")), "{found:?}");
 }
 
+/// A replay calls the plugin and sends nothing: not what the call once sent, nor what may not go any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_sends_nothing_and_asks_for_nothing_that_is_no_longer_allowed() {
+    let gateway = start().await;
+    let Component { path, bytes, .. } = &components().adf_lead;
+    let (brand, partner) = (gateway.brand(NORTHSIDE).await, gateway.partner_key("acme-crm").await);
+    let ledger = async || {
+        gateway.settled().await;
+        gateway.auditor().await.flows("plugin=adf-lead").await
+    };
+    let flow = call(&gateway, "adf-lead", &chat_ended(NORTHSIDE, "ada")).await;
+    let before = ledger().await;
+    assert_eq!(gateway.partner.received().len(), 1, "the call's own request");
+    for (opt_out, outcome, verdict, reason) in [
+        (json!({}), "ran", "allow", None),
+        (
+            json!({ "all_integrations": true }),
+            "not-run:required-withheld",
+            "withhold",
+            Some("clause:integrations.opt-out"),
+        ),
+    ] {
+        permit(&gateway, "ada", opt_out).await;
+        let (called, _) = replay(&gateway, bytes, &recording(&brand, &flow).await).await;
+        assert_eq!(called["outcome"], outcome, "{called}");
+        let email = &called["fields"]["/contact/email"];
+        assert_eq!(email["verdict"], verdict, "{called}");
+        assert!(reason.is_none_or(|reason| email["reason"] == reason), "{called}");
+        assert_eq!(email["labels"], json!(["first-party:user.contact.email"]), "{called}");
+        let requests = called["requests"].as_array().map(Vec::len);
+        assert_eq!(requests, Some(usize::from(reason.is_none())), "{called}");
+        // By the command too, whoever it is that replays.
+        for client in [&brand, &partner] {
+            command(&gateway, client, &["replay", &flow, path.to_str().unwrap()]).await;
+        }
+        assert_eq!(ledger().await, before, "a replay is no flow");
+        assert_eq!(gateway.partner.received().len(), 1, "{outcome}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whose_call_it_is_not_gets_no_recording_and_cannot_tell_why() {
     let gateway = start().await;

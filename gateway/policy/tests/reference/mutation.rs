@@ -13,6 +13,7 @@ use crate::compare::agree;
 use crate::draw::Random;
 
 const PROPERTIES: &str = include_str!("../../../policies/properties/platform-2017-03-01.toml");
+const README: &str = include_str!("../../../policies/README.md");
 
 /// Questions put to the reference where no property fails.
 const CASES: usize = 200_000;
@@ -181,6 +182,12 @@ fn flip(rule: &mut Value, path: &[String], index: usize) {
     let table = at(rule, above).as_table_mut().unwrap();
     let list = table.entry(other).or_insert_with(|| Value::Array(Vec::new()));
     list.as_array_mut().unwrap().push(fact);
+}
+
+#[test]
+fn the_readme_counts_the_changes() {
+    let said = format!("{} changes take", mutants().len());
+    assert!(README.contains(&said), "policies/README.md must say: {said}");
 }
 
 #[test]

@@ -85,8 +85,12 @@ async fn labels_of_a_memory_only_grow() {
     world.share("recall", &wordless()).await;
     let returned = world.returned().await;
     assert_eq!(returned["value"]["verdict"], VALUE);
+    let rows = world.rows("ada", "call").await;
+    let memory = verdict_on(&rows[2], "memory").expect("a verdict on the memory");
+    assert_eq!(memory["decision"], "allow", "{memory}");
     for label in [NAME, CONTENT] {
         assert!(has_label(&returned["labels"]["/verdict"], label), "{label}: {returned}");
+        assert!(has_label(&memory["labels"], label), "{label}: {memory}");
     }
     // A miss is an answer: it carries what it was looked for in.
     world.share("recall-by-name", &wordless()).await;
@@ -120,6 +124,11 @@ async fn keys_that_are_values_are_kept_as_values_are() {
     let returned = world.returned().await;
     assert_eq!(returned["value"]["verdict"], "named");
     assert!(has_label(&returned["labels"]["/verdict"], NAME), "{returned}");
+    // The row knows the memory by one name, whatever its keys are, and by the labels of them all.
+    let rows = world.rows("ada", "call").await;
+    let memory = verdict_on(&rows[1], "memory").expect("a verdict on the memory");
+    assert_eq!((&memory["access"], &memory["decision"]), (&json!("memory"), &json!("allow")));
+    assert_eq!(memory["labels"], json!([NAME]));
     let ledger = world.gateway.auditor().await.get("/v1/flows?limit=1000").await.text;
     assert!(!ledger.contains(VALUE), "{ledger}");
     let database = world.gateway.database();

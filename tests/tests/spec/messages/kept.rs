@@ -1,7 +1,10 @@
-//! What is kept of a message, where the store or its size says no.
+//! What is kept of a message: where the store or its size says no, and whose it is however long it is kept.
+
+use gateway_tests::world;
 
 use super::*;
 use crate::hostile::remade::with_manifest;
+use crate::onward::remade;
 
 /// A row whose parent is missing when its transaction commits, for each document that is written.
 const REFUSE: [&str; 3] = [
@@ -59,4 +62,51 @@ async fn a_message_that_would_make_the_document_too_large_leaves_it_as_it_is() {
     world.behave("also").await;
     world.send("m-4", &fits).await;
     assert_eq!(world.received().await[PLUGIN]["value"], json!({ "said": "gold", "also": fits }));
+}
+
+/// Its plugin remembers what the partner wrote and returns it from another hook, where it returns what a consumer gave
+/// the brand. A contract covers all of it, so that what is made of first-party data alone would be the brand's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_partner_wrote_is_the_partners_when_its_plugin_returns_it_later() {
+    const SAID: &str = "/returned/pen-pal/said";
+    const PURPOSE: &str = "essential.service.operations.support";
+    let world = World::with(|manifest| {
+        let of = ["first-party:user", "partner:user"];
+        manifest["combine"] = json!([{ "of": of, "into": "/said", "why": "to be tested" }]);
+    })
+    .await;
+    let gateway = &world.gateway;
+    world::contract(gateway, "mallory", PURPOSE, json!({})).await;
+    world.behave("remember").await;
+    world.send("m-1", "gold").await;
+    assert_eq!(world.newest("receive").await["outcome"], "nothing-received");
+
+    world.behave("recall").await;
+    world.chat().await;
+    let returned = world.returned().await;
+    assert_eq!(returned["value"], json!({ "said": "gold" }));
+    assert!(returned["labels"]["/said"].to_string().contains(OWN), "{returned}");
+    for (stage, field) in [("call", "memory"), ("return", "/said")] {
+        let row = world.newest(stage).await;
+        let verdict = verdict_on(&row, field);
+        assert_eq!(verdict["decision"], "allow", "{stage}: {row}");
+        assert!(labels(&verdict).contains(&OWN), "{stage}: {row}");
+    }
+
+    partner(gateway, "trent", "US", "trent.example").await;
+    world::contract(gateway, "trent", PURPOSE, json!({})).await;
+    let reader = remade("reader", "trent", &[SAID]);
+    let release = gateway.partner_key("trent").await.publish(&reader).await.expect(201);
+    let settings = json!({ "host": "api", "behaviour": "pass-on" });
+    let document = json!({
+        "release": release["release"], "grant": { "share chat.ended": [SAID] }, "settings": settings,
+    });
+    let path = format!("/v1/brands/{BRAND}/connections/reader");
+    gateway.brand(BRAND).await.put(&path, &document).await.ok();
+    world.chat().await;
+    let row = gateway.auditor().await.flows("stage=call&plugin=reader").await.remove(0);
+    assert_withheld(&verdict_on(&row, SAID), "clause:integrations.onward");
+    assert!(labels(&verdict_on(&row, SAID)).contains(&OWN), "{row}");
+    assert_eq!(row["outcome"], "not-run:nothing-left", "{row}");
+    assert!(!gateway.partner.received().iter().any(|request| request.host().contains("trent")));
 }

@@ -99,7 +99,7 @@ fn alike(mut recorded: Value) -> Value {
 async fn decided(gateway: &TestGateway, flow: &str) -> (usize, usize) {
     let row = gateway.auditor().await.get(&format!("/v1/flows/{flow}")).await.ok();
     let fields = row["fields"].as_array().unwrap();
-    (fields.iter().filter(|field| field["verdict"] == "withhold").count(), fields.len())
+    (fields.iter().filter(|field| field["decision"] == "withhold").count(), fields.len())
 }
 
 #[tokio::test(flavor = "multi_thread")]
