@@ -4,9 +4,6 @@
 //!
 //! `cargo bench --bench backtest` (`-- --rows 10000000` for more)
 
-use std::process::{Child, Stdio};
-use std::time::Duration;
-
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,6 +11,9 @@ use std::time::Duration;
     clippy::indexing_slicing,
     reason = "what goes wrong ends a benchmark"
 )]
+
+use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use gateway::pipeline::Role;
 use gateway_tests::client::{Keyed as _, brand_of};
