@@ -223,7 +223,7 @@ impl Default for Limits {
 
             memory_keep_resident: MIB,
             table_keep_resident: 128 * KIB,
-            stack_keep_resident: 16 * KIB,
+            stack_keep_resident: 64 * KIB,
             warm_memories: 16,
 
             input_bytes: MIB,
