@@ -89,9 +89,13 @@
 //! - **Nothing lasts from call to call** but what is put into [`memory`].
 //! - **Two versions of the interface are served.** This crate builds for 0.1; its feature `api-0-2` builds for 0.2
 //!   (`api = "0.2"` in the manifest), which has `budget` and `Failure::later`.
+//! - **This crate is also the plugin's allocator**, made for instances that last for one call. A plugin that brings
+//!   another one (`#[global_allocator]`) depends on it with `default-features = false`.
 //! - A panic ends that call and nothing else; its place is in the [`log`].
 
 pub mod aggregates;
+#[cfg(all(feature = "allocator", any(target_family = "wasm", test)))]
+mod allocator;
 #[cfg(not(feature = "api-0-2"))]
 #[doc(hidden)]
 pub mod bindings;

@@ -175,7 +175,7 @@ fn only_the_boundary_makes_a_permission() {
 }
 
 #[test]
-fn unsafe_stands_in_one_place() {
+fn unsafe_stands_in_one_place_of_the_host_and_one_of_its_guests() {
     let count = |file: &Path| tokens(&read(file)).iter().filter(|token| *token == "unsafe").count();
     let mut places = BTreeMap::new();
     for file in repository_files().into_iter().filter(|file| is_rust(file)) {
@@ -189,12 +189,14 @@ fn unsafe_stands_in_one_place() {
         ("gateway/src/plugin_host/cache.rs".to_owned(), 2),
         // A guest that lies about its text, for the tests.
         ("plugins/hostile/src/returns.rs".to_owned(), 1),
+        // The allocator of plugins, within the sandbox; reasoned beside it.
+        ("plugin-sdk/src/allocator.rs".to_owned(), 10),
     ]);
     assert_eq!(places, expected);
 }
 
 #[test]
-fn only_generated_code_and_the_one_place_may_allow_unsafe() {
+fn only_generated_code_and_these_places_may_allow_unsafe() {
     let allowing: BTreeSet<String> = repository_files()
         .into_iter()
         .filter(|file| is_rust(file))
@@ -203,6 +205,7 @@ fn only_generated_code_and_the_one_place_may_allow_unsafe() {
         .collect();
     let expected = [
         "gateway/src/plugin_host/cache.rs",
+        "plugin-sdk/src/allocator.rs",
         "plugin-sdk/src/bindings.rs",
         "plugin-sdk/src/bindings/v0_2.rs",
         "plugins/hostile/src/lib.rs",

@@ -20,6 +20,7 @@ macro_rules! wit {
 
 const SDK: &[(&str, &str)] = sdk![
     "aggregates.rs",
+    "allocator.rs",
     "bindings.rs",
     "bindings/v0_2.rs",
     "budget.rs",
