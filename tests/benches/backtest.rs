@@ -49,9 +49,9 @@ async fn run(rows: i64) {
     let shapes = count(&mut store, "SELECT count(DISTINCT shape || ':' || facts) FROM flows").await;
     println!("{there} rows of a gateway, {shapes} of them different; repeated until there are {rows}");
 
-    let mut peaks = Vec::new();
-    for rows in [rows / 10, rows] {
-        repeat(&mut store, rows).await;
+    let (mut of_rows, mut peaks) = (Vec::new(), Vec::new());
+    for least in [rows / 10, rows] {
+        repeat(&mut store, least).await;
         let there = count(&mut store, "SELECT count(*) FROM flows").await;
         let (found, peak) = backtest(&config);
         assert_eq!((found["rows"].as_i64(), found["rows_that_flip"].as_i64()), (Some(there), Some(0)));
@@ -62,9 +62,11 @@ async fn run(rows: i64) {
             there as f64 / seconds,
             peak as f64 / KIB_A_MIB as f64,
         );
-        peaks.push(peak);
+        of_rows.push(there);
+        peaks.push(peak as i64);
     }
-    println!("ten times the rows: {:.2} times the memory", peaks[1] as f64 / peaks[0] as f64);
+    let times = |of: &[i64]| of[1] as f64 / of[0] as f64;
+    println!("{:.1} times the rows: {:.2} times the memory", times(&of_rows), times(&peaks));
     store.close().await.unwrap();
 }
 

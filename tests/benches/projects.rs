@@ -23,7 +23,7 @@ use gateway_tests::wire::Sink;
 use gateway_tests::{ChildConfig, Keyed as _, world};
 use serde_json::{Value, json};
 
-/// Languages, and seconds that a project may take from `new` to its passed test (issue 5, Speed).
+/// Languages, and seconds that a project may take from `new` to its passed test.
 const LANGUAGES: [(Language, u64); 3] =
     [(Language::Rust, 10), (Language::JavaScript, 40), (Language::Python, 40)];
 

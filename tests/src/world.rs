@@ -1,5 +1,5 @@
 //! Brands, partners, contracts and switches, written through the API. The demo's world is written here a
-//! second time, from the issue and not from the demo's code, so that one is checked against the other.
+//! second time, from the task and not from the demo's code, so that one is checked against the other.
 
 use std::collections::BTreeMap;
 

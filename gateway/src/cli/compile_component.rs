@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::CliError;
-use crate::plugin_host::{self, Limits};
+use crate::plugin_host::{self, HostError, Limits};
 
 /// Compile one component; started by the gateway, with limits on itself
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,11 @@ impl CompileComponent {
             artifact_bytes: self.artifact_bytes,
             ..Limits::default()
         };
-        plugin_host::compile_component_child(&self.input, &self.output, &self.compiled, &limits)
-            .map_err(|error| CliError::FellShort(error.to_string()))
+        plugin_host::compile_component_child(&self.input, &self.output, &self.compiled, &limits).map_err(
+            |error| match error {
+                HostError::Invalid { .. } => CliError::FellShort(error.to_string()),
+                error => CliError::OfThisMachine(error.to_string()),
+            },
+        )
     }
 }

@@ -17,6 +17,9 @@ pub(super) enum CliError {
     /// It fell short; the message says of what.
     #[error("{0}")]
     FellShort(String),
+    /// The machine does not let it be done: no fault of what it was asked about.
+    #[error("{0}")]
+    OfThisMachine(String),
     /// Nothing was compared, which is another end than a difference.
     #[error(transparent)]
     NotCompared(Box<CliError>),
@@ -99,7 +102,9 @@ impl CliError {
     /// 2 for what is wrong in how the command was called or configured, and where it would compare and cannot; else 1.
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Usage(_) | Self::Config(_) | Self::NotCompared(_) => ExitCode::from(2),
+            Self::Usage(_) | Self::Config(_) | Self::NotCompared(_) | Self::OfThisMachine(_) => {
+                ExitCode::from(2)
+            }
             _ => ExitCode::FAILURE,
         }
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Instant;
 
-use rustix::process::{Resource, Rlimit, Signal, nice, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, nice, setrlimit};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use wasmtime::Engine;
@@ -20,12 +20,14 @@ use super::error::{HostError, describe, one_line};
 use super::limits::{COMPILER_MESSAGE_BYTES, Limits};
 
 /// The hidden subcommand that runs [`compile_component_child`]: `<program> compile-component IN OUT COMPILED`, with an
-/// option for each limit that it sets itself. It exits 0 if OUT is there, else with [`REFUSED`] and the error on standard
-/// error.
+/// option for each limit that it sets itself. It exits 0 if OUT is there, else with the error on
+/// standard error: 1 for a fault of the component, 2 for one of the machine.
 pub const COMPILE_SUBCOMMAND: &str = "compile-component";
 
 /// How the compiling process exits where it says what is wrong with the component.
 const REFUSED: i32 = 1;
+/// How it exits where it cannot say whether the component is good.
+const UNABLE: i32 = 2;
 
 /// The entry of the compiling process. Limits the process it runs in, stands back behind calls, compiles `input`
 /// with the very settings that the host loads with, and writes `output` in one step; beside it the large modules that
@@ -150,7 +152,11 @@ pub(super) async fn compile_in_child(
         Some(0) => return Ok(()),
         Some(REFUSED) if !said.is_empty() => said,
         Some(REFUSED) => "the compiling process gave no reason".to_owned(),
-        // A panic speaks of this program and its machine.
+        // What it says then, and a panic, speaks of this program and its machine.
+        Some(UNABLE) => {
+            tracing::error!(said, "a component cannot be compiled here");
+            return Err(HostError::Internal { doing: "compiling" });
+        }
         _ => {
             tracing::error!(%status, said, "the compiling process fails");
             "the compiler fails on it, which the operator's log tells more of".to_owned()
@@ -205,6 +211,8 @@ fn limit_this_process(limits: &Limits) -> Result<(), HostError> {
         (Resource::Core, 0),
     ];
     for (resource, limit) in resources {
+        // An operator's own may be lower, and cannot be raised.
+        let limit = getrlimit(resource).maximum.map_or(limit, |most| limit.min(most));
         let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
         setrlimit(resource, limit)
             .map_err(|_| HostError::Internal { doing: "limiting the compiling process" })?;

@@ -165,7 +165,7 @@ mod tests {
         let error = failure(&limits, bindings::Failure::Rejected("x".repeat(2_000)));
         let CallError::Rejected(text) = error else { panic!("{error}") };
         assert_eq!(text.len(), limits.failure_bytes);
-        assert!(text.ends_with("x… [cut: 1001 bytes more]"), "{text}");
+        assert!(text.ends_with("x… [cut: 1002 bytes more]"), "{text}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 
 use super::{connection, cross, event, loaded, median};
 
-/// A sample, the event that it gets, and the milliseconds that its crossing may take (issue 5, Speed).
+/// A sample, the event that it gets, and the milliseconds that its crossing may take.
 struct Sample {
     language: Language,
     plugin: &'static str,

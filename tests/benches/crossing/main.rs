@@ -241,7 +241,7 @@ async fn cross(
     );
 }
 
-/// A whole `chat.ended` may take so long, in nanoseconds, and each of its fields so long (issue 4, Speed).
+/// A whole `chat.ended` may take so long, in nanoseconds, and each of its fields so long.
 const EVENT_NS: f64 = 1_000.0;
 const FIELD_NS: f64 = 100.0;
 /// Sets of facts under which both sides are compared.

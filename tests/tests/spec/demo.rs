@@ -2,7 +2,7 @@
 //! input and against what the clauses say.
 //!
 //! How the numbers of the real events were worked out. `worked_out.rs` says in some thirty lines what
-//! `clauses.md` means for the three plugins of the issue; a reading without the code came first, by counting
+//! `clauses.md` means for the three plugins of the main job; a reading without the code came first, by counting
 //! `events.jsonl` by type, brand, region, signals and cookie class:
 //! - `adf-lead`, 150 chats of northside-motors: 97 of consumers inside the area or of unknown region, all
 //!   withheld (transfer.onward); 53 of the US: all but the transcript (share.content) goes, so 53 calls and 53

@@ -27,7 +27,7 @@ const PUBLIC: &[&str] = &[
     "Northside Motors",
 ];
 
-/// Digits that a number has at least: a shorter one may stand in any time, size or count.
+/// Characters that a number has at least, without its sign: a shorter one may stand in any time, size or count.
 const DIGITS: usize = 9;
 
 /// All of the input's values with what they are, those too short to look for left out.

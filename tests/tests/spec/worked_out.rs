@@ -1,4 +1,4 @@
-//! What the clauses say about the demo's three connections, worked out from `clauses.md` and the issue alone:
+//! What the clauses say about the demo's three connections, worked out from `clauses.md` and the task alone:
 //! short, slow, and knowing nothing of rules, masks or labels. The ledger is held against it.
 
 use serde_json::Value;
@@ -25,7 +25,7 @@ const ADF: &[&str] = &[
 const BUTTON: &[&str] = &["/url", "/seconds_on_page", "/device_type"];
 const QUALITY: &[&str] = &["/transcript/*/text", "/transcript/*/speaker"];
 
-/// What the issue switches on.
+/// What the main job switches on.
 pub const CONNECTIONS: &[Connection] = &[
     Connection {
         brand: "northside-motors",

@@ -43,10 +43,10 @@ It builds sample plugins, starts on a temporary database with three brands and a
 endpoint on loopback, sends events through, and prints what flowed. It then shows a combined
 offer, a combination that is refused, and an opt-out that takes effect, on a purchase among the
 events; where none fits, it says what is left out. Without --input the events are the project's
-own sample: made up, and no real consumer's. With --once --input and without --all the three are
-shown on a gateway of their own, so that connections, counts and record are those of the events
-alone. It then keeps running and says what to try next; with --once it ends instead, with one
-JSON object as the last line:
+own sample: made up, and no real consumer's. It then keeps running and says what to try next;
+with --once it ends instead, with one JSON object as the last line. With --once --input and
+without --all the three are shown on a gateway of their own, so that connections, counts and
+record are those of the events alone. The last line:
   {\"events\":N,\"calls\":N,\"fields\":{\"allow\":N,\"transform\":N,\"withhold\":N},
    \"deliveries\":{\"delivered\":N,\"failed\":N},\"violations\":N,\"flows\":N}
 
@@ -120,13 +120,17 @@ impl Demo {
         drop(progress);
 
         let outcome = match outcome {
-            Ok(()) if !self.once => self.stay(&running, record.as_deref(), stop).await,
+            Ok(_) if !self.once => self.stay(&running, record.as_deref(), stop).await.map(Ok),
             other => other,
         };
         let counts = running.gateway.counts();
         running.end().await?;
-        outcome?;
-        if self.once { output::line(&report::last_line(&counts)) } else { Ok(()) }
+        let aside = outcome?;
+        if self.once {
+            output::line(&report::last_line(&counts))?;
+        }
+        // What happens beside the events takes nothing from what is told of them.
+        aside
     }
 
     /// Without --all the counts of somebody's events are those of the main job.
@@ -219,7 +223,8 @@ impl Demo {
         }
     }
 
-    /// Sets the world up, sends the events through, prints what flowed.
+    /// Sets the world up, sends the events through, prints what flowed; within that, what came of the scenes where
+    /// they are played aside.
     async fn flow(
         &self,
         running: &Running,
@@ -227,7 +232,7 @@ impl Demo {
         events: Vec<input::Event>,
         record: Option<&record::Record>,
         progress: &Progress,
-    ) -> Result<(), CliError> {
+    ) -> Result<Result<(), CliError>, CliError> {
         progress.keep("publishing and switching on");
         let world = setup::world(&running.client, &running.keys, &built.on).await?;
         let purchase = members::purchase(&events);
@@ -248,10 +253,10 @@ impl Demo {
         }
         output::line(&report::summary(&flows, &running.gateway.counts(), running.partner.received()))?;
         let scenes = match scenes {
-            Some(scenes) => scenes,
-            None => self.aside(built, purchase.as_ref()).await?,
+            Some(scenes) => Ok(scenes),
+            None => self.aside(built, purchase.as_ref()).await,
         };
-        output::line(&format!("\n{scenes}"))
+        Ok(scenes.and_then(|scenes| output::line(&format!("\n{scenes}"))))
     }
 
     /// The scenes on a gateway of their own, which ends with them.

@@ -30,7 +30,7 @@ of the ledger, each field is explained from what its row recorded; that asks a r
 
 The policy is the one in force today by the configuration (the shipped one, and those of its
 policies-dir); of a flow, the one in whose days its row was written, where the configuration has
-it. Clauses are quoted in the policy's own words, from a file of its name in the folder
+it. Clauses are quoted in the policy's own words, from the file of its name and date in the folder
 `wording` beside it; without one, in those of the shipped policy.
 
 Examples:

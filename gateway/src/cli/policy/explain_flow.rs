@@ -162,6 +162,10 @@ impl Told {
                     "access": field.access,
                     "decision": field.recorded.decision,
                     "reason": field.recorded.reason,
+                    "text": match field.recorded.reason {
+                        Reason::Clause(clause) => explain::text(version, clause),
+                        _ => None,
+                    },
                     "form": field.form,
                     "declassified": field.declassified,
                     "declassified_under": field.declassified.as_ref()

@@ -12,7 +12,7 @@ use crate::store::crypto::format_digest;
 
 /// The words of the shipped policy.
 const SHIPPED_WORDING: &str = include_str!("../../../policies/wording/platform-2017-03-01.toml");
-/// The folder beside a policy's file in which its words stand, in a file of the same name.
+/// The folder beside a policy's file in which its words stand, in the file `<name>-<effective date>.toml`.
 const WORDING: &str = "wording";
 
 /// A version, and what its clauses say.
@@ -29,8 +29,7 @@ impl Version {
         let text = std::fs::read_to_string(file).map_err(CliError::file("reading", file))?;
         let fault = |error: PolicyError| CliError::FellShort(format!("{}: {error}", file.display()));
         let rules = Rules::parse(&text).map_err(fault)?;
-        let name = file.file_name().unwrap_or_default();
-        let wording = wording(&file.parent().unwrap_or(Path::new("")).join(WORDING).join(name))?;
+        let wording = wording_beside(&rules, file.parent().unwrap_or(Path::new("")))?;
         Ok(Self { rules, wording, digest: digest(&text) })
     }
 
@@ -44,9 +43,8 @@ impl Version {
         let mut versions = Vec::new();
         for text in assemble::policies(dir)? {
             let rules = Rules::parse(&text).map_err(|error| CliError::FellShort(error.to_string()))?;
-            let name = format!("{}-{}.toml", rules.name(), rules.effective());
             let wording = match dir {
-                Some(dir) => wording(&dir.join(WORDING).join(name))?,
+                Some(dir) => wording_beside(&rules, dir)?,
                 None => shipped()?,
             };
             versions.push(Self { rules, wording, digest: digest(&text) });
@@ -102,14 +100,15 @@ fn shipped() -> Result<Wording, CliError> {
     Wording::parse(SHIPPED_WORDING).map_err(|error| CliError::FellShort(error.to_string()))
 }
 
-/// The words of this file; where there is none the shipped ones, which say whose they are.
-fn wording(file: &Path) -> Result<Wording, CliError> {
-    match std::fs::read_to_string(file) {
+/// The words of a policy in this folder; where there are none the shipped ones, which say whose they are.
+fn wording_beside(rules: &Rules, folder: &Path) -> Result<Wording, CliError> {
+    let file = folder.join(WORDING).join(format!("{}-{}.toml", rules.name(), rules.effective()));
+    match std::fs::read_to_string(&file) {
         Ok(text) => {
             Wording::parse(&text).map_err(|error| CliError::FellShort(format!("{}: {error}", file.display())))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => shipped(),
-        Err(error) => Err(CliError::file("reading", file)(error)),
+        Err(error) => Err(CliError::file("reading", &file)(error)),
     }
 }
 

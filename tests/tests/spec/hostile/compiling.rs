@@ -41,7 +41,7 @@ const CASES: &[Case] = &[
     (
         "processor-time",
         |limits| limits.compile_cpu_seconds = 3,
-        (200, 10_000),
+        (400, 10_000),
         "signal 9, most likely because it needed more than 3 seconds of processor time",
     ),
     (
@@ -50,7 +50,7 @@ const CASES: &[Case] = &[
         (100, 5_000),
         "signal 25, most likely because it needed more than 2097152 bytes of compiled code",
     ),
-    ("time", |limits| limits.compile_time = Duration::from_secs(5), (200, 10_000), "and may take 5s"),
+    ("time", |limits| limits.compile_time = Duration::from_secs(5), (400, 10_000), "and may take 5s"),
 ];
 
 /// How many files there are of compiled code, and of compilations.

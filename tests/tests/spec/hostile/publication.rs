@@ -204,7 +204,9 @@ async fn a_name_belongs_to_the_partner_that_published_it_and_a_version_to_its_by
 
     let taken = with_manifest(hostile, |manifest| manifest["plugin"]["partner"] = json!("trent"));
     let other = with_manifest(hostile, |manifest| manifest["plugin"]["summary"] = json!("Another text."));
-    let cases: [(&str, &str, &[u8], u16, &str, &[&str]); 3] = [
+    /// What it is, who publishes which bytes, and the answer: status, problem, what it names.
+    type Case<'c> = (&'c str, &'c str, &'c [u8], u16, &'c str, &'c [&'c str]);
+    let cases: [Case<'_>; 3] = [
         ("another component", "trent", hostile, 403, "/problems/forbidden", &["mallory", "trent"]),
         ("another name", "trent", &taken, 409, "/problems/conflict", &["hostile", "mallory"]),
         ("other bytes", "mallory", &other, 409, "/problems/conflict", &["1.0.0", "hostile"]),

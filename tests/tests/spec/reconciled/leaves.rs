@@ -154,6 +154,13 @@ struct Names<'r> {
 }
 
 impl<'r> Names<'r> {
+    /// Whether a subject may be this consumer of a plugin's: no other is.
+    fn is_of(&self, (plugin, consumer): (&str, &str), subject: &str) -> bool {
+        self.subjects
+            .iter()
+            .all(|((at, name), known)| *at != plugin || (*name == consumer) == (*known == subject))
+    }
+
     /// Finds the event that the request and its row speak of.
     fn explain(&mut self, request: &Value, row: &'r Value, input: &'r [Value]) -> Result<(), String> {
         let text = |name: &str| row[name].as_str().unwrap();
@@ -193,7 +200,7 @@ impl<'r> Names<'r> {
             let day = event["time"].as_str().unwrap().get(..10).unwrap_or_default();
             // The scenes make a purchase three times more, and the pseudonym is all that is sent of it.
             let once = !pseudonym.is_empty() || !self.sent.contains(&(plugin, *at));
-            once && self.subjects.get(&key).is_none_or(|known| *known == subject(event))
+            once && self.is_of(key, subject(event))
                 && request["path"] == sends.path.replace("{day}", day)
                 && leaves_of(sends, &allowed, event, &pseudonym) == found
         });
