@@ -47,6 +47,16 @@ pub enum Reason {
     MissingFact,
 }
 
+impl Reason {
+    /// The clause that decided, where one did.
+    pub fn clause(self) -> Option<Clause> {
+        match self {
+            Self::Clause(clause) => Some(clause),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -123,10 +123,7 @@ impl Part {
 
 /// The clause's sentence, where the reason is a clause.
 fn explain(reason: &str) -> &'static str {
-    match reason.parse() {
-        Ok(Reason::Clause(clause)) => Clause::summary(clause),
-        _ => "",
-    }
+    reason.parse().ok().and_then(Reason::clause).map_or("", Clause::summary)
 }
 
 /// What flowed, for people.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use gateway_policy::{
     Category, Clause, Decision, Effect, Explanation, Fact, Facts, Flow, Matched, Policy as Rules, Purpose,
-    Reason, Recipient, Words,
+    Recipient, Words,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -185,13 +185,6 @@ fn nearly(explanation: &Explanation) -> impl Iterator<Item = &Matched> {
     explanation.rules.iter().filter(|rule| !rule.lacking.is_empty()).take(NEARLY)
 }
 
-fn clause(explanation: &Explanation) -> Option<Clause> {
-    match explanation.verdict.reason {
-        Reason::Clause(clause) => Some(clause),
-        _ => None,
-    }
-}
-
 /// What of the facts would have to be other: `engaged` must hold, `not opt-out.sms` must not.
 fn lacking(rule: &Matched) -> Vec<String> {
     let needs = rule.needs.iter().filter(|(fact, _)| rule.lacking.contains(fact));
@@ -208,7 +201,7 @@ fn exceptions(rule: &Matched) -> Vec<String> {
 /// A case: what decided and what nearly did, each with the clause's words.
 fn as_text(version: &Version, explanation: &Explanation) -> String {
     let mut clauses = nearly_clauses(explanation);
-    clauses.remove(&clause(explanation).map_or("", Clause::as_str));
+    clauses.remove(&explanation.verdict.reason.clause().map_or("", Clause::as_str));
     let mut lines = vec![decision_text(version, explanation)];
     lines.extend(clauses_text(version, clauses.into_values()));
     lines.join("\n")
@@ -219,7 +212,7 @@ pub(super) fn decision_text(version: &Version, explanation: &Explanation) -> Str
     let rules = &version.rules;
     let mut lines =
         vec![format!("{}: {}", explanation.verdict.decision.as_str(), explanation.verdict.reason)];
-    if let Some(clause) = clause(explanation) {
+    if let Some(clause) = explanation.verdict.reason.clause() {
         lines.push(format!("  {}", clause.summary()));
         lines.extend(version.quoted(clause).map(|words| format!("  {words}")));
     }
@@ -296,8 +289,8 @@ pub(super) fn as_json(version: &Version, explanation: &Explanation) -> Value {
     json!({
         "decision": explanation.verdict.decision,
         "reason": explanation.verdict.reason,
-        "says": clause(explanation).map(Clause::summary),
-        "text": clause(explanation).and_then(|clause| text(version, clause)),
+        "says": explanation.verdict.reason.clause().map(Clause::summary),
+        "text": explanation.verdict.reason.clause().and_then(|clause| text(version, clause)),
         "text_of": version.text_of(),
         "policy": { "name": rules.name(), "effective": rules.effective() },
         "decided_by": deciding(explanation).map(rule),

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Declassification, Explanation, Fact, Facts, FieldVerdict, Flow, Label, Policy as Rules, Purpose,
-    Reason, Recorded, Transform, Verdict,
+    Access, Clause, Declassification, Explanation, Fact, Facts, FieldVerdict, Flow, Label, Policy as Rules,
+    Purpose, Reason, Recorded, Transform, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -112,9 +112,7 @@ impl Told {
                 };
                 lines.push(format!("  its labels are those of declassification {name} ({what})"));
             }
-            if let Reason::Clause(clause) = field.recorded.reason {
-                cited.insert(clause.as_str(), clause);
-            }
+            cited.extend(field.recorded.reason.clause().map(|clause| (clause.as_str(), clause)));
             if field.met {
                 lines.push("  it may not meet what else was there; by itself:".to_owned());
             }
@@ -125,9 +123,7 @@ impl Told {
                 lines.push(format!("  as {label}"));
                 let told = explain::decision_text(version, explanation);
                 cited.extend(explain::nearly_clauses(explanation));
-                if let Reason::Clause(clause) = explanation.verdict.reason {
-                    told_of.insert(clause.as_str());
-                }
+                told_of.extend(explanation.verdict.reason.clause().map(Clause::as_str));
                 lines.extend(told.lines().map(|line| format!("    {line}").trim_end().to_owned()));
             }
             lines.push(String::new());
@@ -162,10 +158,7 @@ impl Told {
                     "access": field.access,
                     "decision": field.recorded.decision,
                     "reason": field.recorded.reason,
-                    "text": match field.recorded.reason {
-                        Reason::Clause(clause) => explain::text(version, clause),
-                        _ => None,
-                    },
+                    "text": field.recorded.reason.clause().and_then(|clause| explain::text(version, clause)),
                     "form": field.form,
                     "declassified": field.declassified,
                     "declassified_under": field.declassified.as_ref()
