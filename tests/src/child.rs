@@ -76,6 +76,23 @@ impl ChildConfig {
         ChildGateway::start(self)
     }
 
+    /// Runs `gateway serve` where it must not come to serve: what it says on standard error.
+    ///
+    /// # Panics
+    /// It serves.
+    pub fn serve_refused(&self) -> String {
+        let mut serve = command(self.dir.path());
+        serve.args(["serve", "--config"]).arg(self.file()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = serve.spawn().expect("the gateway's binary runs");
+        let mut first = String::new();
+        let stdout = child.stdout.as_mut().expect("standard output is piped");
+        BufReader::new(stdout).read_line(&mut first).expect("standard output can be read");
+        let _ = child.kill();
+        let output = child.wait_with_output().expect("the process ends");
+        assert_eq!(first, "", "it serves");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     /// The process together with the keys of its store.
     pub fn with<'a>(&'a self, gateway: &'a ChildGateway) -> ChildKeys<'a> {
         ChildKeys { config: self, gateway }

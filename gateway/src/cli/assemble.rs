@@ -14,12 +14,17 @@ use crate::config::Config;
 use crate::outbound::{Outbound, OutboundConfig};
 use crate::pipeline::{Parts, Tuning};
 use crate::plugin_host::{HostConfig, PluginHost};
-use crate::store::SqliteStore;
 use crate::store::crypto::MasterKey;
+use crate::store::{ServedAlone, SqliteStore};
 
 /// Opens the database, or makes it.
 pub(super) async fn open_store(config: &Config) -> Result<SqliteStore, CliError> {
     SqliteStore::open(config.database_path()).await.map_err(CliError::start("the store"))
+}
+
+/// Holds the database for a server alone.
+pub(super) fn served_alone(config: &Config) -> Result<ServedAlone, CliError> {
+    ServedAlone::begin(config.database_path()).map_err(CliError::start("the store"))
 }
 
 /// Everything that a gateway is made of.

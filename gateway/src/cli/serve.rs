@@ -14,7 +14,8 @@ use crate::pipeline::Gateway;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The first line on standard output is the address. SIGTERM and ctrl-c end it: it takes nothing new, and
-finishes what it accepted. The first key: `gateway keys create --role operator`.
+finishes what it accepted. A database is served by one process at a time. The first key:
+`gateway keys create --role operator`.
 
 Example:
   gateway serve --config gateway.toml")]
@@ -31,6 +32,7 @@ impl Serve {
         let stop = stop_signal()?;
         let options = http_options(&config)?;
 
+        let _alone = assemble::served_alone(&config)?;
         let gateway =
             Gateway::start(assemble::parts(&config).await?).await.map_err(CliError::start("the gateway"))?;
         let taken = CliError::listen(config.listen, "with the setting `listen`");

@@ -10,7 +10,7 @@ mod sqlite;
 use async_trait::async_trait;
 
 pub use records::*;
-pub use sqlite::SqliteStore;
+pub use sqlite::{ServedAlone, SqliteStore};
 
 /// What can go wrong in a store. The database's own errors stay inside; their text goes to the log.
 #[derive(Clone, Debug, thiserror::Error)]

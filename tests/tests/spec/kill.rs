@@ -1,10 +1,11 @@
 //! `kill -9` in the middle of ingesting, fifty times on one store: nothing acknowledged is lost, nothing is
-//! delivered under two ids, the database stays sound.
+//! delivered under two ids, the database stays sound; and no two processes serve it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use gateway::pipeline::Role;
 use gateway_tests::events::{chat_ended, with};
 use gateway_tests::world::{self, NORTHSIDE};
 use gateway_tests::{ChildConfig, Client, Keyed as _, Partner, client, components, eventually};
@@ -14,6 +15,24 @@ use tokio::sync::Mutex;
 
 const ROUNDS: usize = 50;
 const CLIENTS: usize = 6;
+
+/// What partners have of a consumer is known to one process: a second one could let meet what the first keeps apart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_is_served_by_one_process_at_a_time() {
+    let partner = Partner::start().await;
+    let config = ChildConfig::new(partner.address, "log-level = \"error\"");
+    tokio::task::block_in_place(|| {
+        let first = config.serve();
+        let refused = config.serve_refused();
+        for says in ["another `gateway serve` has the store", "gateway.db", "stop it first"] {
+            assert!(refused.contains(says), "{says}: {refused}");
+        }
+        // Keys are made beside it.
+        config.key(Role::Operator, None);
+        first.kill();
+        config.serve().terminate();
+    });
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_kills_lose_nothing_that_was_acknowledged_and_deliver_nothing_under_two_ids() {

@@ -1,8 +1,9 @@
 //! The store on SQLite: one writer that commits in groups, a few connections that read. Nothing of it is
-//! known outside but [`SqliteStore`].
+//! known outside but [`SqliteStore`] and [`ServedAlone`].
 
 mod accept;
 mod aggregates;
+mod alone;
 mod apply;
 mod bulk;
 mod calls;
@@ -29,6 +30,7 @@ use async_trait::async_trait;
 use sqlx::{SqliteConnection, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::alone::ServedAlone;
 use self::checkpoint::Checkpointer;
 use self::ledger::shaped;
 use self::operation::{Answer, Operation, Request, Shaped};
