@@ -366,7 +366,9 @@ impl Serialize for View<'_> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     use super::{FieldPath, FieldPathError, Projection, Segment, project};
 
@@ -457,6 +459,63 @@ mod tests {
             let projection = Projection::new(&owned);
             let written = serde_json::to_value(projection.view(&data)).expect("serializes");
             assert_eq!(written, expected, "view of {paths:?}");
+        }
+    }
+
+    /// Documents over a few names, with gaps.
+    fn documents() -> impl Strategy<Value = Value> {
+        let leaf =
+            prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), (0..9).prop_map(Value::from)];
+        let object = |inner: BoxedStrategy<Value>| {
+            btree_map("[abc]", inner, 0..4).prop_map(|members| members.into_iter().collect::<Value>())
+        };
+        let any = leaf.prop_recursive(3, 24, 4, move |inner| {
+            prop_oneof![vec(inner.clone(), 0..4).prop_map(Value::Array), object(inner.boxed())]
+        });
+        object(any.boxed())
+    }
+
+    /// Every leaf with its JSON Pointer.
+    fn leaves(at: &str, value: &Value) -> Vec<(String, Value)> {
+        match value {
+            Value::Object(map) => {
+                map.iter().flat_map(|(name, inner)| leaves(&format!("{at}/{name}"), inner)).collect()
+            }
+            Value::Array(items) => items
+                .iter()
+                .enumerate()
+                .flat_map(|(index, inner)| leaves(&format!("{at}/{index}"), inner))
+                .collect(),
+            leaf => vec![(at.to_owned(), leaf.clone())],
+        }
+    }
+
+    proptest! {
+        /// Clause collect.consumer-decides: what a consumer did not provide, or may not go, has nothing in its place.
+        #[test]
+        fn a_projection_invents_nothing(data in documents(), texts in vec("(/[abc*]){1,4}", 0..5)) {
+            let paths: Vec<FieldPath> = texts.iter().map(|text| path(text)).collect();
+            let projection = Projection::new(&paths);
+            let cut = projection.apply(&data);
+            prop_assert_eq!(&serde_json::to_value(projection.view(&data)).unwrap(), &cut);
+            let is_granted = |pointer: &str| {
+                let matches = |path: &FieldPath| {
+                    let steps: Vec<&str> = pointer.split('/').skip(1).collect();
+                    path.segments().len() == steps.len()
+                        && path.segments().iter().zip(steps).all(|(segment, step)| match segment {
+                            Segment::Key(key) => **key == *step,
+                            Segment::Each => step.parse::<usize>().is_ok(),
+                        })
+                };
+                paths.iter().any(matches)
+            };
+            // `null` stands for an element of an array of which nothing goes, and for nothing else.
+            let is_element = |pointer: &str| pointer.ends_with(|last: char| last.is_ascii_digit());
+            let shown = leaves("", &cut).into_iter();
+            for (pointer, leaf) in shown.filter(|(at, leaf)| !(leaf.is_null() && is_element(at))) {
+                prop_assert_eq!(data.pointer(&pointer), Some(&leaf));
+                prop_assert!(is_granted(&pointer), "{}", pointer);
+            }
         }
     }
 }

@@ -305,6 +305,26 @@ fn each_rule_names_its_problem() {
     }
 }
 
+proptest::proptest! {
+    /// Clause integrations.no-control: what brands and consumers are shown is a link in full, to a host, without TLS to
+    /// none.
+    #[test]
+    fn a_manifest_without_a_link_to_its_partners_privacy_policy_is_refused(
+        scheme in "(https?|ftp|javascript|data|)", between in "(://|:/|:|)", who in "(a@|a:b@|)",
+        host in "(a\\.example|)", path in "(/privacy|)",
+    ) {
+        let mut manifest = inlined(GOOD);
+        manifest.plugin.privacy_policy = format!("{scheme}{between}{who}{host}{path}");
+        let link = url::Url::parse(&manifest.plugin.privacy_policy);
+        let is_link = link.is_ok_and(|link| {
+            link.as_str().starts_with("https://") && link.has_host() && !link.authority().contains('@')
+        });
+        let problems = check(&manifest, &catalogue());
+        let expected = if is_link { vec![] } else { vec![("privacy-policy-not-https", "plugin.privacy-policy")] };
+        proptest::prop_assert_eq!(found(&problems), expected);
+    }
+}
+
 #[test]
 fn each_rule_of_the_schemas_names_its_problem() {
     let catalogue = catalogue();
