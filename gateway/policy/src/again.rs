@@ -1,8 +1,10 @@
 //! A row of the ledger, decided again from what it recorded.
 
+mod had;
 #[cfg(test)]
 mod tests;
 
+pub use self::had::Had;
 use crate::compile::Explanation;
 use crate::facts::Facts;
 use crate::label::{Label, Origin};
@@ -170,7 +172,7 @@ impl Recorded<'_> {
     }
 
     /// Of fields that `new` would still let go: which may not, if the consumer's partner already had one of these
-    /// labels, each with how it stood toward it. What it had, the row does not say.
+    /// labels. What it had, the row does not say.
     ///
     /// # Errors
     /// [`NotRecorded`].
@@ -180,27 +182,41 @@ impl Recorded<'_> {
         old: Option<&Policy>,
         fields: &[FieldVerdict],
         answers: &mut [Again],
-        had: &[(Label, Standing)],
+        had: &Had,
     ) -> Result<(), NotRecorded> {
         let is_own =
             |label: &Label| matches!(&label.origin, Origin::Partner(name) if **name == *self.partner);
-        let had: Vec<Stood<'_>> = had
-            .iter()
-            .filter(|(label, _)| !is_own(label))
-            .map(|(label, standing)| Stood { label, standing: *standing })
-            .collect();
+        let others = |of: &'_ [(Label, Standing)]| {
+            let others = of.iter().filter(|(label, _)| !is_own(label));
+            others.map(|(label, standing)| (label.clone(), *standing)).collect::<Vec<_>>()
+        };
+        let (labels, back) = (others(&had.labels), others(&had.back));
         for (field, answer) in fields.iter().zip(answers) {
-            let goes =
-                matches!(answer, Again::Decided(verdict) if verdict.allows()) && field.verdict.allows();
-            let shared = matches!(self.flow, Flow::Share | Flow::Decide) && field.access != Access::Reply;
-            if !(goes && shared) || old.is_some_and(|old| alike(old, new, field)) {
+            let goes = match answer {
+                Again::Decided(verdict) if verdict.allows() && field.verdict.allows() => *verdict,
+                _ => continue,
+            };
+            if !matches!(self.flow, Flow::Share | Flow::Decide) || field.access == Access::Reply {
                 continue;
             }
-            let mut labels = stood(field)?;
-            labels.retain(|stood| !is_own(stood.label));
-            let apart = self.kept_apart(new, old, self.facts_of(field), &labels, &had);
-            if let Some(Again::Decided(verdict) | Again::Open(_, verdict)) = apart {
-                *answer = Again::Open(Why::Earlier, verdict);
+            let mut own = stood(field)?;
+            own.retain(|stood| !is_own(stood.label));
+            let apart = |old: Option<&Policy>, had: &[(Label, Standing)]| {
+                let had: Vec<Stood<'_>> =
+                    had.iter().map(|(label, standing)| Stood { label, standing: *standing }).collect();
+                self.kept_apart(new, old, self.facts_of(field), &own, &had)
+            };
+            // What the old policy says of a label that had given way tells nothing of what met.
+            let met = apart(None, &back).or_else(|| {
+                let same = old.is_some_and(|old| alike(old, new, field));
+                (!same).then(|| apart(old, &labels)).flatten()
+            });
+            match met {
+                Some(Again::Decided(verdict) | Again::Open(_, verdict)) => {
+                    *answer = Again::Open(Why::Earlier, verdict);
+                }
+                None if had.unknown => *answer = Again::Open(Why::Earlier, goes),
+                None => {}
             }
         }
         Ok(())
@@ -327,21 +343,19 @@ fn alike(old: &Policy, new: &Policy, field: &FieldVerdict) -> bool {
     field.labels.iter().all(|label| old.keeps_apart_as(new, label.category))
 }
 
-/// Whether what leaves of a field in its form has the labels that were recorded under `new` too. Of which labels it
-/// was made is not recorded.
+/// Whether what leaves of a field in its form, or was made of such, has the labels that were recorded under `new` too. Of
+/// which labels it was made is not recorded.
 fn same_labels(new: &Policy, old: Option<&Policy>, field: &FieldVerdict) -> bool {
-    let Basis { form, declassified, .. } = &field.basis;
+    let Basis { form, declassified, declassified_within, .. } = &field.basis;
+    if !declassified_within.iter().all(|name| is_as_then(new, old, name)) {
+        return false;
+    }
     if let Some(name) = declassified {
-        let of = |policy: &Policy| policy.declassifications().iter().find(|rule| rule.name == *name).cloned();
-        return of(new).is_some_and(|rule| {
-            // An earlier rule of the same form might speak in its place.
-            let speaks = new.declassification(rule.form, rule.from) == Some(&rule);
-            let as_before = old.is_none_or(|old| {
-                of(old).is_some_and(|old| (old.form, old.from, old.to) == (rule.form, rule.from, rule.to))
-            });
+        return said(new, name).is_some_and(|rule| {
+            let as_before = old.is_none_or(|old| named(old, name).is_some_and(|old| is_alike(rule, old)));
             let recorded = form.is_none_or(|form| form == rule.form)
                 && field.labels.iter().any(|label| label.category == rule.to);
-            speaks && as_before && recorded
+            as_before && recorded
         });
     }
     // Older rows say that it went in a form, and not in which.
@@ -354,6 +368,30 @@ fn same_labels(new: &Policy, old: Option<&Policy>, field: &FieldVerdict) -> bool
             && !old.is_some_and(|old| old.declassifications().contains(rule))
     };
     !new.declassifications().iter().any(|rule| may_be_of(&rule))
+}
+
+/// Whether a declassification says what it said then; of rules that nobody knows any more, whether it is there.
+fn is_as_then(new: &Policy, old: Option<&Policy>, name: &str) -> bool {
+    match (said(new, name), old) {
+        (Some(rule), Some(old)) => said(old, name).is_some_and(|then| is_alike(rule, then)),
+        // It said nothing of what there was then, and says nothing now.
+        (None, Some(old)) => said(old, name).is_none(),
+        (now, None) => now.is_some(),
+    }
+}
+
+fn named<'p>(policy: &'p Policy, name: &str) -> Option<&'p Declassification> {
+    policy.declassifications().iter().find(|rule| *rule.name == *name)
+}
+
+/// The declassification of this name, unless an earlier one of the same form speaks in its place.
+fn said<'p>(policy: &'p Policy, name: &str) -> Option<&'p Declassification> {
+    named(policy, name).filter(|rule| policy.declassification(rule.form, rule.from) == Some(rule))
+}
+
+/// Whether two rules give the same the same label.
+fn is_alike(one: &Declassification, other: &Declassification) -> bool {
+    (one.form, one.from, one.to) == (other.form, other.from, other.to)
 }
 
 /// What held where both of two fields met: the strictest of both, whose facts speak against it.

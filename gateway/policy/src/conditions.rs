@@ -1,10 +1,11 @@
 //! Collection conditions: what held when a value was collected. They travel with it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Category, Label, LabelSet, Origin, Partner, Purpose, Recipient};
+use crate::{Category, Label, LabelSet, Origin, Partner, Policy, Purpose, Recipient, Transform};
 
 /// Where a consumer or a partner is, as far as the policy cares (clause transfer.onward).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -99,6 +100,35 @@ pub struct OnBehalf {
     pub of: BTreeSet<Category>,
 }
 
+/// A label that gave way to another by a rule of the policy, where a value left in a form.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declassified {
+    /// The rule's name.
+    pub rule: Arc<str>,
+    /// The form in which the value left.
+    pub form: Transform,
+    /// Of what there was.
+    pub from: Label,
+    /// Of what left, of the same origin.
+    pub to: Category,
+    /// The version of the policy that was in force when it was accepted, as in [`Conditions::under`].
+    pub under: String,
+}
+
+impl Declassified {
+    /// The label of what left.
+    pub fn gave_way_to(&self) -> Label {
+        Label { category: self.to, origin: self.from.origin.clone() }
+    }
+
+    /// Whether this version of the policy has it so.
+    pub fn is_by(&self, policy: &Policy) -> bool {
+        let (label, rule) = policy.declassified(self.form, &self.from);
+        label.category == self.to && rule.is_some_and(|rule| rule.name == self.rule)
+    }
+}
+
 /// What held at collection. An absent signal means that the consumer sent none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -135,6 +165,9 @@ pub struct Conditions {
     /// policy.version). Of an event itself none is given: when it was accepted says it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub under: BTreeSet<String>,
+    /// Labels that gave way to others in what it was made of: for as long as the policy has that rule.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub declassified: BTreeSet<Declassified>,
 }
 
 impl Conditions {
@@ -163,6 +196,7 @@ impl Conditions {
             }
         }
         self.under.extend(other.under.iter().cloned());
+        self.declassified.extend(other.declassified.iter().cloned());
     }
 
     /// Whether joining `other` changes nothing. False also where telling is as dear as joining.
@@ -170,9 +204,10 @@ impl Conditions {
         self.includes_facts(other)
             && other.through.is_subset(&self.through)
             && other.under.is_subset(&self.under)
+            && other.declassified.is_subset(&self.declassified)
     }
 
-    /// The same but for the plugins by which it came and the versions of the policy.
+    /// The same but for the plugins by which it came, the versions of the policy and what they declassified.
     pub fn includes_facts(&self, other: &Self) -> bool {
         let Self {
             dnt,
@@ -184,6 +219,7 @@ impl Conditions {
             through: _,
             on_behalf,
             under: _,
+            declassified: _,
         } = other;
         self.dnt >= *dnt
             && self.gpc >= *gpc
@@ -204,7 +240,13 @@ impl Conditions {
 
     /// The labels that the value has besides, because no contract covers now what was made on the brand's behalf: then
     /// it is its maker's data, as that of any third party. `partner` finds a record; without one nothing is covered.
-    pub fn lapsed<'p>(&self, partner: impl Fn(&str) -> Option<&'p Partner>, now_ms: i64) -> LabelSet {
+    /// What it was made of has the `regained` labels too.
+    pub fn lapsed<'p>(
+        &self,
+        partner: impl Fn(&str) -> Option<&'p Partner>,
+        now_ms: i64,
+        regained: &LabelSet,
+    ) -> LabelSet {
         let mut labels = LabelSet::default();
         for (name, by_purpose) in &self.on_behalf {
             let record = partner(name);
@@ -213,7 +255,8 @@ impl Conditions {
                     let standing = record.map(|record| record.standing(*purpose, *category, now_ms));
                     standing.is_some_and(|standing| standing.recipient == Recipient::ServiceProvider)
                 };
-                if !made.iter().chain(of).all(covered) {
+                let also = regained.iter().map(|label| &label.category);
+                if !made.iter().chain(of).chain(also).all(covered) {
                     let origin = Origin::Partner(name.as_str().into());
                     let label = |category: &Category| Label { category: *category, origin: origin.clone() };
                     labels.extend(made.iter().map(label));
@@ -221,6 +264,11 @@ impl Conditions {
             }
         }
         labels
+    }
+
+    /// The rules by which labels gave way in what it was made of.
+    pub fn declassifications(&self) -> BTreeSet<Arc<str>> {
+        self.declassified.iter().map(|one| Arc::clone(&one.rule)).collect()
     }
 
     /// Whether what was collected may be used for a purpose, as far as that depends on what it was collected for.
@@ -276,6 +324,36 @@ mod tests {
         assert_eq!(us.through, ["a".to_owned(), "b".to_owned()].into());
     }
 
+    fn country() -> Declassified {
+        Declassified {
+            rule: "number-to-country".into(),
+            form: Transform::CountryCode,
+            from: "first-party:user.contact.phone_number".parse().unwrap(),
+            to: Category::parse("user.contact.address.country").unwrap(),
+            under: "2017-03-01".into(),
+        }
+    }
+
+    #[test]
+    fn a_label_gave_way_by_a_version_that_has_the_same_rule() {
+        let shipped = include_str!("../../policies/platform-2017-03-01.toml");
+        let with = |from: &str, to: &str| {
+            assert!(shipped.contains(from));
+            Policy::parse(&shipped.replacen(from, to, 1)).unwrap()
+        };
+        let to = "to = \"user.contact.address.country\"";
+        for (policy, is_by) in [
+            (Policy::parse(shipped).unwrap(), true),
+            // What else the rule speaks of is no matter of this label.
+            (with("from = \"user.contact.phone_number\"", "from = \"user.contact\""), true),
+            (with("\"number-to-country\"", "\"code-to-country\""), false),
+            (with("form = \"country-code\"", "form = \"pseudonym\""), false),
+            (with(to, "to = \"user.contact.address\""), false),
+        ] {
+            assert_eq!(country().is_by(&policy), is_by);
+        }
+    }
+
     #[test]
     fn what_was_made_on_the_brands_behalf_is_its_makers_where_no_contract_covers_it_any_more() {
         let purpose = Purpose::parse("essential.service.operations.support").unwrap();
@@ -321,11 +399,47 @@ mod tests {
             ),
         ] {
             let partner = partner(contract);
-            let labels = both.lapsed(|name| (name == "a").then_some(&partner), 1_000);
+            let none = LabelSet::default();
+            let labels = both.lapsed(|name| (name == "a").then_some(&partner), 1_000, &none);
             let labels: Vec<String> = labels.iter().map(Label::to_string).collect();
             assert_eq!(labels.join(" "), lapsed);
-            assert!(!both.lapsed(|_| None, 1_000).is_empty(), "of nobody who is known");
-            assert!(Conditions::default().lapsed(|_| None, 1_000).is_empty());
+            assert!(!both.lapsed(|_| None, 1_000, &none).is_empty(), "of nobody who is known");
+            assert!(Conditions::default().lapsed(|_| None, 1_000, &none).is_empty());
+        }
+    }
+
+    #[test]
+    fn what_was_made_of_a_label_that_is_back_is_its_makers_where_no_contract_covers_that_one() {
+        let purpose = Purpose::parse("essential").unwrap();
+        let category = |key: &str| Category::parse(key).unwrap();
+        let mut made = Conditions::default();
+        let of = OnBehalf {
+            made: [category("user.telemetry")].into(),
+            of: [category("user.contact.address.country")].into(),
+        };
+        made.note_on_behalf("a", purpose, &of);
+        let number = LabelSet::from_iter(["first-party:user.contact.phone_number".parse().unwrap()]);
+        for (categories, lapsed) in
+            [(&["user"][..], false), (&["user.telemetry", "user.contact.address"][..], true)]
+        {
+            let contract = Contract {
+                purposes: vec![purpose],
+                categories: categories.iter().map(|key| category(key)).collect(),
+                onward_transfer: false,
+                consideration: false,
+                expires_ms: None,
+            };
+            let partner = Partner {
+                name: "a".into(),
+                display_name: "A".into(),
+                region: Region::Us,
+                domains: vec![],
+                consideration: false,
+                contracts: [("terms".to_owned(), contract)].into(),
+            };
+            let besides = |regained: &LabelSet| made.lapsed(|_| Some(&partner), 1_000, regained);
+            assert!(besides(&LabelSet::default()).is_empty(), "{categories:?}");
+            assert_eq!(!besides(&number).is_empty(), lapsed, "{categories:?}");
         }
     }
 
@@ -379,9 +493,9 @@ mod tests {
         let cookies = proptest::collection::vec(class, 0..2);
         let purpose = proptest::sample::select(Purpose::all().take(2).collect::<Vec<_>>());
         let collected_for = proptest::option::of(proptest::collection::btree_set(purpose, 0..2));
-        let bits = proptest::array::uniform6(proptest::bool::ANY);
+        let bits = proptest::array::uniform7(proptest::bool::ANY);
         (bits, region, cookies, collected_for).prop_map(|(bits, region, cookies, collected_for)| {
-            let [dnt, gpc, in_conversation, is_made, is_through, is_dated] = bits;
+            let [dnt, gpc, in_conversation, is_made, is_through, is_dated, gave_way] = bits;
             let through = is_through.then(|| "a".to_owned()).into_iter().collect();
             let under = is_dated.then(|| "2017-03-01".to_owned()).into_iter().collect();
             let mut conditions = Conditions {
@@ -393,6 +507,7 @@ mod tests {
                 collected_for,
                 through,
                 under,
+                declassified: gave_way.then(country).into_iter().collect(),
                 ..Conditions::default()
             };
             if is_made {
@@ -417,7 +532,12 @@ mod tests {
                 proptest::prop_assert_eq!(&joined, &one);
             }
             if one.includes_facts(&other) {
-                let facts = Conditions { through: one.through.clone(), under: one.under.clone(), ..joined };
+                let facts = Conditions {
+                    through: one.through.clone(),
+                    under: one.under.clone(),
+                    declassified: one.declassified.clone(),
+                    ..joined
+                };
                 proptest::prop_assert_eq!(&facts, &one);
             }
             proptest::prop_assert!(one.includes(&one) || !one.on_behalf.is_empty());

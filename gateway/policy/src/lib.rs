@@ -30,7 +30,7 @@ mod taxonomy;
 mod verdict;
 mod wording;
 
-pub use again::{Again, NotRecorded, Recorded, Why};
+pub use again::{Again, Had, NotRecorded, Recorded, Why};
 pub use aggregation::Aggregation;
 pub use check::{
     Difference, Example, Failure, Finding, Flip, Idle, Kind, Properties, Relabelled, Relabelling, Report,
@@ -39,7 +39,7 @@ pub use check::{
 pub use choices::{Choices, OptOuts, Permission, PermissionScope};
 pub use clause::Clause;
 pub use compile::{CompiledDecision, Explanation, Matched};
-pub use conditions::{Conditions, CookieClass, OnBehalf, Region};
+pub use conditions::{Conditions, CookieClass, Declassified, OnBehalf, Region};
 pub use declassify::{Declassification, Transform};
 pub use facts::{Fact, Facts};
 pub use label::{Label, LabelSet, Origin};

@@ -1,5 +1,6 @@
 //! Verdicts: what is decided for one field, and why.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::facts::Facts;
-use crate::{Clause, Label, Standing, Transform};
+use crate::{Clause, Conditions, Label, Standing, Transform};
 
 /// What happens to a field. The order is from loose to strict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -203,12 +204,21 @@ pub struct Basis {
     /// The declassification that gave it the labels which it left with; none: they are its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declassified: Option<Arc<str>>,
+    /// The declassifications by which what it was made of got its labels, where it derives from more than the event.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub declassified_within: BTreeSet<Arc<str>>,
 }
 
 impl Basis {
     /// Of a value toward which its recipient stood so, label by label.
     pub fn of(standing: impl IntoIterator<Item = Standing>) -> Self {
         Self { standing: standing.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Of a value that was made of what was collected under these conditions.
+    #[must_use]
+    pub fn within(self, conditions: &Conditions) -> Self {
+        Self { declassified_within: conditions.declassifications(), ..self }
     }
 
     /// With the facts that held for the field, where the row's are others.

@@ -1,6 +1,8 @@
 //! What may meet over several calls (clause integrations.combine): what is about to reach a partner, and what that
 //! partner already received of the consumer, whichever of its plugins received it, and for whatever purpose.
 
+use std::borrow::Cow;
+
 use gateway_policy::{Label, LabelSet, Purpose, Verdict};
 
 use super::combine::{Meeting, Pairs};
@@ -12,7 +14,7 @@ use super::subject::{Integration, Subject, base_facts};
 /// for another, so both are asked.
 pub(super) struct Across<'a> {
     /// For each purpose that counts: how pairs are decided about, and what the partner has.
-    asked: Vec<(Pairs<'a>, &'a LabelSet)>,
+    asked: Vec<(Pairs<'a>, Cow<'a, LabelSet>)>,
 }
 
 impl<'a> Across<'a> {
@@ -42,23 +44,21 @@ impl<'a> Across<'a> {
             facts: base_facts(subject, Integration { purpose, ..integration }),
             ..*pairs
         };
+        let has = |labels: &'a LabelSet| exposed.also(labels, pairs.book, pairs.moment);
         // For the purpose of the call all that the partner has counts, for another what it received for that.
         let others = exposed.by_purpose.iter().filter(|(purpose, _)| **purpose != pairs.purpose);
-        let others = others.map(|(purpose, labels)| (asked(*purpose), labels));
-        Self { asked: std::iter::once((asked(pairs.purpose), &exposed.labels)).chain(others).collect() }
+        let others = others.map(|(purpose, labels)| (asked(*purpose), has(labels)));
+        Self { asked: std::iter::once((asked(pairs.purpose), has(&exposed.labels))).chain(others).collect() }
     }
 
     /// The strictest over every pair of one of these labels with one that the partner has; none where there is
     /// no pair. A partner knows what it sent itself: only what it gets from elsewhere can meet what it has. Nor
     /// does what `together` holds meet itself again.
     pub(super) fn verdict<'l>(
-        &self,
+        &'l self,
         labels: impl Iterator<Item = &'l Label> + Clone,
         together: &LabelSet,
-    ) -> Option<Verdict>
-    where
-        'a: 'l,
-    {
+    ) -> Option<Verdict> {
         let (first, _) = self.asked.first()?;
         let new = labels.filter(|label| !is_of(label, &first.partner.name));
         let decided = self.asked.iter().filter_map(|(pairs, received)| {

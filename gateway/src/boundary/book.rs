@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use gateway_policy::{
-    Aggregation, Basis, Category, CompiledDecision, Conditions, Effect, Fact, Facts, Flow, Label, Origin,
-    Partner, Policy, PolicyError, PolicySet, Purpose, Reason, Recipient, Standing, Verdict,
+    Aggregation, Basis, Category, CompiledDecision, Conditions, Declassified, Effect, Fact, Facts, Flow,
+    Label, LabelSet, Origin, Partner, Policy, PolicyError, PolicySet, Purpose, Reason, Recipient, Standing,
+    Verdict,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -130,11 +131,45 @@ impl PolicyBook {
 
     /// Notes with what held for something accepted at this moment the version under which it was.
     pub fn note(&self, moment: Moment, conditions: &mut Conditions) {
-        let version = moment.accepted.and_then(|index| self.set.get(index));
-        let day = version.map(Policy::effective).unwrap_or_default();
+        let day = self.accepted_under(moment);
         if !conditions.under.contains(day) {
             conditions.under.insert(day.to_owned());
         }
+    }
+
+    /// The version in force at acceptance, as in [`Conditions::under`].
+    pub(super) fn accepted_under(&self, moment: Moment) -> &str {
+        let version = moment.accepted.and_then(|index| self.set.get(index));
+        version.map(Policy::effective).unwrap_or_default()
+    }
+
+    /// The labels that a value has besides those that it is stored with: [`PolicyBook::regained`], and
+    /// [`Conditions::lapsed`] by the records that `partner` finds.
+    pub fn besides<'p>(
+        &self,
+        conditions: &Conditions,
+        partner: impl Fn(&str) -> Option<&'p Partner>,
+        moment: Moment,
+    ) -> LabelSet {
+        let mut labels: LabelSet = self.regained(conditions, moment).map(|one| one.from.clone()).collect();
+        labels.join(&conditions.lapsed(partner, moment.now_ms, &labels));
+        labels
+    }
+
+    /// Labels that a value has besides, each with the one to which it gave way: the version in force now, or the one under
+    /// which it was accepted of which that was made, has no such rule.
+    pub(super) fn regained<'c>(
+        &self,
+        conditions: &'c Conditions,
+        moment: Moment,
+    ) -> impl Iterator<Item = &'c Declassified> {
+        let has = move |version: Option<usize>, one: &Declassified| {
+            version.and_then(|version| self.set.get(version)).is_some_and(|policy| one.is_by(policy))
+        };
+        conditions
+            .declassified
+            .iter()
+            .filter(move |one| !(has(moment.current, one) && has(self.set.in_force(&one.under), one)))
     }
 
     /// SHA-256 of the file of the version in force now; zeroes where none is.
@@ -359,6 +394,30 @@ mod tests {
             book.note(book.moment(ms, JANUARY_2027), &mut noted);
         }
         assert_eq!(noted.under, ["", first, third].map(str::to_owned).into());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_goes_is_allowed_by_every_version_that_counts_whichever_those_are(
+            accepted in proptest::option::of(0_usize..6),
+            current in proptest::option::of(0_usize..6),
+            collected in 0_u64..64,
+            allowing in 0_u64..64,
+        ) {
+            let is_in = |bits: u64, version: usize| bits & (1 << version) != 0;
+            let clause = gateway_policy::Clause::parse("share.brand").unwrap();
+            let says = |version: Option<usize>| match version {
+                Some(version) if is_in(allowing, version) => Verdict::allow(clause),
+                _ => Verdict::withhold(Reason::NoPermit),
+            };
+            let verdict = Moment { now_ms: 0, accepted, current, collected }.strictest(says);
+            let counts = |version: usize| {
+                [accepted, current].contains(&Some(version)) || is_in(collected, version)
+            };
+            let none_missing = accepted.is_some() && current.is_some();
+            let all_allow = (0..6).filter(|version| counts(*version)).all(|version| is_in(allowing, version));
+            proptest::prop_assert_eq!(verdict.allows(), none_missing && all_allow);
+        }
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub fn plan_exchange(
         .endpoint(&request.endpoint)
         .ok_or(Violation::UndeclaredEndpoint { declared: release.manifest.endpoint.len() })?;
     let reply = category(endpoint)?;
-    let conditions = crossing.conditions.clone();
+    let mut conditions = crossing.conditions.clone();
     let pairs = pairs(book, connection, hook, crossing, subject, moment);
     match plan(&pairs, connection, hook, crossing, &request) {
         Ok(delivery) => {
@@ -106,6 +106,7 @@ pub fn plan_exchange(
                 .flat_map(|carried| carried.labels.iter().cloned().collect::<Vec<_>>())
                 .collect();
             if !sealed.is_empty() {
+                crossing.note_sealed(book, hook, |_| true, &mut conditions);
                 crossing.join(answer(endpoint, &sealed), &conditions);
             }
             Err(violation)
@@ -135,10 +136,11 @@ impl Crossing {
     pub fn join_exchange(&mut self, exchange: &PlannedExchange) {
         let delivery = &exchange.delivery;
         let answer = answer(&delivery.endpoint, &exchange.labels());
-        // The same question again joins nothing new.
+        // The same question again brings no new labels; what gave way in it may be another.
         if !self.joined.iter().any(|known| known.field == answer.field && known.labels == answer.labels) {
-            self.join(answer, &delivery.conditions);
+            self.joined.push(answer);
         }
+        self.conditions.join(&delivery.conditions);
     }
 
     /// Joins the telephone numbers that an answer brought.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use gateway_policy::{Label, Partner, Policy, Purpose, Transform};
+use gateway_policy::{Conditions, Declassified, Label, Partner, Policy, Purpose, Transform};
 
 use super::book::{Moment, PolicyBook};
 use super::connection::{Hook, HookField};
@@ -41,6 +41,20 @@ impl Form {
             }
             _ => keeps(),
         }
+    }
+
+    /// Notes with what held for a value that went so which labels gave way in it.
+    /// `under` is the version at acceptance, as in [`Conditions::under`].
+    pub(super) fn note(&self, field: &HookField, under: &str, conditions: &mut Conditions) {
+        let (Some(form), Some(rule)) = (self.transform, &self.declassified) else { return };
+        let gave_way = field.labels.iter().zip(&*self.labels).filter(|(from, to)| from != to);
+        conditions.declassified.extend(gave_way.map(|(from, to)| Declassified {
+            rule: Arc::clone(rule),
+            form,
+            from: from.clone(),
+            to: to.category,
+            under: under.to_owned(),
+        }));
     }
 
     /// Whether every version that counts at this moment says so.

@@ -335,6 +335,23 @@ impl Crossing {
         self.conditions.join(conditions);
     }
 
+    /// Notes with what held for a request which labels gave way in the sealed fields that it holds.
+    pub(super) fn note_sealed(
+        &self,
+        book: &PolicyBook,
+        hook: &Hook,
+        holds: impl Fn(&HookField) -> bool,
+        conditions: &mut Conditions,
+    ) {
+        let accepted = book.moment(self.accepted_ms, self.accepted_ms);
+        let fields = hook.fields.iter().zip(&self.allowed).zip(&*self.forms);
+        for ((field, allowed), form) in fields {
+            if *allowed && field.access == Access::Sealed && holds(field) {
+                form.note(field, book.accepted_under(accepted), conditions);
+            }
+        }
+    }
+
     /// The labels that everything which comes out of the call carries: its log and failure texts too.
     pub fn labels(&self, connection: &Connection) -> LabelSet {
         let hook = connection.release.hooks.get(self.hook);
@@ -439,6 +456,9 @@ pub(super) fn plan(
     if carries.is_empty() {
         carries.extend(given(hook, crossing, Access::Sealed));
     }
+    let mut conditions = crossing.conditions.clone();
+    let holds = |field: &HookField| kept.get(&*field.name).is_some_and(|found| !found.is_empty());
+    crossing.note_sealed(pairs.book, hook, holds, &mut conditions);
     let labels = || carries.iter().flat_map(|carried| carried.labels.iter());
     if pairs.matter(labels()) {
         let values: Vec<&[Label]> = carries.iter().map(|carried| &*carried.labels).collect();
@@ -471,7 +491,7 @@ pub(super) fn plan(
         request: request.clone(),
         values: kept,
         carried: carries,
-        conditions: crossing.conditions.clone(),
+        conditions,
         numbers,
     })
 }
@@ -546,7 +566,7 @@ fn check_returns(
             access: Access::Return,
             labels: labels.iter().cloned().collect(),
             verdict,
-            basis: Basis { met, ..question.basis(labels.iter(), moment.now_ms) },
+            basis: Basis { met, ..question.basis(labels.iter(), moment.now_ms).within(&crossing.conditions) },
         });
         if verdict.allows() {
             paths.push(path);

@@ -128,10 +128,10 @@ pub fn recall(
     // remembered of the rest: nothing in the memory tells which entry holds it, so all of it goes. It goes
     // here and not when the grant is written, because it can be judged only where it can be read.
     let granted = connection.grants_labels(memory.labels.iter(), moment);
-    let lapsed = connection.lapsed(&memory.conditions, moment.now_ms);
-    let memory = match lapsed.is_empty() {
+    let besides = connection.besides(book, &memory.conditions, moment);
+    let memory = match besides.is_empty() {
         true => memory,
-        false => Arc::new(memory.with(&lapsed)),
+        false => Arc::new(memory.with(&besides)),
     };
     let mut conditions = subject.conditions.clone();
     conditions.join(&memory.conditions);
@@ -156,7 +156,10 @@ pub fn recall(
         access: Access::Memory,
         labels: all(&memory.labels),
         verdict,
-        basis: question.basis(memory.labels.iter(), moment.now_ms).under(facts, of_row),
+        basis: question
+            .basis(memory.labels.iter(), moment.now_ms)
+            .under(facts, of_row)
+            .within(&memory.conditions),
     };
     let standing = match verdict.allows() {
         true => Standing::Given(memory),

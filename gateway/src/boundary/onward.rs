@@ -133,10 +133,10 @@ impl Connection {
         self.partners.store(Arc::clone(partners));
     }
 
-    /// [`Conditions::lapsed`], by the partners' contracts as they stand.
-    pub(super) fn lapsed(&self, conditions: &Conditions, now_ms: i64) -> LabelSet {
+    /// [`PolicyBook::besides`], by the partners' contracts as they stand.
+    pub(super) fn besides(&self, book: &PolicyBook, conditions: &Conditions, moment: Moment) -> LabelSet {
         let partners = self.partners.load();
-        conditions.lapsed(|name| partners.get(name).map(|record| &**record), now_ms)
+        book.besides(conditions, |name| partners.get(name).map(|record| &**record), moment)
     }
 
     /// Whether what was returned for a slot counts as promotional: as the brand marks it now, or because the plugin
@@ -195,12 +195,12 @@ impl Reader<'_> {
     /// Decides about the fields that another plugin returned: by the labels that they were returned with, under
     /// the stricter of what held for them and what holds for the event, and only where the brand itself may use
     /// them still. What then holds for the call, where any of them may go.
-    pub(super) fn judge(
+    pub(super) fn judge<'o>(
         &self,
-        one: Onward<'_>,
+        one: Onward<'o>,
         decided: &mut [Option<(Recipient, Verdict)>],
         labels: &mut [Arc<[Label]>],
-        rests: &mut [Rests],
+        rests: &mut [Rests<'o>],
     ) -> Option<Conditions> {
         let Self { connection, hook, subject, moment, .. } = self;
         let mut conditions = subject.conditions.clone();
@@ -214,7 +214,7 @@ impl Reader<'_> {
             partner: &connection.partner,
             to_brand: false,
         };
-        let lapsed = connection.lapsed(&one.returned.conditions, moment.now_ms);
+        let besides = connection.besides(self.book, &one.returned.conditions, *moment);
         let mut any = false;
         let fields = hook.fields.iter().zip(decided).zip(labels).zip(rests);
         for (at, (((field, decided), labels), rests)) in fields.enumerate() {
@@ -231,7 +231,7 @@ impl Reader<'_> {
                 continue;
             };
             let mut all = stored.clone();
-            all.join(&lapsed);
+            all.join(&besides);
             // The brand's use of it is that for which it was returned.
             let release = one.returned.releases.get(leaf).and_then(|digest| one.releases.get(digest));
             let returner = Returner { from: one.from, release: release.map(|release| &**release) };
@@ -241,7 +241,11 @@ impl Reader<'_> {
             let (to, onward) =
                 decided.unwrap_or((Recipient::ThirdParty, Verdict::withhold(Reason::Undeclared)));
             let judged = onward.strictest(kept);
-            *rests = Rests { facts, elsewhere: onward.allows() && !kept.allows() };
+            *rests = Rests {
+                facts,
+                within: Some(&one.returned.conditions),
+                elsewhere: onward.allows() && !kept.allows(),
+            };
             (*stands, *verdict) = match connection.grants(self.hook_index, at) {
                 true => (to, judged),
                 false => (to, Verdict::withhold(Reason::NotGranted)),

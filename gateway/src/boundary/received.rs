@@ -1,12 +1,14 @@
 //! What came from a partner, and what a partner already received: kept between calls, with labels. It decides
 //! nothing.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use gateway_policy::{Conditions, Label, LabelSet, Origin, Purpose};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::book::{Moment, PolicyBook};
 use crate::catalogue::{FieldPath, project};
 
 /// Bytes of JSON that a document put together of many messages or calls may have: as many as one of them may bring
@@ -128,6 +130,21 @@ impl Exposed {
             }
         }
         Some(exposed)
+    }
+
+    /// These labels of what the partner has, with those that gave way to one of them and are back
+    /// ([`PolicyBook::regained`]).
+    pub(super) fn also<'l>(
+        &self,
+        labels: &'l LabelSet,
+        book: &PolicyBook,
+        moment: Moment,
+    ) -> Cow<'l, LabelSet> {
+        let regained = self.conditions.iter().flat_map(|earlier| book.regained(earlier, moment));
+        let back = regained.filter(|one| labels.contains(&one.gave_way_to())).map(|one| one.from.clone());
+        let mut all = Cow::Borrowed(labels);
+        back.for_each(|label| all.to_mut().insert(label));
+        all
     }
 
     /// With what the partner receives by these labels, for this purpose, collected under these conditions; and

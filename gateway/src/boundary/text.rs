@@ -30,7 +30,7 @@ pub fn may_see_text(
     let facts = base_facts(subject, integration);
     let moment = book.also(moment, subject.conditions);
     let question = Question { flow, purpose, partner, to_brand: false };
-    let lapsed = connection.lapsed(subject.conditions, moment.now_ms);
-    let decided = book.decide_all(&question, labels.iter().chain(lapsed.iter()), facts, moment);
+    let besides = connection.besides(book, subject.conditions, moment);
+    let decided = book.decide_all(&question, labels.iter().chain(besides.iter()), facts, moment);
     decided.is_some_and(|(_, verdict)| verdict.allows()) && connection.grants_labels(labels.iter(), moment)
 }

@@ -131,7 +131,13 @@ pub fn kept_toward_authority(
     let within = |label: &Label| scope.iter().any(|above| label.category.is_under(*above));
     let mut verdicts = Vec::new();
     let mut allowed = Vec::new();
-    for (name, labels) in kept.fields.iter().filter(|(_, labels)| labels.iter().any(within)) {
+    let regained: LabelSet = book.regained(subject.conditions, moment).map(|one| one.from.clone()).collect();
+    for (name, stored) in &kept.fields {
+        let mut labels = regained.clone();
+        labels.join(stored);
+        if !labels.iter().any(within) {
+            continue;
+        }
         let one = |label: &Label| {
             if !within(label) {
                 return Verdict::withhold(Reason::NotGranted);
@@ -184,4 +190,42 @@ fn decide(book: &PolicyBook, purpose: Purpose, category: Category, facts: Facts,
             .map_or(Verdict::withhold(Reason::NoPermit), |decision| decision.decide(facts))
     };
     moment.strictest(one)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Milliseconds of 1 March 2017.
+    const MARCH_2017: i64 = 1_488_326_400_000;
+
+    #[test]
+    fn what_was_made_of_a_label_that_is_back_is_within_the_scope_only_where_that_one_is() {
+        let memory: Memory = serde_json::from_value(json!({
+            "entries": { "country": "1" },
+            "labels": ["first-party:user.contact.address.country"],
+            "conditions": { "region": "US", "declassified": [{
+                "rule": "number-to-country", "form": "country-code", "under": "2017-03-01",
+                "from": "first-party:user.contact.phone_number", "to": "user.contact.address.country",
+            }] },
+        }))
+        .unwrap();
+        let renamed = PolicyBook::SHIPPED.replace("\"number-to-country\"", "\"code-to-country\"");
+        let purpose = Purpose::parse("essential").unwrap();
+        for (text, scope, goes) in [
+            (PolicyBook::SHIPPED, "user.contact.address", true),
+            (&renamed, "user.contact.address", false),
+            (&renamed, "user.contact", true),
+        ] {
+            let book = PolicyBook::new(&[text.to_owned()]).unwrap();
+            let kept = Kept::memory(&memory);
+            let subject = Subject { conditions: kept.conditions(), choices: None, engaged: true };
+            let moment = book.moment(MARCH_2017, MARCH_2017);
+            let scope = [Category::parse(scope).unwrap()];
+            let toward = kept_toward_authority(&book, purpose, &scope, &kept, subject, true, moment);
+            assert_eq!(toward.data.is_some(), goes, "{:?}", toward.verdicts);
+        }
+    }
 }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Basis, Clause, Decision, Facts, FieldVerdict, Flow, Label, LabelSet, Partner, Reason, Recipient,
-    Verdict,
+    Access, Basis, Clause, Conditions, Decision, Facts, FieldVerdict, Flow, Label, LabelSet, Partner, Reason,
+    Recipient, Verdict,
 };
 
 use super::across::Across;
@@ -96,16 +96,16 @@ pub fn toward_partner<'r>(
     let across = Across::new(&pairs, subject, integration, exposed);
     let together: LabelSet =
         planned.carried.iter().flat_map(|carried| carried.labels.iter().cloned()).collect();
-    let lapsed = connection.map(|connection| connection.lapsed(subject.conditions, moment.now_ms));
-    let lapsed = lapsed.unwrap_or_default();
+    let besides = connection.map(|connection| connection.besides(book, subject.conditions, moment));
+    let besides = besides.unwrap_or_default();
     let mut recipient = Recipient::ServiceProvider;
     // What carries no label has no origin, and nothing could be decided about it.
     let mut all_allowed = !planned.carried.is_empty();
     let mut verdicts = Vec::with_capacity(planned.carried.len());
     for carried in &planned.carried {
-        let labels: Arc<[Label]> = match !lapsed.is_empty() && carried.derives_from_more() {
+        let labels: Arc<[Label]> = match !besides.is_empty() && carried.derives_from_more() {
             true => {
-                let with: LabelSet = carried.labels.iter().chain(lapsed.iter()).cloned().collect();
+                let with: LabelSet = carried.labels.iter().chain(besides.iter()).cloned().collect();
                 with.iter().cloned().collect()
             }
             false => carried.labels.clone(),
@@ -114,6 +114,7 @@ pub fn toward_partner<'r>(
         let (stands, mut verdict) =
             decided.unwrap_or((Recipient::ThirdParty, Verdict::withhold(Reason::Undeclared)));
         recipient = stricter(recipient, stands);
+        let more = carried.derives_from_more().then_some(subject.conditions);
         let by_its_labels = verdict.allows();
         if let Some(meeting) = across.verdict(labels.iter(), &together) {
             verdict = verdict.strictest(meeting);
@@ -154,6 +155,7 @@ pub fn toward_partner<'r>(
                 met: by_its_labels && !verdict.allows(),
                 form: carried.form,
                 declassified: carried.declassified.clone(),
+                declassified_within: more.map(Conditions::declassifications).unwrap_or_default(),
                 ..question.basis(labels.iter(), moment.now_ms)
             },
             labels,

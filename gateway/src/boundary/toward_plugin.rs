@@ -114,9 +114,11 @@ pub struct Crossing {
 
 /// What the verdict on a field rests on, beside its labels.
 #[derive(Clone, Copy)]
-pub(super) struct Rests {
+pub(super) struct Rests<'a> {
     /// What held for it.
     pub(super) facts: Facts,
+    /// What held when that was collected of which it was made; none: it is the event's.
+    pub(super) within: Option<&'a Conditions>,
     /// Whether its labels may go where it goes, and something else withholds it.
     pub(super) elsewhere: bool,
 }
@@ -178,18 +180,18 @@ pub fn toward_plugin(
         partner: &connection.partner,
         to_brand: false,
     };
-    let mut rests = vec![Rests { facts, elsewhere: false }; decided.len()];
+    let mut rests = vec![Rests { facts, within: None, elsewhere: false }; decided.len()];
     if let Some(received) = received {
         let mut joined = conditions.clone();
         joined.join(&received.conditions);
         let own = base_facts(Subject { conditions: &joined, ..subject }, connection.integration(hook));
         let of_received = hook.fields.iter().zip(&mut rests);
-        of_received
-            .filter(|(field, _)| field.source == Source::Received)
-            .for_each(|(_, rests)| rests.facts = own);
+        of_received.filter(|(field, _)| field.source == Source::Received).for_each(|(_, rests)| {
+            *rests = Rests { facts: own, within: Some(&received.conditions), ..*rests }
+        });
         let asked = (book, &question, own, book.also(moment, &joined));
-        let lapsed = connection.lapsed(&received.conditions, moment.now_ms);
-        if judge_received(asked, hook, received, &lapsed, &mut decided, &mut labels) {
+        let besides = connection.besides(book, &received.conditions, moment);
+        if judge_received(asked, hook, received, &besides, &mut decided, &mut labels) {
             conditions = joined;
         }
     }
@@ -242,10 +244,12 @@ pub fn toward_plugin(
                 met: (by_itself || rests.elsewhere) && !verdict.allows(),
                 form: form.transform,
                 declassified: form.declassified.clone(),
+                declassified_within: rests.within.map(Conditions::declassifications).unwrap_or_default(),
                 ..question.basis(labels.iter(), moment.now_ms).under(rests.facts, facts)
             },
         });
     }
+    note_forms(hook, &allowed, &forms, book.accepted_under(moment), &mut conditions);
     if let Some((stands, verdict)) = memory.as_ref().and_then(Recalled::verdict) {
         recipient = stricter(recipient, stands);
         verdicts.push(verdict);
@@ -272,6 +276,19 @@ pub fn toward_plugin(
         memory: memory.as_ref().map(Recalled::standing),
     };
     TowardPlugin { verdicts, facts, recipient, input, crossing }
+}
+
+/// Notes with what holds for the call which labels gave way in what the plugin reads; where it reads nothing, in the
+/// fields that it knows to be there.
+fn note_forms(hook: &Hook, allowed: &[bool], forms: &[Form], under: &str, conditions: &mut Conditions) {
+    let given = |access: Access| {
+        let fields = hook.fields.iter().zip(forms).zip(allowed);
+        fields.filter(move |((field, _), allowed)| **allowed && field.access == access)
+    };
+    let access = if given(Access::Read).next().is_some() { Access::Read } else { Access::Sealed };
+    for ((field, form), _) in given(access) {
+        form.note(field, under, conditions);
+    }
 }
 
 /// The event's data with what goes in another form in that form, and its verdict as that. Where there is none
@@ -323,13 +340,13 @@ fn with_others(data: &Arc<Value>, received: Option<&Received>, onward: &[Onward<
     Arc::new(data)
 }
 
-/// Decides about the fields that were received by the labels that they were stored with, and `lapsed`, under the stricter
+/// Decides about the fields that were received by the labels that they were stored with, and `besides`, under the stricter
 /// of what held for them and what holds for the event. Whether any of them may go: then that holds for the call.
 fn judge_received(
     (book, question, facts, moment): (&PolicyBook, &Question<'_>, Facts, Moment),
     hook: &Hook,
     received: &Received,
-    lapsed: &LabelSet,
+    besides: &LabelSet,
     decided: &mut [Option<(Recipient, Verdict)>],
     labels: &mut [Arc<[Label]>],
 ) -> bool {
@@ -344,7 +361,7 @@ fn judge_received(
         };
         let mut all = stored.clone();
         all.extend(field.labels.iter().cloned());
-        all.join(lapsed);
+        all.join(besides);
         if let Some((to, one)) = book.decide_all(question, all.iter(), facts, moment) {
             *stands = stricter(*stands, to);
             *verdict = verdict.strictest(one);

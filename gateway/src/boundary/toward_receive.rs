@@ -67,19 +67,20 @@ pub fn toward_receive(
         partner: &connection.partner,
         to_brand: true,
     };
+    let exposed = message.exposed.also(&message.exposed.labels, book, moment);
     let mut verdicts: Vec<FieldVerdict> = hook
         .fields
         .iter()
         .enumerate()
         .map(|(index, field)| {
-            let labels = field.labels.iter().chain(message.exposed.labels.iter());
+            let labels = field.labels.iter().chain(exposed.iter());
             let decided = book.decide_all(&question, labels.clone(), facts, moment);
             let decided = decided.map_or(Verdict::withhold(Reason::Undeclared), |(_, verdict)| verdict);
             let granted = connection.grants(hook_index, index);
             FieldVerdict {
                 field: Arc::clone(&field.name),
                 access: Access::Return,
-                basis: question.basis(labels.clone(), moment.now_ms),
+                basis: question.basis(labels.clone(), moment.now_ms).within(subject.conditions),
                 labels: labels.cloned().collect(),
                 verdict: if granted { decided } else { Verdict::withhold(Reason::NotGranted) },
             }
@@ -94,7 +95,7 @@ pub fn toward_receive(
     let joined = Carried {
         field: MESSAGE.into(),
         access: Access::Reply,
-        labels: own.chain(message.exposed.labels.iter().cloned()).collect(),
+        labels: own.chain(exposed.iter().cloned()).collect(),
         form: None,
         declassified: None,
         returned: None,

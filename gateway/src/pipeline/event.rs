@@ -333,6 +333,7 @@ fn conditions(attributes: &Attributes, kind: &EventType) -> Result<Conditions, P
         through: Default::default(),
         on_behalf: Default::default(),
         under: Default::default(),
+        declassified: Default::default(),
     })
 }
 

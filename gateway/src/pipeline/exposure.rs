@@ -1,6 +1,7 @@
 //! What a partner has of a consumer by now: read before a decision, and taken in before what was decided happens,
 //! so that no two calls are each decided as if the other were not (clause integrations.combine, across calls).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::accept::StoredEvent;
@@ -88,5 +89,10 @@ pub(super) fn expose_requests(
     let Some(first) = requests.first() else { return true };
     let carried = requests.iter().flat_map(|planned| &planned.carried);
     let labels = carried.flat_map(|carried| carried.labels.iter());
-    consumer.expose(&first.partner, first.purpose, seen, labels, &first.conditions)
+    // They differ in which labels gave way in what they hold.
+    let mut conditions = Cow::Borrowed(&first.conditions);
+    for other in requests.iter().filter(|other| !first.conditions.includes(&other.conditions)) {
+        conditions.to_mut().join(&other.conditions);
+    }
+    consumer.expose(&first.partner, first.purpose, seen, labels, &conditions)
 }

@@ -345,10 +345,10 @@ impl Gateway {
         let question = Question { flow, purpose, partner, to_brand: true };
         let now_ms = self.clock.now_ms();
         let moment = self.book.also(self.book.moment(now_ms, now_ms), conditions);
-        let lapsed =
-            conditions.lapsed(|name| registry.partners.get(name).map(|known| &*known.record), now_ms);
+        let record = |name: &str| registry.partners.get(name).map(|known| &*known.record);
+        let besides = self.book.besides(conditions, record, moment);
         let may = |label: &Label| self.book.decide(&question, label, facts, moment).1.allows();
-        labels.flat_map(LabelSet::iter).all(may) && lapsed.iter().all(may)
+        labels.flat_map(LabelSet::iter).all(may) && besides.iter().all(may)
     }
 
     /// Returned fields, opened.

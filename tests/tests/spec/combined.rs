@@ -2,6 +2,7 @@
 //! whichever of its plugins received it, by whatever way, and for whatever purpose.
 
 mod calls;
+mod declassified;
 
 use gateway_tests::{Options, TestGateway, components, events, world};
 use serde_json::{Value, json};

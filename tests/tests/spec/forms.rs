@@ -324,8 +324,13 @@ async fn a_form_that_does_not_fit_is_refused_with_place_rule_and_remedy() {
 
 /// The shipped policy without the rule by which a telephone number counts as a country once it is cut to that.
 pub fn without_the_country() -> String {
+    without("number-to-country")
+}
+
+/// The shipped policy without a rule of declassification.
+pub fn without(name: &str) -> String {
     let shipped = gateway::boundary::PolicyBook::SHIPPED;
-    let rule = shipped.split("\n[[declassify]]\n").find(|rule| rule.contains("number-to-country")).unwrap();
+    let rule = shipped.split("\n[[declassify]]\n").find(|rule| rule.contains(name)).unwrap();
     shipped.replace(&format!("\n[[declassify]]\n{rule}"), "")
 }
 

@@ -195,7 +195,8 @@ fn what_a_partner_may_have_had_before_is_open_where_the_new_policy_would_keep_it
         let fields = [field(THIRD, &[label], allow)];
         let mut answers = row.decide_again(new, Some(&old), &fields).unwrap();
         assert_eq!(answers, [same]);
-        let had: Vec<(Label, Standing)> = had.iter().map(|label| (label.parse().unwrap(), THIRD)).collect();
+        let labels = had.iter().map(|label| (label.parse().unwrap(), THIRD)).collect();
+        let had = Had { labels, ..Had::default() };
         row.across_calls(new, Some(&old), &fields, &mut answers, &had).unwrap();
         assert_eq!(answers, [expected], "{label} after {had:?}");
     }
@@ -242,6 +243,66 @@ fn what_left_by_a_declassification_that_is_another_now_is_open() {
     // What goes as it is has no form.
     let as_it_is = field(THIRD, &[bought], allow);
     assert_eq!(row.decide_again(&more, Some(&old), &[as_it_is]), Ok(vec![decided]));
+}
+
+#[test]
+fn what_a_partner_has_in_a_form_that_counts_as_less_no_more_is_met_by_what_comes() {
+    let old = Policy::parse(SHIPPED).unwrap();
+    let new = Policy::parse(&SHIPPED.replace("\"coordinate-to-place\"", "\"place-to-place\"")).unwrap();
+    let place = |labels: &[&str], of: &str| {
+        let gone = Verdict { decision: Decision::Transform, ..Verdict::allow(clause("share.brand")) };
+        let mut field = field(PROVIDER, labels, gone);
+        field.basis.declassified = Some(of.into());
+        field
+    };
+    let rounded = place(&["first-party:user.location.imprecise"], "coordinate-to-place");
+    let row = row(Flow::Share, "analytics", &[Fact::BrandDirected, Fact::Engaged]);
+    let page = field(PROVIDER, &["first-party:user.behavior"], Verdict::allow(clause("share.brand")));
+    let apart = withheld("cookies.third-party-analytics");
+    for (policy, known, had, expected) in [
+        (&old, Some(&old), Some(&rounded), Again::Decided(page.verdict)),
+        (&new, Some(&old), Some(&rounded), Again::Open(Why::Earlier, apart)),
+        (&new, Some(&old), None, Again::Decided(page.verdict)),
+        // It had its label back then.
+        (&new, Some(&new), Some(&rounded), Again::Decided(page.verdict)),
+        // What the rule spoke of is not known any more.
+        (&new, None, Some(&rounded), Again::Open(Why::Earlier, page.verdict)),
+    ] {
+        let mut noted = Had::default();
+        had.iter().for_each(|field| noted.note(policy, known, field));
+        let fields = [page.clone()];
+        let mut answers = row.decide_again(policy, known, &fields).unwrap();
+        row.across_calls(policy, known, &fields, &mut answers, &noted).unwrap();
+        assert_eq!(answers, [expected], "{known:?}");
+    }
+}
+
+#[test]
+fn what_was_made_of_something_declassified_is_open_where_the_rule_is_another() {
+    let with = Policy::parse(SHIPPED).unwrap();
+    let changed = |from: &str, to: &str| {
+        assert!(SHIPPED.contains(from));
+        Policy::parse(&SHIPPED.replace(from, to)).unwrap()
+    };
+    let without = changed("\"number-to-country\"", "\"code-to-country\"");
+    let wider = changed("from = \"user.contact.phone_number\"", "from = \"user.contact\"");
+    let row = row(Flow::Share, "essential", &[Fact::BrandDirected, Fact::Engaged]);
+    let allow = Verdict::allow(clause("integrations.share"));
+    let (decided, open) = (Again::Decided(allow), Again::Open(Why::Form, allow));
+    for (old, new, expected) in [
+        (Some(&with), &with, decided),
+        (None, &with, decided),
+        (Some(&with), &without, open),
+        (Some(&with), &wider, open),
+        (Some(&without), &with, open),
+        (None, &without, open),
+        // It had its label back then, and would now.
+        (Some(&without), &without, decided),
+    ] {
+        let mut field = field(THIRD, &["first-party:user.contact.address.country"], allow);
+        field.basis.declassified_within = ["number-to-country".into()].into();
+        assert_eq!(row.decide_again(new, old, &[field]), Ok(vec![expected]));
+    }
 }
 
 #[test]

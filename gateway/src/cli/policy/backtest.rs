@@ -7,9 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gateway_policy::{
-    Again, Facts, Flow, Label, Policy as Rules, Purpose, Recipient, Recorded, Standing, Verdict,
-};
+use gateway_policy::{Again, Facts, Flow, Had, Policy as Rules, Purpose, Recipient, Recorded, Verdict};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -27,12 +25,14 @@ row recorded. What hangs on something that rows do not record is listed as open,
   met      withheld for what it met, in its call or at the partner, and the new policy says otherwise of that
   granted  it met something in its call or request: whether the brand had granted that combination
   earlier  it may not meet something of which the consumer's partner has received: whether it had it before
-  form     it left in a form by a declassification that is another now: the label of what there was
+  form     it left in a form, or was made of what did, by a declassification that is another now: the label of
+           what there was
   version  another version of the policy decided
   refused  a call was refused for what its requests would have brought together, and the new policy says
            otherwise of that
 Where the policy in whose days a row was written is among the configuration's, and says of what may meet what the
-new one says, nothing of that is open. What derives from other fields keeps the labels that it had.
+new one says, nothing of that is open. What derives from other fields keeps the labels that it had,
+but for `form`.
 
 Example:
   gateway policy backtest policies/platform-2027-01-01.toml --config gateway.toml --format json";
@@ -97,7 +97,7 @@ struct Findings {
     /// By what is not recorded.
     open: BTreeMap<(&'static str, Kind), Count>,
     /// What each partner may have, by what its rows say.
-    had: HashMap<String, Vec<(Label, Standing)>>,
+    had: HashMap<String, Had>,
 }
 
 impl Backtest {
@@ -150,7 +150,7 @@ async fn read(
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(unknown) => {
                     let shape = shape(store, &mut shapes, group.shape).await?;
-                    found.note(&shape);
+                    found.note(&shape, new, known);
                     unknown.insert(Alike { shape, rows: 0, examples: Vec::new() })
                 }
             };
@@ -185,17 +185,13 @@ async fn shape(
 
 impl Findings {
     /// Notes what a partner has by the rows of a shape.
-    fn note(&mut self, shape: &FlowShape) {
+    fn note(&mut self, shape: &FlowShape, new: &Rules, known: &HashMap<Digest, Rules>) {
         if !matches!(shape.flow, Flow::Share | Flow::Decide) {
             return;
         }
         let had = self.had.entry(shape.partner.clone()).or_default();
         for field in shape.verdicts.iter().filter(|field| field.verdict.allows()) {
-            for with in field.labels.iter().cloned().zip(field.basis.standing.iter().copied()) {
-                if !had.contains(&with) {
-                    had.push(with);
-                }
-            }
+            had.note(new, known.get(&shape.policy), field);
         }
     }
 
@@ -218,7 +214,7 @@ impl Findings {
                 request: matches!(shape.stage, Stage::Delivery | Stage::Exchange),
             };
             let old = known.get(&shape.policy);
-            let had = self.had.get(&shape.partner).map(Vec::as_slice).unwrap_or_default();
+            let had = self.had.entry(shape.partner.clone()).or_default();
             let again = recorded.decide_again(new, old, &shape.verdicts).and_then(|mut again| {
                 recorded.across_calls(new, old, &shape.verdicts, &mut again, had).map(|()| again)
             });
@@ -357,7 +353,7 @@ impl Count {
 
 #[cfg(test)]
 mod tests {
-    use gateway_policy::{Access, Basis, Clause, Fact, FieldVerdict, Reason};
+    use gateway_policy::{Access, Basis, Clause, Fact, FieldVerdict, Label, Reason, Standing};
 
     use super::*;
     use crate::boundary::PolicyBook;

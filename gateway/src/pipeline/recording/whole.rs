@@ -122,8 +122,17 @@ impl Gateway {
     fn received_case(&self, recorded: &Recorded<'_>, consumer: &Consumer) -> Option<ReceivedCase> {
         let received = consumer.received(&recorded.connection).filter(|_| recorded.reads_received())?;
         let (by, labels) = ((&*recorded.row.plugin, None), received.labels.values());
-        self.may_use(Flow::Receive, consumer, by, false, &received.conditions, labels)
-            .then(|| ReceivedCase { value: received.value.clone(), labels: received.labels.clone() })
+        if !self.may_use(Flow::Receive, consumer, by, false, &received.conditions, labels) {
+            return None;
+        }
+        // A case has no conditions by which these would be found again.
+        let registry = self.registry.load();
+        let record = |name: &str| registry.partners.get(name).map(|known| &*known.record);
+        let now_ms = self.clock.now_ms();
+        let besides = self.book.besides(&received.conditions, record, self.book.moment(now_ms, now_ms));
+        let mut labels = received.labels.clone();
+        labels.values_mut().for_each(|labels| labels.join(&besides));
+        Some(ReceivedCase { value: received.value.clone(), labels })
     }
 
     /// What came of the call, as an expectation states it.

@@ -73,13 +73,16 @@ fn shape_digest(flow: &FlowRecord) -> Digest {
             let _ = write!(text, "{label}\0");
         }
         text.push('\u{1}');
-        let Basis { standing, own_facts, met, form, declassified } = basis;
+        let Basis { standing, own_facts, met, form, declassified, declassified_within } = basis;
         for Standing { recipient, onward } in standing.iter() {
             let _ = write!(text, "{}\0{onward}\0", recipient.as_str());
         }
         let own_facts = own_facts.map_or(String::new(), |facts| facts.to_bits().to_string());
         let form = form.map_or("", Transform::as_str);
         let _ = write!(text, "{own_facts}\0{met}\0{form}\0{}\0", declassified.as_deref().unwrap_or_default());
+        for rule in declassified_within {
+            let _ = write!(text, "{rule}\0");
+        }
         text.push('\u{2}');
     }
     Sha256::new().chain_update(flow.release).chain_update(flow.policy).chain_update(text).finalize().into()
