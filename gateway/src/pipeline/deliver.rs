@@ -1,30 +1,27 @@
 //! Deliver: each try is a new decision with its own row, written first. A request with a label that is
 //! now withheld is dropped as a whole.
-//!
-//! Where a slot is free, the first try of a request is decided with its call, and its row is committed with the call's.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use gateway_policy::{Choices, FieldVerdict, Flow, Partner, Recipient};
-use tokio::sync::OwnedSemaphorePermit;
+use gateway_policy::{FieldVerdict, Flow, Partner, Recipient};
 
 use super::consumers::Consumer;
 use super::dispatch::delivery_place;
 use super::documents::ConnectionDocument;
 use super::error::Refusal;
-use super::gateway::Gateway;
+use super::gateway::{Gateway, Tuning};
 use super::ledger::Row;
 use super::queue::Queue;
-use super::registry::{LiveConnection, Registry};
+use super::registry::LiveConnection;
 use super::worker::{Due, READ};
 use crate::boundary::{OutboundRequest, Permitted, PlannedDelivery, Stays, Subject, toward_partner};
 use crate::manifest::Endpoint;
 use crate::outbound::{Credentials, Disposition, RetrySchedule, classify, outcome_code};
-use crate::store::crypto::{format_uid, uid_after};
+use crate::store::crypto::format_uid;
 use crate::store::{
-    AttemptResult, CallRecord, Change, DeliveryRecord, DeliveryState, Digest, Document, DocumentKind,
-    FlowRecord, FlowResult, Stage, Uid,
+    AttemptResult, Change, DeliveryRecord, DeliveryState, Digest, Document, DocumentKind, FlowResult, Stage,
+    Uid,
 };
 
 /// A request of the outbox, in memory.
@@ -40,55 +37,6 @@ pub(super) struct DueDelivery {
     pub(super) planned: Arc<PlannedDelivery>,
 }
 
-/// What a try was decided to send, and what it was decided by.
-struct Goes {
-    /// Its row.
-    flow: Uid,
-    attempt: u32,
-    request: Permitted<OutboundRequest>,
-    credentials: Credentials,
-    live: Arc<LiveConnection>,
-    registry: Arc<Registry>,
-    choices: Arc<Choices>,
-    now_ms: i64,
-}
-
-/// A request that is under way, until this is dropped.
-struct Place {
-    gateway: Arc<Gateway>,
-    id: Uid,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.gateway.deliveries.done(&self.id);
-    }
-}
-
-/// The first try of a request, decided with its call.
-pub(super) struct FirstTry {
-    due: DueDelivery,
-    goes: Goes,
-    place: Place,
-}
-
-impl FirstTry {
-    /// Sends it, once its row is committed.
-    pub(super) fn go_on(self) {
-        let Self { due, goes, place } = self;
-        let gateway = Arc::clone(&place.gateway);
-        gateway.counters.flows(1);
-        let tasks = gateway.tasks.clone();
-        tasks.spawn(async move {
-            if gateway.go(&due, goes).await.is_err() {
-                gateway.not_recorded::<DueDelivery>().await;
-            }
-            drop(place);
-        });
-    }
-}
-
 impl Due for DueDelivery {
     type Id = Uid;
     const NAME: &'static str = "a delivery";
@@ -99,6 +47,10 @@ impl Due for DueDelivery {
 
     fn queue(gateway: &Gateway) -> &Queue<Uid, Self> {
         &gateway.deliveries
+    }
+
+    fn at_once(tuning: &Tuning) -> usize {
+        tuning.concurrent_deliveries
     }
 
     async fn read(gateway: &Gateway) {
@@ -151,63 +103,8 @@ impl Gateway {
     }
 
     async fn deliver(self: &Arc<Self>, due: &DueDelivery) -> Result<(), Refusal> {
-        self.note_numbers(&due.consumer, &due.planned.numbers).await?;
-        let attempt = due.attempt + 1;
-        let (flow, goes) = self.decide_try(due, attempt)?;
-        let Some(goes) = goes else {
-            self.store.drop_delivery(&due.id, attempt, flow).await?;
-            self.counters.flows(1);
-            self.counters.failed(1);
-            return Ok(());
-        };
-        self.store.record_attempt(&due.id, attempt, flow).await?;
-        self.counters.flows(1);
-        self.go(due, goes).await
-    }
-
-    /// Begins first tries of requests of a call that is about to be committed, where nothing has to be asked and a slot
-    /// is free; they may go on once it is. The others stay in the list.
-    pub(super) fn begin_first_tries(
-        self: &Arc<Self>,
-        record: &mut CallRecord,
-        deliveries: &mut Vec<DueDelivery>,
-    ) -> Vec<FirstTry> {
-        let mut begun = Vec::new();
-        // What is not begun any more is there at the next start.
-        if self.stopping.is_cancelled() {
-            return begun;
-        }
-        for due in std::mem::take(deliveries) {
-            let new = record.deliveries.iter_mut().find(|new| new.id == due.id);
-            let free = || due.planned.numbers.is_empty().then(|| self.deliveries.begin(due.id)).flatten();
-            let (Some(new), Some(slot)) = (new, free()) else {
-                deliveries.push(due);
-                continue;
-            };
-            let place = Place { gateway: Arc::clone(self), id: due.id, _slot: slot };
-            match self.decide_try(&due, 1) {
-                Ok((mut flow, Some(mut goes))) => {
-                    new.attempt = 1;
-                    if let Some(before) = record.flows.last() {
-                        flow.id = uid_after(flow.id, &before.id);
-                        goes.flow = flow.id;
-                    }
-                    record.flows.push(flow);
-                    begun.push(FirstTry { due, goes, place });
-                }
-                // What stays is dropped with a row of its own.
-                Ok((_, None)) | Err(_) => {
-                    drop(place);
-                    deliveries.push(due);
-                }
-            }
-        }
-        begun
-    }
-
-    /// Decides about a try: its row, and what goes where it does.
-    fn decide_try(&self, due: &DueDelivery, attempt: u32) -> Result<(FlowRecord, Option<Goes>), Refusal> {
         let planned = &due.planned;
+        self.note_numbers(&due.consumer, &planned.numbers).await?;
         let now_ms = self.clock.now_ms();
         let registry = self.registry.load_full();
         // What a blocked release planned is not sent.
@@ -251,6 +148,7 @@ impl Gateway {
             policy: self.book.digest(moment),
             at_ms: now_ms,
         };
+        let attempt = due.attempt + 1;
         let flow = |outcome: &str, recipient: Recipient, verdicts: Vec<FieldVerdict>| {
             let mut flow =
                 row.record(Stage::Delivery, Flow::Share, recipient, verdicts, toward.facts, outcome);
@@ -262,21 +160,23 @@ impl Gateway {
         };
         let (request, credentials, live) = match ready(toward.request, live, &planned.endpoint) {
             Ok(ready) => ready,
-            Err(code) => return Ok((flow(code, toward.recipient, toward.verdicts), None)),
+            Err(code) => {
+                self.store
+                    .drop_delivery(&due.id, attempt, flow(code, toward.recipient, toward.verdicts))
+                    .await?;
+                self.counters.flows(1);
+                self.counters.failed(1);
+                return Ok(());
+            }
         };
         let mut record = flow("attempt", toward.recipient, toward.verdicts);
         record.payload = Some(due.consumer.key.digest(&request.get().body));
-        let live = Arc::clone(live);
-        let goes = Goes { flow: record.id, attempt, request, credentials, live, registry, choices, now_ms };
-        Ok((record, Some(goes)))
-    }
-
-    /// Sends what was decided to go and is in the ledger, unless that decision is stale by now.
-    async fn go(self: &Arc<Self>, due: &DueDelivery, goes: Goes) -> Result<(), Refusal> {
-        let Goes { flow: flow_id, attempt, request, credentials, live, registry, choices, now_ms } = goes;
+        let flow_id = record.id;
+        self.store.record_attempt(&due.id, attempt, record).await?;
+        self.counters.flows(1);
         // While the row was written a switch or a choice may have changed, also by a keyword from the number: then this
         // decision is stale, and the next try decides anew; so it is where a number cannot be asked about.
-        let is_asked = self.note_numbers(&due.consumer, &due.planned.numbers).await.is_ok();
+        let is_asked = self.note_numbers(&due.consumer, &planned.numbers).await.is_ok();
         if !is_asked || self.is_superseded(&registry) || !Arc::ptr_eq(&choices, &due.consumer.choices()) {
             let result = FlowResult {
                 at_ms: now_ms,
@@ -292,7 +192,7 @@ impl Gateway {
             return Ok(());
         }
         let started = Instant::now();
-        let (result, state, due_ms) = self.send(due, attempt, request, &credentials, &live).await;
+        let (result, state, due_ms) = self.send(due, attempt, request, &credentials, live).await;
         metrics::histogram!("gateway_delivery_seconds").record(started.elapsed().as_secs_f64());
         self.store
             .record_result(AttemptResult { delivery: due.id, flow: flow_id, result, state, due_ms })

@@ -8,10 +8,10 @@ use gateway_policy::{Conditions, Facts, Flow, LabelSet, Recipient};
 use super::accept::{StoredEvent, event_place};
 use super::consumers::Consumer;
 use super::counts::Tally;
-use super::deliver::{DueDelivery, FirstTry};
+use super::deliver::DueDelivery;
 use super::error::Refusal;
 use super::event;
-use super::gateway::Gateway;
+use super::gateway::{Gateway, Tuning};
 use super::ledger::Row;
 use super::memories::Turn;
 use super::onward::Fresh;
@@ -20,7 +20,7 @@ use super::registry::LiveConnection;
 use super::worker::{Due, READ};
 use crate::boundary::{Checked, Crossing, Subject, Violation, let_ask};
 use crate::plugin_host::{Budget, Call, CallError};
-use crate::store::crypto::{format_uid, uid_after};
+use crate::store::crypto::format_uid;
 use crate::store::{
     CallRecord, Deferral, Exposure, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, Uid, WorkRecord,
 };
@@ -57,6 +57,10 @@ impl Due for DueWork {
 
     fn queue(gateway: &Gateway) -> &Queue<i64, Self> {
         &gateway.work
+    }
+
+    fn at_once(tuning: &Tuning) -> usize {
+        tuning.concurrent_work
     }
 
     async fn read(gateway: &Gateway) {
@@ -340,9 +344,6 @@ impl Gateway {
                 checked.facts,
                 outcome,
             );
-            if let Some(call) = record.flows.first() {
-                back.id = uid_after(back.id, &call.id);
-            }
             if let Some(returned) = checked.returned {
                 let returned = returned.release();
                 let text = serde_json::to_vec(&returned).map_err(|_| Refusal::Internal)?;
@@ -374,7 +375,6 @@ impl Gateway {
                 event: row.event,
                 endpoint: planned.endpoint.name.clone(),
                 payload: seal(consumer, &delivery_place(&id), &text)?,
-                attempt: 0,
                 due_ms: row.at_ms,
             });
             deliveries.push(DueDelivery {
@@ -405,9 +405,8 @@ impl Gateway {
 
     /// Commits a call; then, and only then, its deliveries go on.
     pub(super) async fn commit(self: &Arc<Self>, outcome: CallOutcome) -> Result<bool, Refusal> {
-        let CallOutcome { mut record, mut deliveries, turn, returned } = outcome;
+        let CallOutcome { record, deliveries, turn, returned } = outcome;
         let tally = Tally::of(&record.flows);
-        let begun = self.begin_first_tries(&mut record, &mut deliveries);
         if !self.store.record_call(record).await? {
             return Ok(false);
         }
@@ -418,7 +417,6 @@ impl Gateway {
         if let Some(returned) = returned {
             returned.committed();
         }
-        begun.into_iter().for_each(FirstTry::go_on);
         for delivery in deliveries {
             self.deliveries.push(delivery.id, delivery);
         }

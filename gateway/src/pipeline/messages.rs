@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::consumers::{Consumer, received_place};
 use super::dispatch::{CallOutcome, Failed, MAX_TRIES, UNUSABLE_WAIT_MS, YOUNG_MS, note_cost, seal, wait_ms};
 use super::error::Refusal;
-use super::gateway::Gateway;
+use super::gateway::{Gateway, Tuning};
 use super::ledger::Row;
 use super::memories::{TURN_WAIT, Turn};
 use super::queue::Queue;
@@ -47,6 +47,10 @@ impl Due for DueMessage {
 
     fn queue(gateway: &Gateway) -> &Queue<Uid, Self> {
         &gateway.messages
+    }
+
+    fn at_once(tuning: &Tuning) -> usize {
+        tuning.concurrent_work
     }
 
     async fn read(gateway: &Gateway) {

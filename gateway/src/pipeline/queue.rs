@@ -4,9 +4,9 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 
 /// Items that wait in memory at most, each with its event, some 10 KB parsed. A burst beyond it stays in the
 /// store and is read when there is room.
@@ -25,8 +25,6 @@ pub(super) struct Queue<K, T> {
     woken: Notify,
     /// Items taken since the store was last read.
     taken: AtomicUsize,
-    /// One for each item that may be under way.
-    slots: Arc<Semaphore>,
 }
 
 struct State<K> {
@@ -37,8 +35,7 @@ struct State<K> {
 }
 
 impl<K: Eq + Hash + Clone, T> Queue<K, T> {
-    /// Of which so many items are under way at once, at most.
-    pub(super) fn new(at_once: usize) -> Self {
+    pub(super) fn new() -> Self {
         let (send, receive) = mpsc::channel(WAITING);
         Self {
             send,
@@ -48,7 +45,6 @@ impl<K: Eq + Hash + Clone, T> Queue<K, T> {
             behind: AtomicBool::new(true),
             woken: Notify::new(),
             taken: AtomicUsize::new(0),
-            slots: Arc::new(Semaphore::new(at_once)),
         }
     }
 
@@ -67,18 +63,6 @@ impl<K: Eq + Hash + Clone, T> Queue<K, T> {
             drop(state);
             self.fall_behind();
         }
-    }
-
-    /// A slot for an item that was taken.
-    pub(super) async fn slot(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.slots).acquire_owned().await.ok()
-    }
-
-    /// A slot for an item that does not wait here first: none is free, or it is here already. It is under way until
-    /// [`Queue::done`].
-    pub(super) fn begin(&self, key: K) -> Option<OwnedSemaphorePermit> {
-        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
-        self.state().known.insert(key).then_some(slot)
     }
 
     /// The next item, or none where the store must be read first. What waits here goes before what waits in
@@ -165,7 +149,7 @@ mod tests {
 
     #[test]
     fn an_item_is_under_way_once() {
-        let queue = Queue::new(1);
+        let queue = Queue::new();
         queue.push(1, "first");
         queue.push(1, "again");
         assert_eq!(queue.len(), 1);
@@ -175,7 +159,7 @@ mod tests {
 
     #[test]
     fn what_ended_while_the_store_was_read_is_no_news() {
-        let queue = Queue::new(1);
+        let queue = Queue::new();
         queue.push(1, ());
         assert!(queue.begin_read());
         queue.done(&1);
@@ -185,22 +169,9 @@ mod tests {
         assert!(queue.is_news(&1));
     }
 
-    #[test]
-    fn what_does_not_wait_begins_where_a_slot_is_free_and_is_under_way_once() {
-        let queue: Queue<i32, ()> = Queue::new(2);
-        let first = queue.begin(1);
-        assert!(first.is_some() && queue.begin(1).is_none(), "it is under way");
-        let second = queue.begin(2);
-        assert!(second.is_some() && queue.begin(3).is_none(), "no slot is free");
-        assert_eq!(queue.len(), 2);
-        queue.done(&1);
-        drop(first);
-        assert!(queue.begin(1).is_some());
-    }
-
     #[tokio::test]
     async fn what_waits_here_is_taken_although_the_store_has_more() {
-        let queue = Queue::new(1);
+        let queue = Queue::new();
         for key in 0..3 {
             queue.push(key, key);
         }
@@ -216,7 +187,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_left_to_the_store() {
-        let queue = Queue::new(1);
+        let queue = Queue::new();
         assert!(queue.begin_read());
         for key in 0..=WAITING {
             queue.push(key, ());

@@ -4,8 +4,10 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::error::Refusal;
-use super::gateway::Gateway;
+use super::gateway::{Gateway, Tuning};
 use super::queue::Queue;
 
 /// Items that one read of the store brings at most.
@@ -21,6 +23,8 @@ pub(super) trait Due: Sized + Send + 'static {
 
     fn id(&self) -> Self::Id;
     fn queue(gateway: &Gateway) -> &Queue<Self::Id, Self>;
+    /// How many are under way at once, at most.
+    fn at_once(tuning: &Tuning) -> usize;
     /// Puts what the store holds that is due into the queue.
     fn read(gateway: &Gateway) -> impl Future<Output = ()> + Send;
     /// Does it, or puts it off.
@@ -31,15 +35,9 @@ pub(super) trait Due: Sized + Send + 'static {
 }
 
 impl Gateway {
-    /// Tells of it, and rests; the next poll reads what is due still.
-    pub(super) async fn not_recorded<T: Due>(&self) {
-        tracing::warn!("{} could not be recorded; it stays due", T::NAME);
-        self.counters.unrecorded(1);
-        tokio::time::sleep(AFTER_FAILURE).await;
-    }
-
     /// Works until the gateway stops; what is under way then is finished by its own task.
     pub(super) async fn work_off<T: Due>(self: Arc<Self>) {
+        let slots = Arc::new(Semaphore::new(T::at_once(&self.tuning)));
         loop {
             let due = tokio::select! {
                 biased;
@@ -53,12 +51,15 @@ impl Gateway {
                 }
                 continue;
             };
-            let Some(slot) = T::queue(&self).slot().await else { return };
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             let gateway = Arc::clone(&self);
             self.tasks.spawn(async move {
                 let id = due.id();
                 if due.work(&gateway).await.is_err() {
-                    gateway.not_recorded::<T>().await;
+                    // The next poll reads it.
+                    tracing::warn!("{} could not be recorded; it stays due", T::NAME);
+                    gateway.counters.unrecorded(1);
+                    tokio::time::sleep(AFTER_FAILURE).await;
                 }
                 T::queue(&gateway).done(&id);
                 drop(slot);

@@ -304,15 +304,6 @@ pub fn new_uid(now_ms: i64) -> Uid {
     uid_floor(now_ms).map_or(random, |floor| u128::from_be_bytes(floor) | random).to_be_bytes()
 }
 
-/// An id of the same moment that stands behind `earlier` too: rows that are written together are listed in their order.
-pub fn uid_after(uid: Uid, earlier: &Uid) -> Uid {
-    if uid > *earlier {
-        return uid;
-    }
-    let step = u128::from(u64::from_be_bytes(*random::<8>()));
-    u128::from_be_bytes(*earlier).saturating_add(1 + step).to_be_bytes()
-}
-
 /// The smallest id of a moment; none before 1970 or after the year 10889.
 pub fn uid_floor(now_ms: i64) -> Option<Uid> {
     let ms = u128::try_from(now_ms).ok().filter(|ms| *ms < 1 << 48)?;
@@ -462,9 +453,6 @@ mod tests {
         assert!(
             uid_floor(1_700_000_000_001).unwrap() <= late && early < uid_floor(1_700_000_000_001).unwrap()
         );
-        assert_eq!(uid_after(late, &early), late);
-        let next = uid_after(early, &late);
-        assert!(late < next && next < uid_floor(1_700_000_000_003).unwrap());
         assert_eq!(parse_uid(&format_uid(&early)), Some(early));
         for bad in ["", "0", "zz", &"0".repeat(31), &"0".repeat(34)] {
             assert_eq!(parse_uid(bad), None, "{bad}");

@@ -442,8 +442,6 @@ pub struct NewDelivery {
     pub endpoint: String,
     /// The planned request with its labels, encrypted; place `delivery/<id>`.
     pub payload: Vec<u8>,
-    /// Attempts of which a row is written with it.
-    pub attempt: u32,
     pub due_ms: i64,
 }
 

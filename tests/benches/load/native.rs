@@ -138,7 +138,6 @@ async fn deliver(twin: &Twin, event: Value, uid: [u8; 16], work: i64) {
         event: uid,
         endpoint: "leads".into(),
         payload: twin.key.seal("delivery", body.as_bytes()).unwrap(),
-        attempt: 0,
         due_ms: i64::MAX,
     };
     let call = CallRecord {

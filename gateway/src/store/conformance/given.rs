@@ -102,7 +102,6 @@ pub(crate) fn call(consumer: &ConsumerRecord, event: &Uid, work: Option<i64>) ->
             event: *event,
             endpoint: "leads".into(),
             payload: vec![5; 100],
-            attempt: 0,
             due_ms: NOW,
         }],
         returns: vec![NewReturn {

@@ -185,22 +185,3 @@ pub(super) async fn work_put_off_is_due_later_and_what_was_received_stays(store:
     let acme = |what: &str| ("acme".to_owned(), what.to_owned());
     assert_eq!(kept, [acme("by a call put off"), acme("by a request")]);
 }
-
-pub(super) async fn a_first_attempt_is_written_with_its_call(store: &dyn Store) {
-    let consumer = consumer(store, "north", 1).await;
-    let (event, work) = accepted(store, &consumer, 1).await;
-    let mut call = call(&consumer, &event.uid, Some(work));
-    let id = call.deliveries[0].id;
-    let row = attempt_flow(&consumer, &id, 1);
-    call.deliveries[0].attempt = 1;
-    call.flows.push(row.clone());
-    assert!(store.record_call(call).await.unwrap());
-    let due = store.due_deliveries(NOW, 9).await.unwrap();
-    assert_eq!((due.len(), due[0].id, due[0].attempt), (1, id, 1), "as long as nothing came of it");
-    let result = FlowResult { at_ms: NOW, outcome: "delivered".into(), status: Some(204), code: None };
-    let (flow, state) = (row.id, DeliveryState::Delivered);
-    let delivered = AttemptResult { delivery: id, flow, result: result.clone(), state, due_ms: NOW };
-    store.record_result(delivered).await.unwrap();
-    assert!(store.due_deliveries(i64::MAX, 9).await.unwrap().is_empty());
-    assert_eq!(store.flow(&row.id).await.unwrap().unwrap().result, Some(result));
-}
