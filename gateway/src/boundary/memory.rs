@@ -105,7 +105,7 @@ pub enum MemoryAfter {
     /// It stays as it is.
     Unchanged,
     /// This one takes its place.
-    Replaced(Memory),
+    Replaced(Arc<Memory>),
     /// Nothing is remembered any more.
     Forgotten,
 }
@@ -249,14 +249,14 @@ impl Crossing {
         let written = used.and_then(|used| used.written);
         match (standing, written, connection.release.hooks.get(self.hook)) {
             (Standing::Withheld, ..) => MemoryAfter::Unchanged,
-            (_, Some(entries), Some(hook)) => MemoryAfter::Replaced(Memory {
+            (_, Some(entries), Some(hook)) => MemoryAfter::Replaced(Arc::new(Memory {
                 entries,
                 labels: labels_of_call(hook, self)
                     .iter()
                     .flat_map(|carried| carried.labels.iter().cloned())
                     .collect(),
                 conditions: self.conditions.clone(),
-            }),
+            })),
             (Standing::Exceeds, ..) => MemoryAfter::Forgotten,
             (Standing::Missing | Standing::Given(_), ..) => MemoryAfter::Unchanged,
         }

@@ -106,7 +106,7 @@ impl Turn {
     ) -> Result<Option<NewMemory>, Refusal> {
         let next = match after {
             MemoryAfter::Unchanged => return Ok(None),
-            MemoryAfter::Replaced(memory) => Some(Arc::new(memory)),
+            MemoryAfter::Replaced(memory) => Some(memory),
             MemoryAfter::Forgotten => None,
         };
         let payload = match &next {

@@ -446,7 +446,7 @@ impl Rehearsal {
         let kept = checked.is_ok().then_some(used);
         told.memory = match crossing.memory_after(&setting.connection, kept) {
             MemoryAfter::Unchanged => None,
-            MemoryAfter::Replaced(memory) => serde_json::to_value(memory).ok(),
+            MemoryAfter::Replaced(memory) => serde_json::to_value(&*memory).ok(),
             MemoryAfter::Forgotten => Some("forgotten".into()),
         };
         match checked {
