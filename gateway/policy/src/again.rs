@@ -215,7 +215,7 @@ impl Recorded<'_> {
                 Some(Again::Decided(verdict) | Again::Open(_, verdict)) => {
                     *answer = Again::Open(Why::Earlier, verdict);
                 }
-                None if had.unknown => *answer = Again::Open(Why::Earlier, goes),
+                None if had.unknown && !own.is_empty() => *answer = Again::Open(Why::Earlier, goes),
                 None => {}
             }
         }
@@ -370,7 +370,7 @@ fn same_labels(new: &Policy, old: Option<&Policy>, field: &FieldVerdict) -> bool
     !new.declassifications().iter().any(|rule| may_be_of(&rule))
 }
 
-/// Whether a declassification says what it said then; of rules that nobody knows any more, whether it is there.
+/// Whether a declassification says what it said then; where the policy of that time is not known, whether it is there.
 fn is_as_then(new: &Policy, old: Option<&Policy>, name: &str) -> bool {
     match (said(new, name), old) {
         (Some(rule), Some(old)) => said(old, name).is_some_and(|then| is_alike(rule, then)),

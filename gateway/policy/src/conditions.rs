@@ -354,25 +354,32 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_was_made_on_the_brands_behalf_is_its_makers_where_no_contract_covers_it_any_more() {
-        let purpose = Purpose::parse("essential.service.operations.support").unwrap();
-        let category = |key: &str| Category::parse(key).unwrap();
-        let contract = |categories: &[&str], expires_ms| Contract {
+    fn category(key: &str) -> Category {
+        Category::parse(key).unwrap()
+    }
+
+    /// Partner `a`, with a contract for a purpose.
+    fn partner(purpose: Purpose, categories: &[&str], expires_ms: Option<i64>) -> Partner {
+        let contract = Contract {
             purposes: vec![purpose],
             categories: categories.iter().map(|key| category(key)).collect(),
             onward_transfer: false,
             consideration: false,
             expires_ms,
         };
-        let partner = |contract| Partner {
+        Partner {
             name: "a".into(),
             display_name: "A".into(),
             region: Region::Us,
             domains: vec![],
             consideration: false,
             contracts: [("terms".to_owned(), contract)].into(),
-        };
+        }
+    }
+
+    #[test]
+    fn what_was_made_on_the_brands_behalf_is_its_makers_where_no_contract_covers_it_any_more() {
+        let purpose = Purpose::parse("essential.service.operations.support").unwrap();
         let made = |made: &str, of: &str| {
             let mut conditions = Conditions::default();
             let one = OnBehalf { made: [category(made)].into(), of: [category(of)].into() };
@@ -384,21 +391,16 @@ mod tests {
         let joined = both.clone();
         both.join(&joined);
         assert_eq!(both, joined, "the same again changes nothing");
-        for (contract, lapsed) in [
-            (contract(&["user"], None), ""),
-            (contract(&["user"], Some(1_001)), ""),
-            (contract(&["user"], Some(1_000)), "partner:a:user.account partner:a:user.telemetry"),
+        let all = "partner:a:user.account partner:a:user.telemetry";
+        for (categories, expires_ms, lapsed) in [
+            (&["user"][..], None, ""),
+            (&["user"], Some(1_001), ""),
+            (&["user"], Some(1_000), all),
             // Narrower than what it was made of, and than one thing that was made.
-            (
-                contract(&["user.telemetry", "user.account"], None),
-                "partner:a:user.account partner:a:user.telemetry",
-            ),
-            (
-                contract(&["user.telemetry", "user.name"], None),
-                "partner:a:user.account partner:a:user.telemetry",
-            ),
+            (&["user.telemetry", "user.account"], None, all),
+            (&["user.telemetry", "user.name"], None, all),
         ] {
-            let partner = partner(contract);
+            let partner = partner(purpose, categories, expires_ms);
             let none = LabelSet::default();
             let labels = both.lapsed(|name| (name == "a").then_some(&partner), 1_000, &none);
             let labels: Vec<String> = labels.iter().map(Label::to_string).collect();
@@ -411,7 +413,6 @@ mod tests {
     #[test]
     fn what_was_made_of_a_label_that_is_back_is_its_makers_where_no_contract_covers_that_one() {
         let purpose = Purpose::parse("essential").unwrap();
-        let category = |key: &str| Category::parse(key).unwrap();
         let mut made = Conditions::default();
         let of = OnBehalf {
             made: [category("user.telemetry")].into(),
@@ -422,21 +423,7 @@ mod tests {
         for (categories, lapsed) in
             [(&["user"][..], false), (&["user.telemetry", "user.contact.address"][..], true)]
         {
-            let contract = Contract {
-                purposes: vec![purpose],
-                categories: categories.iter().map(|key| category(key)).collect(),
-                onward_transfer: false,
-                consideration: false,
-                expires_ms: None,
-            };
-            let partner = Partner {
-                name: "a".into(),
-                display_name: "A".into(),
-                region: Region::Us,
-                domains: vec![],
-                consideration: false,
-                contracts: [("terms".to_owned(), contract)].into(),
-            };
+            let partner = partner(purpose, categories, None);
             let besides = |regained: &LabelSet| made.lapsed(|_| Some(&partner), 1_000, regained);
             assert!(besides(&LabelSet::default()).is_empty(), "{categories:?}");
             assert_eq!(!besides(&number).is_empty(), lapsed, "{categories:?}");

@@ -156,8 +156,8 @@ impl PolicyBook {
         labels
     }
 
-    /// Labels that a value has besides, each with the one to which it gave way: the version in force now, or the one under
-    /// which it was accepted of which that was made, has no such rule.
+    /// Labels that a value has besides, each with the one to which it gave way: the version in force now has no such rule,
+    /// or the one under which the event was accepted that the value was made of.
     pub(super) fn regained<'c>(
         &self,
         conditions: &'c Conditions,

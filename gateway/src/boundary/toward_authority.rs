@@ -154,7 +154,7 @@ pub fn kept_toward_authority(
             access: kept.access,
             labels: labels.iter().cloned().collect(),
             verdict,
-            basis: basis(base, labels.iter().count()),
+            basis: basis(base, labels.iter().count()).within(subject.conditions),
         });
     }
     let data = match (allowed.is_empty(), kept.access) {

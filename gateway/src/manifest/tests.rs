@@ -306,8 +306,8 @@ fn each_rule_names_its_problem() {
 }
 
 proptest::proptest! {
-    /// Clause integrations.no-control: what brands and consumers are shown is a link in full, to a host, without TLS to
-    /// none.
+    /// Clause integrations.no-control: what brands and consumers are shown is an https link with a host, and with nobody's
+    /// credentials.
     #[test]
     fn a_manifest_without_a_link_to_its_partners_privacy_policy_is_refused(
         scheme in "(https?|ftp|javascript|data|)", between in "(://|:/|:|)", who in "(a@|a:b@|)",

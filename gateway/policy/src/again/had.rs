@@ -3,13 +3,22 @@
 use super::{is_as_then, named};
 use crate::label::Label;
 use crate::policy::Policy;
-use crate::{FieldVerdict, Standing};
+use crate::{Category, FieldVerdict, Recipient, Standing};
+
+/// How a partner may stand toward a label.
+const STANDINGS: [Standing; 4] = [
+    Standing { recipient: Recipient::ThirdParty, onward: false },
+    Standing { recipient: Recipient::ThirdParty, onward: true },
+    Standing { recipient: Recipient::ServiceProvider, onward: false },
+    Standing { recipient: Recipient::ServiceProvider, onward: true },
+];
 
 /// What a partner has, each label with how the partner stood toward it.
 #[derive(Clone, Debug, Default)]
 pub struct Had {
     pub(super) labels: Vec<(Label, Standing)>,
-    /// Labels that gave way in it and would be back under the policy in question: the widest of each rule.
+    /// Labels that may have given way in it and would be back under the policy in question. How the partner stood toward
+    /// them no row says.
     pub(super) back: Vec<(Label, Standing)>,
     /// Some would be back, and no policy says any more which.
     pub(super) unknown: bool,
@@ -30,9 +39,13 @@ impl Had {
                 // It was back then already.
                 Some(None) => {}
                 Some(Some(rule)) => {
-                    for (label, standing) in stood().filter(|(label, _)| label.category == rule.to) {
-                        let from = Label { category: rule.from, origin: label.origin.clone() };
-                        add(&mut self.back, from, *standing);
+                    for (label, _) in stood().filter(|(label, _)| label.category == rule.to) {
+                        for category in Category::all().filter(|category| category.is_under(rule.from)) {
+                            let from = Label { category, origin: label.origin.clone() };
+                            STANDINGS
+                                .iter()
+                                .for_each(|standing| add(&mut self.back, from.clone(), *standing));
+                        }
                     }
                 }
             }

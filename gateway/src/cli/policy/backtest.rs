@@ -31,8 +31,8 @@ row recorded. What hangs on something that rows do not record is listed as open,
   refused  a call was refused for what its requests would have brought together, and the new policy says
            otherwise of that
 Where the policy in whose days a row was written is among the configuration's, and says of what may meet what the
-new one says, nothing of that is open. What derives from other fields keeps the labels that it had,
-but for `form`.
+new one says, nothing of that is open, but for `form` and what a partner has by it (`earlier`). What derives from
+other fields keeps the labels that it had, but for `form`.
 
 Example:
   gateway policy backtest policies/platform-2027-01-01.toml --config gateway.toml --format json";

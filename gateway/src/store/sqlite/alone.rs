@@ -14,34 +14,31 @@ pub struct ServedAlone {
 }
 
 impl ServedAlone {
-    /// For the store in this file, by whichever link it is reached. The lock is on a file of its own: closing a handle on
-    /// the store's would end the locks that SQLite holds there.
+    /// For the store in this file, by whichever symbolic link it is reached. The lock is on a file of its own: closing a
+    /// handle on the store's would end the locks that SQLite holds there.
     ///
     /// # Errors
     /// [`StoreError::Unusable`]: another process serves it, or the lock's file cannot be made.
     pub fn begin(store: &Path) -> Result<Self, StoreError> {
-        let path = beside(&resolved(store));
-        let failed = |error: std::io::Error| StoreError::Unusable(format!("{}: {error}", path.display()));
+        let failed = |path: &Path| {
+            let path = path.display().to_string();
+            move |error: std::io::Error| StoreError::Unusable(format!("{path}: {error}"))
+        };
         let mut options = OpenOptions::new();
-        let lock = options.create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
+        options.create(true).append(true).mode(0o600);
+        // A link leads somewhere once there is something.
+        options.open(store).map_err(failed(store))?;
+        let path = beside(&store.canonicalize().map_err(failed(store))?);
+        let lock = options.open(&path).map_err(failed(&path))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { _lock: lock }),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
+            Err(TryLockError::Error(error)) => Err(failed(&path)(error)),
             Err(TryLockError::WouldBlock) => Err(StoreError::Unusable(format!(
                 "another `gateway serve` has the store {}; stop it first, or give this one a `database` of its own",
                 store.display()
             ))),
         }
     }
-}
-
-/// Without symbolic links; where the file is not there yet, its folder.
-fn resolved(store: &Path) -> PathBuf {
-    let of_folder = || {
-        let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty());
-        Some(folder.unwrap_or(Path::new(".")).canonicalize().ok()?.join(store.file_name()?))
-    };
-    store.canonicalize().ok().or_else(of_folder).unwrap_or_else(|| store.to_owned())
 }
 
 /// `FILE.lock`.
@@ -63,12 +60,18 @@ mod tests {
         let refused = ServedAlone::begin(&store).unwrap_err().to_string();
         assert!(refused.contains("another `gateway serve`") && refused.contains("gateway.db"), "{refused}");
         ServedAlone::begin(&other).unwrap();
-        std::fs::write(&store, "").unwrap();
         let folder = tempfile::tempdir().unwrap();
         let link = folder.path().join("link.db");
         std::os::unix::fs::symlink(&store, &link).unwrap();
         ServedAlone::begin(&link).unwrap_err();
         drop(first);
         ServedAlone::begin(&store).unwrap();
+
+        // The first start by a link to what is not there yet.
+        let (target, early) = (dir.path().join("new.db"), folder.path().join("early.db"));
+        std::os::unix::fs::symlink(&target, &early).unwrap();
+        let by_link = ServedAlone::begin(&early).unwrap();
+        ServedAlone::begin(&target).unwrap_err();
+        drop(by_link);
     }
 }
