@@ -48,6 +48,11 @@ impl Consumer {
         self.engaged.load(Ordering::SeqCst) || self.person.load().engaged()
     }
 
+    /// The person whose id this is: the same of all that are linked, as far as that is known now.
+    pub(super) fn person_id(&self) -> Digest {
+        self.person.load().id.unwrap_or(self.subject)
+    }
+
     /// Called once an event that engages is stored.
     pub fn set_engaged(&self) {
         // In this order: whoever links meanwhile sets the person first and then looks here, so that one of both

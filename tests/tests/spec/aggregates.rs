@@ -6,6 +6,8 @@ use gateway_tests::world::{self, NORTHSIDE};
 use gateway_tests::{Answer, Client, Options, TestGateway};
 use serde_json::{Value, json};
 
+use crate::links::link;
+
 /// Consumers behind a number, by the shipped policy.
 const K: usize = 20;
 const PAGES: &str = "measure=events&event=page.viewed";
@@ -254,6 +256,28 @@ async fn a_tiny_group_is_not_told_nor_what_it_is_the_rest_of() {
         let asked = format!("{measure}{of} by /device_type of page.viewed");
         day.has_rows(&asked, &date, &["refused"], &parts).await;
     }
+}
+
+/// Linking many ids to one consumer would else make a crowd of them, and tell their values.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_person_under_many_ids_is_no_crowd_and_counts_once() {
+    let mut day = Day::begin(None).await;
+    day.post(&visitors(0..K, "phone")).await;
+    let source = day.gateway.source(NORTHSIDE).await;
+    for visitor in 1..K {
+        link(&source, NORTHSIDE, "c0", &format!("c{visitor}")).await.expect(200);
+    }
+    let alone = day.next(1).await;
+    // Each id on another device: the person is in one group of them.
+    day.post(&visitors(0..K / 2, "phone")).await;
+    day.post(&visitors(K / 2..K, "desktop")).await;
+    day.post(&visitors(K..2 * K, "phone")).await;
+    let date = day.next(2).await;
+    refusal(&day.ask(PAGES, &alone).await);
+    assert_eq!(number(&day.ask("measure=consumers&event=page.viewed", &date).await), 21.0);
+    let by_device = groups(&day.ask("measure=consumers&event=page.viewed&by=/device_type", &date).await);
+    assert_eq!(by_device, [("phone".to_owned(), 21.0)]);
+    day.has_rows("events of page.viewed", &alone, &["refused"], &[("events", HAPPENED)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

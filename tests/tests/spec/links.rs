@@ -12,7 +12,7 @@ fn path(brand: &str, consumer: &str, what: &str) -> String {
     format!("/v1/brands/{brand}/consumers/{consumer}/{what}")
 }
 
-async fn link(client: &Client, brand: &str, consumer: &str, visitor: &str) -> Answer {
+pub async fn link(client: &Client, brand: &str, consumer: &str, visitor: &str) -> Answer {
     let body = json!({ "visitor": visitor }).to_string().into_bytes();
     client.post_body(&path(brand, consumer, "links"), "application/json", body).await
 }

@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::question::{Measurable, Measure, dimensions, key, label, measures, occurrence};
 use crate::boundary::{Countable, Moment, PolicyBook, Subject};
 use crate::catalogue::{EventType, FieldPath, OTHER};
+use crate::store::Digest;
 
 /// The name of the only group of a question without a dimension.
 const ALL: &str = "all";
@@ -47,7 +48,8 @@ pub(super) struct Bucket<'c> {
     occurrence: Countable,
     fields: Vec<MeasureField<'c>>,
     dimensions: Vec<Dimension<'c>>,
-    consumers: HashMap<i64, Contribution>,
+    /// By [`Consumer::person_id`](crate::pipeline::consumers::Consumer::person_id).
+    consumers: HashMap<Digest, Contribution>,
 }
 
 struct MeasureField<'c> {
@@ -104,18 +106,18 @@ impl<'c> Bucket<'c> {
     }
 
     /// Whether the consumer's share is used up, so that further events need not be read.
-    pub(super) fn has_enough_of(&self, consumer: i64) -> bool {
-        self.consumers.get(&consumer).is_some_and(|known| known.events >= self.rule.clip)
+    pub(super) fn has_enough_of(&self, person: &Digest) -> bool {
+        self.consumers.get(person).is_some_and(|known| known.events >= self.rule.clip)
     }
 
     /// Counts one event of a consumer, in the order of acceptance.
-    pub(super) fn add(&mut self, consumer: i64, data: &Value, subject: Subject<'_>) {
-        if !subject.engaged || self.has_enough_of(consumer) || !self.occurrence.counts(subject) {
+    pub(super) fn add(&mut self, person: Digest, data: &Value, subject: Subject<'_>) {
+        if !subject.engaged || self.has_enough_of(&person) || !self.occurrence.counts(subject) {
             return;
         }
         let Self { fields, dimensions, consumers, .. } = self;
         // The group is that of the consumer's first event: of all the day, whatever devices follow.
-        let known = consumers.entry(consumer).or_insert_with(|| Contribution {
+        let known = consumers.entry(person).or_insert_with(|| Contribution {
             events: 0,
             groups: dimensions.iter().map(|dimension| dimension.group(data, subject)).collect(),
             sums: vec![(0, 0.0); fields.len()],
@@ -258,7 +260,9 @@ mod tests {
         let mut bucket = Bucket::new(kind, rule, &book, book.moment(now, now)).unwrap();
         add(&mut |consumer, data, conditions, choices, engaged| {
             let subject = Subject { conditions: &conditions, choices: Some(&choices), engaged };
-            bucket.add(consumer, &data, subject);
+            let mut person = [0; 32];
+            person[..8].copy_from_slice(&consumer.to_be_bytes());
+            bucket.add(person, &data, subject);
         });
         bucket.freeze()
     }

@@ -11,6 +11,7 @@ mod bucket;
 mod question;
 mod view;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
@@ -27,7 +28,7 @@ use super::registry::LiveConnection;
 use crate::boundary::{AggregateQuestion, Aggregates, Subject, Told, tell};
 use crate::catalogue::EventType;
 use crate::store::crypto::{format_uid, uid_floor};
-use crate::store::{Stage, Uid};
+use crate::store::{Digest, Stage, Uid};
 
 /// Events that are read at once.
 const READ: u32 = 1000;
@@ -179,15 +180,20 @@ impl Gateway {
         let Some((mut from, until)) = uid_floor(day.start_ms()).zip(uid_floor(day.end_ms())) else {
             return Ok(Frozen::default());
         };
+        let mut persons: HashMap<i64, Digest> = HashMap::new();
         loop {
             let events = self.store.events_between(brand, &kind.name, from, until, READ).await?;
             let more = events.len() >= READ as usize;
             for record in events {
                 from = after(record.uid);
-                if bucket.has_enough_of(record.consumer) {
+                if persons.get(&record.consumer).is_some_and(|person| bucket.has_enough_of(person)) {
                     continue;
                 }
                 let consumer = self.consumers.by_id(&*self.store, &self.master, record.consumer).await?;
+                let person = *persons.entry(record.consumer).or_insert_with(|| consumer.person_id());
+                if bucket.has_enough_of(&person) {
+                    continue;
+                }
                 let event = self.open_event(&consumer, &record)?;
                 let choices = consumer.choices();
                 let subject = Subject {
@@ -195,7 +201,7 @@ impl Gateway {
                     choices: Some(&choices),
                     engaged: consumer.engaged(),
                 };
-                bucket.add(consumer.id, &event.data, subject);
+                bucket.add(person, &event.data, subject);
             }
             if !more {
                 return Ok(bucket.freeze());
