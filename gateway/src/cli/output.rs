@@ -41,10 +41,12 @@ pub(super) fn line(text: &str) -> Result<(), CliError> {
 
 /// Writes a value as indented JSON.
 pub(super) fn json<T: Serialize>(value: &T) -> Result<(), CliError> {
-    line(
-        &serde_json::to_string_pretty(value)
-            .map_err(|_| CliError::FellShort("the answer is no JSON".into()))?,
-    )
+    line(&pretty(value)?)
+}
+
+/// A value as indented JSON.
+pub(super) fn pretty<T: Serialize>(value: &T) -> Result<String, CliError> {
+    serde_json::to_string_pretty(value).map_err(|_| CliError::FellShort("the answer is no JSON".into()))
 }
 
 /// Rows under headings, each column as wide as its widest cell.

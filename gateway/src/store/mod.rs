@@ -179,6 +179,10 @@ pub trait Store: Send + Sync {
     /// The next `limit` rows of the ledger after a position, oldest first, those of one shape with the same
     /// facts told together.
     async fn ledger_after(&self, after: i64, limit: u32) -> Result<LedgerPage, StoreError>;
+    /// The next `limit` rows of the ledger after a position, oldest first, each by itself.
+    async fn ledger_rows_after(&self, after: i64, limit: u32) -> Result<Vec<LedgerRow>, StoreError>;
+    /// Every shape that rows of the ledger have, for [`Self::flow_shape`].
+    async fn flow_shapes(&self) -> Result<Vec<i64>, StoreError>;
     /// What the rows of a shape have in common.
     async fn flow_shape(&self, shape: i64) -> Result<Option<FlowShape>, StoreError>;
     /// Returned fields of a brand after a position, oldest first.

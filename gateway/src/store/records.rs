@@ -301,6 +301,18 @@ pub struct FlowGroup {
     pub example: Uid,
 }
 
+/// A row of the ledger, as one of its shape and facts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerRow {
+    pub position: i64,
+    pub id: Uid,
+    pub at_ms: i64,
+    /// For [`super::Store::flow_shape`].
+    pub shape: i64,
+    /// [`gateway_policy::Facts::to_bits`] of what held.
+    pub facts: u64,
+}
+
 /// What rows of the ledger have in common, as far as it can be decided again.
 #[derive(Clone, Debug)]
 pub struct FlowShape {

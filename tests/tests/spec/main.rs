@@ -11,6 +11,7 @@
 mod aggregates;
 mod arrows;
 mod attacks;
+mod backtested;
 mod bad_input;
 mod budgets;
 mod cases;

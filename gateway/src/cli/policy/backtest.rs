@@ -1,9 +1,11 @@
 //! `gateway policy backtest`: the whole ledger decided again from recorded facts. It reads the store
 //! itself, page by page, and writes nothing; rows of one shape with the same facts are decided once.
 
+mod listed;
+
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +13,7 @@ use gateway_policy::{Again, Facts, Flow, Had, Policy as Rules, Purpose, Recipien
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use self::listed::Listing;
 use super::super::output::{self, FormatArgs, Table};
 use super::super::progress::Progress;
 use super::super::{CliError, assemble};
@@ -22,7 +25,8 @@ use crate::store::{Digest, FlowShape, Stage, Store, StoreError, Uid};
 pub(super) const HELP: &str = "\
 Reads the database of the configuration; a gateway may run beside it. A verdict is decided again from what its
 row recorded. What hangs on something that rows do not record is listed as open, with what it would become:
-  met      withheld for what it met, in its call or at the partner, and the new policy says otherwise of that
+  met      withheld for what it met, in its call or at the partner, and the new policy says otherwise of that: a row
+           names one such pair, and there may have been others
   granted  it met something in its call or request: whether the brand had granted that combination
   earlier  it may not meet something of which the consumer's partner has received: whether it had it before
   form     it left in a form, or was made of what did, by a declassification that is another now: the label of
@@ -34,13 +38,19 @@ Where the policy in whose days a row was written is among the configuration's, a
 new one says, nothing of that is open, but for `form` and what a partner has by it (`earlier`). What derives from
 other fields keeps the labels that it had, but for `form`.
 
-Example:
-  gateway policy backtest policies/platform-2027-01-01.toml --config gateway.toml --format json";
+What flips is counted by kind, with three flows of each. --list writes every flow that flips, or of which something is
+open, to a file: one JSON object a line, with each such field.
+
+Examples:
+  gateway policy backtest policies/platform-2027-01-01.toml --config gateway.toml --format json
+  gateway policy backtest policies/platform-2027-01-01.toml --list flips.jsonl";
 
 /// Rows of a page.
 const PAGE: u32 = 100_000;
 /// Shapes and facts that are counted before they are decided about; beyond it they are at once.
 const REMEMBERED: usize = 500_000;
+/// Shapes that are remembered.
+const SHAPES: usize = 20_000;
 /// Flows named for each kind of flip.
 const EXAMPLES: usize = 3;
 
@@ -51,6 +61,9 @@ pub(in crate::cli) struct Backtest {
     /// The configuration of the gateway whose ledger it is
     #[arg(long, env = "GATEWAY_CONFIG")]
     config: Option<PathBuf>,
+    /// Write each flow that flips, or of which something is open, to this file too
+    #[arg(long, value_name = "FILE")]
+    list: Option<PathBuf>,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -87,6 +100,8 @@ const REFUSED: (&str, &str) = ("refused:combination", "refused");
 /// What is found in the ledger.
 #[derive(Default)]
 struct Findings {
+    /// The position of the last row that was read.
+    last: i64,
     rows: u64,
     fields: u64,
     /// Fields of which rows do not record what it takes.
@@ -109,16 +124,39 @@ impl Backtest {
             return Err(CliError::FellShort(format!("there is no database {}", path.display())));
         }
         let known = known(&config)?;
+        let listing = self.list.as_deref().map(Listing::at).transpose()?;
         let store = assemble::open_store(&config).await?;
-        let started = Instant::now();
-        let found = read(&store, &new, &known).await;
+        let told = self.decide(&store, &new, &known, listing).await;
         store.close().await;
-        let found = found.map_err(|error| CliError::FellShort(error.to_string()))?;
+        output::line(&told?)
+    }
+
+    /// Decides the ledger again, and says what is found.
+    async fn decide(
+        &self,
+        store: &dyn Store,
+        new: &Rules,
+        known: &HashMap<Digest, Rules>,
+        listing: Option<Listing>,
+    ) -> Result<String, CliError> {
+        let started = Instant::now();
+        let found = read(store, new, known).await;
+        let mut found = found.map_err(|error| CliError::FellShort(error.to_string()))?;
         let seconds = started.elapsed().as_secs_f64();
+        let listed = match listing {
+            Some(listing) => Some(listing.write(store, &mut found, new, known).await?),
+            None => None,
+        };
         if self.format.json() {
-            return output::json(&found.as_json(&new, seconds));
+            let mut told = found.as_json(new, seconds);
+            if let (Some(listed), Some(told)) = (listed, told.as_object_mut()) {
+                told.insert("listed".to_owned(), json!(listed));
+            }
+            return output::pretty(&told);
         }
-        output::line(&found.as_text(&new, seconds))
+        let file = self.list.as_deref().unwrap_or(Path::new(""));
+        let listed = listed.map(|listed| format!("\n{listed} flows are listed in {}", file.display()));
+        Ok(found.as_text(new, seconds) + &listed.unwrap_or_default())
     }
 }
 
@@ -137,7 +175,10 @@ async fn read(
     known: &HashMap<Digest, Rules>,
 ) -> Result<Findings, StoreError> {
     let mut found = Findings::default();
-    let mut shapes: HashMap<i64, Arc<FlowShape>> = HashMap::new();
+    let mut shapes = Shapes::default();
+    for shape in store.flow_shapes().await? {
+        found.note(&*shapes.get(store, shape).await?, new, known);
+    }
     let mut alike: HashMap<(i64, u64), Alike> = HashMap::new();
     let (mut after, mut progress) = (0, None);
     loop {
@@ -149,8 +190,7 @@ async fn read(
             let rows = match alike.entry((group.shape, group.facts)) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(unknown) => {
-                    let shape = shape(store, &mut shapes, group.shape).await?;
-                    found.note(&shape, new, known);
+                    let shape = shapes.get(store, group.shape).await?;
                     unknown.insert(Alike { shape, rows: 0, examples: Vec::new() })
                 }
             };
@@ -163,24 +203,28 @@ async fn read(
             found.decide(&mut alike, new, known)?;
         }
         progress.advance(u64::try_from(last - after).unwrap_or_default());
-        after = last;
+        (after, found.last) = (last, last);
     }
     found.decide(&mut alike, new, known)?;
     Ok(found)
 }
 
-/// What the rows of a shape have in common, read once.
-async fn shape(
-    store: &dyn Store,
-    shapes: &mut HashMap<i64, Arc<FlowShape>>,
-    id: i64,
-) -> Result<Arc<FlowShape>, StoreError> {
-    if let Some(shape) = shapes.get(&id) {
-        return Ok(Arc::clone(shape));
+/// What the rows of a shape have in common, as a rule read once.
+#[derive(Default)]
+struct Shapes(HashMap<i64, Arc<FlowShape>>);
+
+impl Shapes {
+    async fn get(&mut self, store: &dyn Store, id: i64) -> Result<Arc<FlowShape>, StoreError> {
+        if let Some(shape) = self.0.get(&id) {
+            return Ok(Arc::clone(shape));
+        }
+        let shape = Arc::new(store.flow_shape(id).await?.ok_or(StoreError::Damaged("shape of flows"))?);
+        if self.0.len() >= SHAPES {
+            self.0.clear();
+        }
+        self.0.insert(id, Arc::clone(&shape));
+        Ok(shape)
     }
-    let shape = Arc::new(store.flow_shape(id).await?.ok_or(StoreError::Damaged("shape of flows"))?);
-    shapes.insert(id, Arc::clone(&shape));
-    Ok(shape)
 }
 
 impl Findings {
@@ -195,7 +239,7 @@ impl Findings {
         }
     }
 
-    /// Decides again what was read. What a partner had before any of these rows has been noted by now.
+    /// Decides again what was read.
     fn decide(
         &mut self,
         alike: &mut HashMap<(i64, u64), Alike>,
@@ -203,29 +247,35 @@ impl Findings {
         known: &HashMap<Digest, Rules>,
     ) -> Result<(), StoreError> {
         for ((_, facts), rows) in alike.drain() {
-            let shape = &*rows.shape;
-            let purpose =
-                Purpose::parse(&shape.purpose).map_err(|_| StoreError::Damaged("shape of flows"))?;
-            let recorded = Recorded {
-                flow: shape.flow,
-                partner: &shape.partner,
-                purpose,
-                facts: Facts::from_bits(facts),
-                request: matches!(shape.stage, Stage::Delivery | Stage::Exchange),
-            };
-            let old = known.get(&shape.policy);
-            let had = self.had.entry(shape.partner.clone()).or_default();
-            let again = recorded.decide_again(new, old, &shape.verdicts).and_then(|mut again| {
-                recorded.across_calls(new, old, &shape.verdicts, &mut again, had).map(|()| again)
-            });
-            let again = again.map_err(|_| StoreError::Damaged("shape of flows: how recipients stood"))?;
-            self.add(
-                &rows,
-                &again,
-                REFUSED.0 == shape.outcome && !recorded.meets_alike(new, old, &shape.verdicts),
-            );
+            let (again, refused) = self.again(&rows.shape, facts, new, known)?;
+            self.add(&rows, &again, refused);
         }
         Ok(())
+    }
+
+    /// What becomes of the fields of a shape's rows with these facts; and whether a call was refused that might not be.
+    fn again(
+        &mut self,
+        shape: &FlowShape,
+        facts: u64,
+        new: &Rules,
+        known: &HashMap<Digest, Rules>,
+    ) -> Result<(Vec<Again>, bool), StoreError> {
+        let recorded = Recorded {
+            flow: shape.flow,
+            partner: &shape.partner,
+            purpose: Purpose::parse(&shape.purpose).map_err(|_| StoreError::Damaged("shape of flows"))?,
+            facts: Facts::from_bits(facts),
+            request: matches!(shape.stage, Stage::Delivery | Stage::Exchange),
+        };
+        let old = known.get(&shape.policy);
+        let had = self.had.entry(shape.partner.clone()).or_default();
+        let again = recorded.decide_again(new, old, &shape.verdicts).and_then(|mut again| {
+            recorded.across_calls(new, old, &shape.verdicts, &mut again, had).map(|()| again)
+        });
+        let again = again.map_err(|_| StoreError::Damaged("shape of flows: how recipients stood"))?;
+        let refused = REFUSED.0 == shape.outcome && !recorded.meets_alike(new, old, &shape.verdicts);
+        Ok((again, refused))
     }
 
     fn add(&mut self, rows: &Alike, again: &[Again], refused: bool) {
@@ -428,8 +478,15 @@ mod tests {
             + "\n[[rule]]\neffect = 'forbid'\nflow = ['share']\nrecipient = ['third-party']\n\
                category = ['user.device']\nclause = 'choice.location'\n";
         let new = Rules::parse(&new).unwrap();
-        let found = read(&store, &new, &known).await.unwrap();
+        let mut found = read(&store, &new, &known).await.unwrap();
         assert_eq!((found.rows, found.fields, found.flipped, found.fields_open), (6, 8, 5, 0));
+        let listing = dir.path().join("flips.jsonl");
+        let listed = Listing::at(&listing).unwrap().write(&store, &mut found, &new, &known).await.unwrap();
+        let lines = std::fs::read_to_string(&listing).unwrap();
+        let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let flows: Vec<_> = lines.iter().map(|line| line["id"].clone()).collect();
+        assert_eq!(flows, rows[1..].iter().map(|row| json!(format_uid(&row.id))).collect::<Vec<_>>());
+        assert_eq!((listed, lines[0]["fields"].as_array().unwrap().len()), (5, 1), "{lines:?}");
         let told = found.as_json(&new, 0.0);
         let flips = told["flips"].as_array().unwrap();
         let seen: Vec<_> = flips

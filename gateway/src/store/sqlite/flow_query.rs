@@ -4,7 +4,7 @@ use sqlx::sqlite::Sqlite;
 use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::super::crypto::uid_floor;
-use super::super::{FlowQuery, FlowRecord, FlowShape, LedgerPage, StoreError, Uid};
+use super::super::{FlowQuery, FlowRecord, FlowShape, LedgerPage, LedgerRow, StoreError, Uid};
 use super::errors::unavailable;
 use super::rows;
 
@@ -64,6 +64,27 @@ pub(super) async fn ledger_after(
     .await
     .map_err(failed)?;
     Ok(LedgerPage { groups: groups.iter().map(rows::flow_group).collect::<Result<_, _>>()?, last, end })
+}
+
+/// Rows after a position, each by itself.
+pub(super) async fn ledger_rows_after(
+    connection: &mut SqliteConnection,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<LedgerRow>, StoreError> {
+    let fetched =
+        sqlx::query("SELECT seq, id, at_ms, shape, facts FROM flows WHERE seq > ? ORDER BY seq LIMIT ?")
+            .bind(after)
+            .bind(limit)
+            .fetch_all(connection)
+            .await;
+    fetched.map_err(|error| unavailable("read the ledger", &error))?.iter().map(rows::ledger_row).collect()
+}
+
+/// Every shape.
+pub(super) async fn flow_shapes(connection: &mut SqliteConnection) -> Result<Vec<i64>, StoreError> {
+    let fetched = sqlx::query_scalar("SELECT id FROM flow_shapes ORDER BY id").fetch_all(connection).await;
+    fetched.map_err(|error| unavailable("read the shapes of flows", &error))
 }
 
 /// What the rows of a shape have in common.

@@ -38,9 +38,9 @@ use self::writer::Writer;
 use super::{
     Acceptance, ApiKeyRecord, Approval, AttemptResult, CallRecord, Change, ChangedChoices, ConsumerRecord,
     DecisionRecord, Deferral, DeliveryRecord, Digest, DisclosureRecord, Document, DocumentKind, EventRecord,
-    Exposure, FlowQuery, FlowRecord, FlowResult, FlowShape, Kept, KnownEvent, LedgerPage, LinkedChoices,
-    MessageRecord, NewEvent, NewLog, NewMessage, ReleaseMeta, ReleaseRecord, ReturnRecord, Store, StoreError,
-    Uid, WorkRecord,
+    Exposure, FlowQuery, FlowRecord, FlowResult, FlowShape, Kept, KnownEvent, LedgerPage, LedgerRow,
+    LinkedChoices, MessageRecord, NewEvent, NewLog, NewMessage, ReleaseMeta, ReleaseRecord, ReturnRecord,
+    Store, StoreError, Uid, WorkRecord,
 };
 
 /// Operations that may wait for the writer; beyond it their callers wait to be let in.
@@ -352,6 +352,16 @@ impl Store for SqliteStore {
     async fn ledger_after(&self, after: i64, limit: u32) -> Result<LedgerPage, StoreError> {
         let mut connection = reads::acquire(&self.readers).await?;
         flow_query::ledger_after(&mut connection, after, limit).await
+    }
+
+    async fn ledger_rows_after(&self, after: i64, limit: u32) -> Result<Vec<LedgerRow>, StoreError> {
+        let mut connection = reads::acquire(&self.readers).await?;
+        flow_query::ledger_rows_after(&mut connection, after, limit).await
+    }
+
+    async fn flow_shapes(&self) -> Result<Vec<i64>, StoreError> {
+        let mut connection = reads::acquire(&self.readers).await?;
+        flow_query::flow_shapes(&mut connection).await
     }
 
     async fn flow_shape(&self, shape: i64) -> Result<Option<FlowShape>, StoreError> {

@@ -6,7 +6,7 @@ use sqlx::{Decode, Row, Type};
 
 use super::super::{
     ApiKeyRecord, ChangedChoices, ConsumerRecord, DecisionRecord, DeliveryRecord, Digest, Document,
-    EventRecord, FlowGroup, FlowRecord, FlowResult, FlowShape, KnownEvent, MessageRecord, NewLog,
+    EventRecord, FlowGroup, FlowRecord, FlowResult, FlowShape, KnownEvent, LedgerRow, MessageRecord, NewLog,
     ReleaseMeta, ReturnRecord, Stage, StoreError, Uid, WorkRecord,
 };
 use super::{control, deliveries};
@@ -280,6 +280,17 @@ pub(super) fn flow_group(row: &SqliteRow) -> Result<FlowGroup, StoreError> {
         facts: columns.unsigned()?,
         rows: columns.unsigned()?,
         example: columns.bytes()?,
+    })
+}
+
+pub(super) fn ledger_row(row: &SqliteRow) -> Result<LedgerRow, StoreError> {
+    let mut columns = Columns::new(row, "row of the ledger");
+    Ok(LedgerRow {
+        position: columns.take()?,
+        id: columns.bytes()?,
+        at_ms: columns.take()?,
+        shape: columns.take()?,
+        facts: columns.unsigned()?,
     })
 }
 
