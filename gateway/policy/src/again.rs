@@ -10,8 +10,8 @@ use crate::facts::Facts;
 use crate::label::{Label, Origin};
 use crate::policy::{Flow, Policy, Recipient};
 use crate::{
-    Access, Aggregation, Basis, Decision, Declassification, Fact, FieldVerdict, Purpose, Reason, Standing,
-    Verdict,
+    Access, Aggregation, Basis, Decision, Declassification, Fact, FieldVerdict, KeptApart, Purpose, Reason,
+    Standing, Verdict,
 };
 
 /// What a row recorded of a decision, but for its fields.
@@ -41,7 +41,7 @@ pub enum Again {
 /// What a row does not record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Why {
-    /// What it met that withheld it, in its call or at the partner.
+    /// All that it met, in its call or at the partner: of what withheld it the row names one pair.
     Met,
     /// Whether the brand had granted the combination in which it met something.
     Granted,
@@ -184,13 +184,7 @@ impl Recorded<'_> {
         answers: &mut [Again],
         had: &Had,
     ) -> Result<(), NotRecorded> {
-        let is_own =
-            |label: &Label| matches!(&label.origin, Origin::Partner(name) if **name == *self.partner);
-        let others = |of: &'_ [(Label, Standing)]| {
-            let others = of.iter().filter(|(label, _)| !is_own(label));
-            others.map(|(label, standing)| (label.clone(), *standing)).collect::<Vec<_>>()
-        };
-        let (labels, back) = (others(&had.labels), others(&had.back));
+        let (labels, back) = (self.others(&had.labels), self.others(&had.back));
         for (field, answer) in fields.iter().zip(answers) {
             let goes = match answer {
                 Again::Decided(verdict) if verdict.allows() && field.verdict.allows() => *verdict,
@@ -200,11 +194,9 @@ impl Recorded<'_> {
                 continue;
             }
             let mut own = stood(field)?;
-            own.retain(|stood| !is_own(stood.label));
-            let apart = |old: Option<&Policy>, had: &[(Label, Standing)]| {
-                let had: Vec<Stood<'_>> =
-                    had.iter().map(|(label, standing)| Stood { label, standing: *standing }).collect();
-                self.kept_apart(new, old, self.facts_of(field), &own, &had)
+            own.retain(|stood| !self.is_own(stood.label));
+            let apart = |old: Option<&Policy>, had: &[Stood<'_>]| {
+                self.kept_apart(new, old, self.facts_of(field), &own, had)
             };
             // What the old policy says of a label that had given way tells nothing of what met.
             let met = apart(None, &back).or_else(|| {
@@ -220,6 +212,17 @@ impl Recorded<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a label is of what the partner itself sent.
+    fn is_own(&self, label: &Label) -> bool {
+        matches!(&label.origin, Origin::Partner(name) if **name == *self.partner)
+    }
+
+    /// Those of them that are not.
+    fn others<'l>(&self, had: &'l [(Label, Standing)]) -> Vec<Stood<'l>> {
+        let others = had.iter().filter(|(label, _)| !self.is_own(label));
+        others.map(|(label, standing)| Stood { label, standing: *standing }).collect()
     }
 
     /// Whether `new` says of what these fields may meet what was said of it then.
@@ -238,6 +241,18 @@ impl Recorded<'_> {
             policy.compile(self.flow, standing.recipient, self.purpose, label.category).explain(facts)
         };
         Ok(stood(field)?.into_iter().map(explain).collect())
+    }
+
+    /// What `policy` says of two labels that may not meet.
+    pub fn explain_meeting(&self, policy: &Policy, pair: &KeptApart) -> Explanation {
+        let KeptApart { label, with, standing, granted, purpose, own_facts } = pair;
+        let facts = own_facts
+            .unwrap_or(self.facts)
+            .with_origins(&[label, with], self.partner)
+            .with(Fact::CombineGranted, *granted)
+            .with(Fact::ContractOnward, standing.onward);
+        let (one, other) = (label.category, with.category);
+        policy.compile_combination(standing.recipient, *purpose, one, other).explain(facts)
     }
 
     fn facts_of(&self, field: &FieldVerdict) -> Facts {
@@ -351,12 +366,11 @@ fn same_labels(new: &Policy, old: Option<&Policy>, field: &FieldVerdict) -> bool
         return false;
     }
     if let Some(name) = declassified {
-        return said(new, name).is_some_and(|rule| {
-            let as_before = old.is_none_or(|old| named(old, name).is_some_and(|old| is_alike(rule, old)));
-            let recorded = form.is_none_or(|form| form == rule.form)
-                && field.labels.iter().any(|label| label.category == rule.to);
-            as_before && recorded
-        });
+        let recorded = |rule: &Declassification| {
+            form.is_none_or(|form| form == rule.form)
+                && field.labels.iter().any(|label| label.category == rule.to)
+        };
+        return is_as_then(new, old, name) && said(new, name).is_some_and(recorded);
     }
     // Older rows say that it went in a form, and not in which.
     let may_be_of = |rule: &&Declassification| {
@@ -389,7 +403,7 @@ fn said<'p>(policy: &'p Policy, name: &str) -> Option<&'p Declassification> {
     named(policy, name).filter(|rule| policy.declassification(rule.form, rule.from) == Some(rule))
 }
 
-/// Whether two rules give the same the same label.
+/// Whether two rules give the same label to the same.
 fn is_alike(one: &Declassification, other: &Declassification) -> bool {
     (one.form, one.from, one.to) == (other.form, other.from, other.to)
 }

@@ -46,5 +46,5 @@ pub use label::{Label, LabelSet, Origin};
 pub use partner::{Contract, Partner, Standing};
 pub use policy::{Effect, Exception, Flow, Policy, PolicyError, PolicySet, Reading, Recipient, Rule, Scope};
 pub use taxonomy::{Category, Purpose, UnknownKey};
-pub use verdict::{Access, Basis, Decision, FieldVerdict, Reason, Verdict};
+pub use verdict::{Access, Basis, Decision, FieldVerdict, KeptApart, Reason, Verdict};
 pub use wording::{Wording, Words};

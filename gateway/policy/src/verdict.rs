@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::facts::Facts;
-use crate::{Clause, Conditions, Label, Standing, Transform};
+use crate::{Clause, Conditions, Label, Purpose, Standing, Transform};
 
 /// What happens to a field. The order is from loose to strict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -198,6 +198,10 @@ pub struct Basis {
     /// itself may not use what another plugin returned to it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub met: bool,
+    /// The two labels whose meeting withheld it; of what was allowed into a call, those for which what the call asked
+    /// for was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_apart: Option<Arc<KeptApart>>,
     /// The form in which the brand's grant lets it go; none: as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub form: Option<Transform>,
@@ -209,10 +213,46 @@ pub struct Basis {
     pub declassified_within: BTreeSet<Arc<str>>,
 }
 
+/// Two labels that may not meet, with all that it was decided by, beside what held for the whole row (clause
+/// integrations.combine). There may have been others; it is the strictest, or the first of such.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptApart {
+    /// The one of the field; of a field that was made of both, either.
+    pub label: Label,
+    /// The other: of what was in the call or request, or of what the partner had.
+    pub with: Label,
+    /// How the recipient stood toward both.
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// Whether the brand had granted that they meet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub granted: bool,
+    /// The purpose that was asked about: the plugin's, or the one for which the partner received the other.
+    pub purpose: Purpose,
+    /// What held for both, where that is not what held for the row.
+    #[serde(default, rename = "facts", skip_serializing_if = "Option::is_none")]
+    pub own_facts: Option<Facts>,
+}
+
+impl KeptApart {
+    /// In a row for which this held.
+    #[must_use]
+    pub fn under(&self, of_row: Facts) -> Self {
+        let own_facts = self.own_facts.filter(|own| own.to_bits() != of_row.to_bits());
+        Self { own_facts, ..self.clone() }
+    }
+}
+
 impl Basis {
     /// Of a value toward which its recipient stood so, label by label.
     pub fn of(standing: impl IntoIterator<Item = Standing>) -> Self {
         Self { standing: standing.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Of a value that a meeting withheld.
+    #[must_use]
+    pub fn kept_apart(self, by: Option<Arc<KeptApart>>) -> Self {
+        Self { met: self.met || by.is_some(), kept_apart: by, ..self }
     }
 
     /// Of a value that was made of what was collected under these conditions.

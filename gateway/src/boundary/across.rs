@@ -3,9 +3,9 @@
 
 use std::borrow::Cow;
 
-use gateway_policy::{Label, LabelSet, Purpose, Verdict};
+use gateway_policy::{Label, LabelSet, Purpose};
 
-use super::combine::{Meeting, Pairs};
+use super::combine::{Meeting, Met, Pairs};
 use super::received::{Exposed, is_of};
 use super::subject::{Integration, Subject, base_facts};
 
@@ -54,11 +54,11 @@ impl<'a> Across<'a> {
     /// The strictest over every pair of one of these labels with one that the partner has; none where there is
     /// no pair. A partner knows what it sent itself: only what it gets from elsewhere can meet what it has. Nor
     /// does what `together` holds meet itself again.
-    pub(super) fn verdict<'l>(
+    pub(super) fn meet<'l>(
         &'l self,
         labels: impl Iterator<Item = &'l Label> + Clone,
         together: &LabelSet,
-    ) -> Option<Verdict> {
+    ) -> Option<Met<'l>> {
         let (first, _) = self.asked.first()?;
         let new = labels.filter(|label| !is_of(label, &first.partner.name));
         let decided = self.asked.iter().filter_map(|(pairs, received)| {
@@ -68,6 +68,6 @@ impl<'a> Across<'a> {
             }
             pairs.strictest(new.clone(), received, Meeting::Instance)
         });
-        decided.reduce(Verdict::strictest)
+        decided.reduce(Met::strictest)
     }
 }

@@ -1,7 +1,11 @@
 //! What may meet (clause integrations.combine): labels of different origins in one instance, one request or one
 //! returned value, and labels that the policy keeps apart whatever their origin.
 
-use gateway_policy::{Fact, Facts, Flow, Label, Origin, Partner, Purpose, Reason, Recipient, Verdict};
+use std::sync::Arc;
+
+use gateway_policy::{
+    Fact, Facts, Flow, KeptApart, Label, Origin, Partner, Purpose, Reason, Recipient, Standing, Verdict,
+};
 
 use super::book::{Moment, PolicyBook};
 use super::connection::Connection;
@@ -60,9 +64,53 @@ pub(super) struct Pairs<'a> {
     pub(super) moment: Moment,
 }
 
+/// What was decided about a label that would meet another.
+#[derive(Clone, Copy)]
+pub(super) struct Met<'l> {
+    pub(super) verdict: Verdict,
+    labels: (&'l Label, &'l Label),
+    standing: Standing,
+    granted: bool,
+    purpose: Purpose,
+    facts: Facts,
+}
+
+impl Met<'_> {
+    /// The stricter of the two; the first where they are equal.
+    pub(super) fn strictest(self, other: Self) -> Self {
+        if other.verdict.decision > self.verdict.decision { other } else { self }
+    }
+
+    pub(super) fn allows(&self) -> bool {
+        self.verdict.allows()
+    }
+
+    /// For the ledger, where they may not.
+    pub(super) fn kept_apart(&self) -> Option<Arc<KeptApart>> {
+        let Self { verdict, labels: (label, with), standing, granted, purpose, facts } = *self;
+        let (label, with, own_facts) = (label.clone(), with.clone(), Some(facts));
+        let pair = || KeptApart { label, with, standing, granted, purpose, own_facts };
+        (!verdict.allows()).then(|| Arc::new(pair()))
+    }
+
+    /// What becomes of a verdict under these meetings, in a row of these facts; where one of them withholds what would
+    /// go, which.
+    pub(super) fn under(
+        verdict: Verdict,
+        meetings: impl IntoIterator<Item = Self>,
+        of_row: Facts,
+    ) -> (Verdict, Option<Arc<KeptApart>>) {
+        let strictest = meetings.into_iter().reduce(Self::strictest).filter(|_| verdict.allows());
+        match strictest.and_then(|met| met.kept_apart().map(|pair| (met.verdict, pair))) {
+            Some((withheld, pair)) => (withheld, Some(Arc::new(pair.under(of_row)))),
+            None => (verdict, None),
+        }
+    }
+}
+
 impl Pairs<'_> {
-    /// Whether two labels may meet.
-    pub(super) fn verdict(&self, a: &Label, b: &Label, meeting: Meeting<'_>) -> Verdict {
+    /// Whether a label may meet another.
+    pub(super) fn meet<'l>(&self, a: &'l Label, b: &'l Label, meeting: Meeting<'_>) -> Met<'l> {
         let name = &*self.partner.name;
         let counts = |combination: &&Combination| match meeting {
             Meeting::Instance => true,
@@ -89,7 +137,9 @@ impl Pairs<'_> {
                 })
                 .map_or(Verdict::withhold(Reason::NoPermit), |decision| decision.decide(facts))
         };
-        self.moment.strictest(one)
+        let verdict = self.moment.strictest(one);
+        let standing = Standing { recipient, onward: first.1 && second.1 };
+        Met { verdict, labels: (a, b), standing, granted, purpose: self.purpose, facts: self.facts }
     }
 
     fn standing(&self, label: &Label) -> (Recipient, bool) {
@@ -103,17 +153,21 @@ impl Pairs<'_> {
         a: impl Iterator<Item = &'l Label> + Clone,
         b: impl Iterator<Item = &'l Label> + Clone,
         meeting: Meeting<'_>,
-    ) -> Option<Verdict> {
+    ) -> Option<Met<'l>> {
         a.flat_map(|one| b.clone().map(move |other| (one, other)))
-            .map(|(one, other)| self.verdict(one, other, meeting))
-            .reduce(Verdict::strictest)
+            .map(|(one, other)| self.meet(one, other, meeting))
+            .reduce(Met::strictest)
     }
 
     /// The strictest over every pair of labels of two different values. The labels of one value have met already,
     /// where it was made.
-    pub(super) fn strictest_between(&self, values: &[&[Label]], meeting: Meeting<'_>) -> Option<Verdict> {
+    pub(super) fn strictest_between<'l>(
+        &self,
+        values: &[&'l [Label]],
+        meeting: Meeting<'_>,
+    ) -> Option<Met<'l>> {
         let mut rest = values;
-        let mut found: Option<Verdict> = None;
+        let mut found: Option<Met<'l>> = None;
         while let [first, others @ ..] = rest {
             for other in others {
                 let one = self.strictest(first.iter(), other.iter(), meeting);
@@ -187,7 +241,7 @@ pub fn refused_meetings(
     let own = reaching(&ways, connection);
     let mut found = std::collections::BTreeSet::new();
     let mut judge = |pairs: &Pairs<'_>, a: &Reaching<'_>, b: &Reaching<'_>| {
-        let verdict = pairs.verdict(&a.label, &b.label, Meeting::Instance);
+        let verdict = pairs.meet(&a.label, &b.label, Meeting::Instance).verdict;
         if !verdict.allows() {
             let reason = verdict.reason.to_string();
             found.insert(Path { from: a.way.clone(), with: b.way.clone(), reason });

@@ -12,13 +12,14 @@ use gateway_policy::{Access, Category, Label, LabelSet, Origin};
 use super::book::{Moment, PolicyBook};
 use super::combine::Meeting;
 use super::connection::Connection;
-use super::from_plugin::{Carried, PlannedDelivery, Violation, given, pairs, plan, taint};
+use super::from_plugin::{Carried, PlannedDelivery, given, pairs, plan, taint};
 use super::numbers::{is_number, numbers_within};
 use super::permitted::Permitted;
 use super::placing;
 use super::subject::Subject;
 use super::toward_plugin::Crossing;
 use super::types::{PluginReply, PluginRequest};
+use super::violation::Violation;
 use crate::manifest::Endpoint;
 
 /// Bytes of a reply: an answer to a question about one consumer, and no download.
@@ -93,20 +94,24 @@ pub fn plan_exchange(
             let read: Vec<Label> =
                 taint(hook, crossing).flat_map(|carried| carried.labels.to_vec()).collect();
             if pairs.matter(read.iter().chain(&coming)) {
-                let meeting = pairs.strictest(read.iter(), coming.iter(), Meeting::Instance);
-                if meeting.is_some_and(|verdict| !verdict.allows()) {
-                    return Err(Violation::Combination);
+                let met = pairs.strictest(read.iter(), coming.iter(), Meeting::Instance);
+                if let Some(pair) = met.and_then(|met| met.kept_apart()) {
+                    crossing.refused_meeting = Some(Arc::clone(&pair));
+                    return Err(Violation::Combination(pair));
                 }
             }
             Ok(exchange)
         }
         Err(violation) => {
+            if let Some(pair) = violation.kept_apart() {
+                crossing.refused_meeting = Some(Arc::clone(pair));
+            }
             // Whether a request can be put together depends on the values that it would hold.
             let sealed: LabelSet = given(hook, crossing, Access::Sealed)
                 .flat_map(|carried| carried.labels.iter().cloned().collect::<Vec<_>>())
                 .collect();
             if !sealed.is_empty() {
-                crossing.note_sealed(book, hook, |_| true, &mut conditions);
+                conditions.declassified.extend(crossing.gave_way(book, hook, Access::Sealed, |_| true));
                 crossing.join(answer(endpoint, &sealed), &conditions);
             }
             Err(violation)

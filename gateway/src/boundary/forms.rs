@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use gateway_policy::{Conditions, Declassified, Label, Partner, Policy, Purpose, Transform};
+use gateway_policy::{Declassified, Label, Partner, Policy, Purpose, Transform};
 
 use super::book::{Moment, PolicyBook};
 use super::connection::{Hook, HookField};
@@ -43,18 +43,24 @@ impl Form {
         }
     }
 
-    /// Notes with what held for a value that went so which labels gave way in it.
-    /// `under` is the version at acceptance, as in [`Conditions::under`].
-    pub(super) fn note(&self, field: &HookField, under: &str, conditions: &mut Conditions) {
-        let (Some(form), Some(rule)) = (self.transform, &self.declassified) else { return };
+    /// The labels that gave way in a field that went so and was accepted at this moment.
+    pub(super) fn gave_way(
+        &self,
+        field: &HookField,
+        book: &PolicyBook,
+        accepted_ms: i64,
+    ) -> Vec<Declassified> {
+        let (Some(form), Some(rule)) = (self.transform, &self.declassified) else { return Vec::new() };
+        let under = book.accepted_under(book.moment(accepted_ms, accepted_ms));
         let gave_way = field.labels.iter().zip(&*self.labels).filter(|(from, to)| from != to);
-        conditions.declassified.extend(gave_way.map(|(from, to)| Declassified {
+        let of_field = gave_way.map(|(from, to)| Declassified {
             rule: Arc::clone(rule),
             form,
             from: from.clone(),
             to: to.category,
             under: under.to_owned(),
-        }));
+        });
+        of_field.collect()
     }
 
     /// Whether every version that counts at this moment says so.

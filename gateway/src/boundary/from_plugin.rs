@@ -5,118 +5,32 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Basis, Conditions, Facts, FieldVerdict, Flow, Label, LabelSet, OnBehalf, Origin, Purpose, Reason,
-    Transform, Verdict,
+    Access, Conditions, Declassified, Facts, FieldVerdict, Flow, Label, LabelSet, OnBehalf, Origin, Purpose,
+    Reason, Transform, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::across::Across;
 use super::book::{Moment, PolicyBook, Question};
-use super::combine::{Meeting, Pairs};
+use super::combine::{Meeting, Met, Pairs};
 use super::connection::{Connection, Hook, HookField};
 use super::forms::Form;
 use super::numbers::{as_number, is_by_sms, is_number};
 use super::permitted::Permitted;
-use super::placing::{self, FieldValue, Placement, PlacingError};
+use super::placing::{self, FieldValue, Placement};
 use super::received::{Exposed, is_of};
 use super::subject::{Subject, base_facts};
 use super::toward_plugin::Crossing;
 use super::types::{PluginOutcome, PluginRequest};
+use super::violation::Violation;
 use crate::catalogue::FieldPath;
 use crate::manifest::{self, Endpoint};
 
 /// Bytes of JSON that a call may return: far above what a brand can use, far below what hurts.
-const MAX_RETURNS_BYTES: usize = 64 * 1024;
+pub(super) const MAX_RETURNS_BYTES: usize = 64 * 1024;
 /// Requests that one call may ask for.
-const MAX_DELIVERIES: usize = 8;
-
-/// Why an outcome is refused as a whole. Messages name declared things and counts, never what a plugin wrote.
-#[derive(Debug, thiserror::Error)]
-pub enum Violation {
-    /// The text that the plugin returned is not JSON, or not an object.
-    #[error("what the plugin returned is not a JSON object")]
-    NotJson,
-    /// Too much.
-    #[error("the plugin returned {used} bytes; {MAX_RETURNS_BYTES} are allowed")]
-    TooLarge {
-        /// Bytes returned.
-        used: usize,
-    },
-    /// The hook declares no returned fields.
-    #[error("the plugin returned fields and its manifest declares none for this hook")]
-    NothingDeclared,
-    /// Against the schema, undeclared fields included.
-    #[error("{count} returned fields are not as declared; the nearest declared path is {nearest:?}")]
-    Undeclared {
-        /// The nearest declared path.
-        nearest: String,
-        /// How many.
-        count: usize,
-    },
-    /// A request would bring together what may not meet.
-    #[error("a request would bring together fields that no granted combination lets meet there")]
-    Combination,
-    /// What the partner received since the call was decided about, through another, may not meet what a request
-    /// would bring: the same call again is decided with that.
-    #[error("a request would bring what may not meet what the partner has received meanwhile")]
-    Meanwhile,
-    /// More requests than a call may make.
-    #[error("the plugin asked for {used} requests; {MAX_DELIVERIES} are allowed")]
-    TooManyDeliveries {
-        /// Requests asked for.
-        used: usize,
-    },
-    /// An endpoint that the manifest does not declare.
-    #[error(
-        "the plugin asked for an endpoint that its manifest does not declare; it declares {declared} endpoints"
-    )]
-    UndeclaredEndpoint {
-        /// Endpoints declared.
-        declared: usize,
-    },
-    /// An endpoint whose answer has no category, and so no label.
-    #[error("endpoint {endpoint} declares no reply; add `reply = \"CATEGORY\"` to it")]
-    NoReplyDeclared {
-        /// The endpoint.
-        endpoint: String,
-    },
-    /// A request that cannot be put together as it was asked for.
-    #[error(transparent)]
-    Placing(#[from] PlacingError),
-}
-
-impl Violation {
-    /// Whether the plugin is at fault.
-    pub fn is_plugins_fault(&self) -> bool {
-        match self {
-            // Were what a sealed value does counted, the breaker would tell of it.
-            Self::Placing(error) => !error.is_set_up_wrong() && !error.may_tell_of_values(),
-            // Whether it met something else is a matter of the policy and of what the consumer chose; were it counted, the
-            // breaker would tell.
-            Self::Combination | Self::Meanwhile => false,
-            _ => true,
-        }
-    }
-
-    /// The ledger's code.
-    pub fn code(&self) -> String {
-        match self {
-            Self::NotJson => "refused:returns-not-json".into(),
-            Self::TooLarge { .. } => "refused:returns-too-large".into(),
-            Self::NothingDeclared => "refused:returns-undeclared".into(),
-            Self::Undeclared { .. } => "refused:undeclared-field".into(),
-            Self::Combination => "refused:combination".into(),
-            Self::Meanwhile => "failed:received-meanwhile".into(),
-            Self::TooManyDeliveries { .. } => "refused:too-many-deliveries".into(),
-            Self::UndeclaredEndpoint { .. } => "refused:undeclared-endpoint".into(),
-            Self::NoReplyDeclared { .. } => "refused:no-reply-declared".into(),
-            // Nothing that the plugin did wrong: not an outcome refused, but one that cannot be carried out.
-            Self::Placing(error) if error.is_set_up_wrong() => format!("failed:{}", error.code()),
-            Self::Placing(error) => format!("refused:{}", error.code()),
-        }
-    }
-}
+pub(super) const MAX_DELIVERIES: usize = 8;
 
 /// Labels that a request carries, and the declared field that they come from, or the name of what else was readable
 /// in the call.
@@ -257,16 +171,16 @@ pub fn from_share(
         keep_requests_apart(&pairs, &planned, &deliveries)?;
         // What was read has met what the partner has when it was decided about; a reply is made of that, and what
         // a memory holds has met there.
-        let mut meetings = planned.carried.iter().filter_map(|carried| {
+        let meetings = planned.carried.iter().filter_map(|carried| {
             let together = match carried.access {
                 Access::Sealed => LabelSet::default(),
                 Access::Memory => carried.labels.iter().cloned().collect(),
                 _ => return None,
             };
-            across.verdict(carried.labels.iter(), &together)
+            across.meet(carried.labels.iter(), &together)
         });
-        if meetings.any(|verdict| !verdict.allows()) {
-            return Err(Violation::Meanwhile);
+        if let Some(pair) = { meetings }.find_map(|met| met.kept_apart()) {
+            return Err(Violation::Meanwhile(pair));
         }
         deliveries.push(planned);
     }
@@ -335,21 +249,18 @@ impl Crossing {
         self.conditions.join(conditions);
     }
 
-    /// Notes with what held for a request which labels gave way in the sealed fields that it holds.
-    pub(super) fn note_sealed(
+    /// The labels that gave way in those of these fields that the call was given with this access.
+    pub(super) fn gave_way(
         &self,
         book: &PolicyBook,
         hook: &Hook,
-        holds: impl Fn(&HookField) -> bool,
-        conditions: &mut Conditions,
-    ) {
-        let accepted = book.moment(self.accepted_ms, self.accepted_ms);
+        access: Access,
+        these: impl Fn(&HookField) -> bool,
+    ) -> Vec<Declassified> {
         let fields = hook.fields.iter().zip(&self.allowed).zip(&*self.forms);
-        for ((field, allowed), form) in fields {
-            if *allowed && field.access == Access::Sealed && holds(field) {
-                form.note(field, book.accepted_under(accepted), conditions);
-            }
-        }
+        let given =
+            fields.filter(|((field, allowed), _)| **allowed && field.access == access && these(field));
+        given.flat_map(|((field, _), form)| form.gave_way(field, book, self.accepted_ms)).collect()
     }
 
     /// The labels that everything which comes out of the call carries: its log and failure texts too.
@@ -396,8 +307,8 @@ fn keep_requests_apart(
     for earlier in before.iter().flat_map(PlannedDelivery::placed) {
         for other in planned.placed().filter(|other| other.field != earlier.field) {
             let (a, b) = (earlier.labels.iter().filter(foreign), other.labels.iter().filter(foreign));
-            if pairs.strictest(a, b, Meeting::Instance).is_some_and(|verdict| !verdict.allows()) {
-                return Err(Violation::Combination);
+            if let Some(pair) = pairs.strictest(a, b, Meeting::Instance).and_then(|met| met.kept_apart()) {
+                return Err(Violation::Combination(pair));
             }
         }
     }
@@ -458,13 +369,13 @@ pub(super) fn plan(
     }
     let mut conditions = crossing.conditions.clone();
     let holds = |field: &HookField| kept.get(&*field.name).is_some_and(|found| !found.is_empty());
-    crossing.note_sealed(pairs.book, hook, holds, &mut conditions);
+    conditions.declassified.extend(crossing.gave_way(pairs.book, hook, Access::Sealed, holds));
     let labels = || carries.iter().flat_map(|carried| carried.labels.iter());
     if pairs.matter(labels()) {
         let values: Vec<&[Label]> = carries.iter().map(|carried| &*carried.labels).collect();
-        let meeting = pairs.strictest_between(&values, Meeting::Request(&endpoint.name));
-        if meeting.is_some_and(|verdict| !verdict.allows()) {
-            return Err(Violation::Combination);
+        let met = pairs.strictest_between(&values, Meeting::Request(&endpoint.name));
+        if let Some(pair) = met.and_then(|met| met.kept_apart()) {
+            return Err(Violation::Combination(pair));
         }
     }
     let mut numbers = Vec::new();
@@ -555,9 +466,8 @@ fn check_returns(
         let name: Arc<str> = path.as_str().into();
         let (_, of_own) = book.decide(&question, own, facts, moment);
         let of_labels = verdict_of_taint.map_or(of_own, |(_, taint)| of_own.strictest(taint));
-        let meeting = matter.then(|| pairs.strictest_between(&values, Meeting::Field(&name)));
-        let mut verdict = meeting.flatten().into_iter().fold(of_labels, Verdict::strictest);
-        let met = of_labels.allows() && !verdict.allows();
+        let met = matter.then(|| pairs.strictest_between(&values, Meeting::Field(&name)));
+        let (mut verdict, kept_apart) = Met::under(of_labels, met.flatten(), facts);
         if hook.flow == Flow::Receive && !connection.grants_named(Flow::Receive, hook.event(), &name, None) {
             verdict = Verdict::withhold(Reason::NotGranted);
         }
@@ -566,7 +476,10 @@ fn check_returns(
             access: Access::Return,
             labels: labels.iter().cloned().collect(),
             verdict,
-            basis: Basis { met, ..question.basis(labels.iter(), moment.now_ms).within(&crossing.conditions) },
+            basis: question
+                .basis(labels.iter(), moment.now_ms)
+                .within(&crossing.conditions)
+                .kept_apart(kept_apart),
         });
         if verdict.allows() {
             paths.push(path);

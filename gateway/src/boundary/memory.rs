@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use gateway_policy::{
-    Access, Basis, Conditions, FieldVerdict, Flow, Label, LabelSet, Reason, Recipient, Verdict,
+    Access, Conditions, Facts, FieldVerdict, Flow, Label, LabelSet, Reason, Recipient, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::book::{Moment, PolicyBook, Question};
-use super::combine::Pairs;
+use super::combine::{Met, Pairs};
 use super::connection::Connection;
 use super::from_plugin::{Carried, labels_of_call};
 use super::numbers::{is_number, numbers_within};
@@ -180,10 +180,10 @@ impl Recalled {
     }
 
     /// The same, withheld: it may not meet what else enters the call.
-    pub(super) fn kept_out(&self, by: Verdict) -> Self {
+    pub(super) fn kept_out(&self, by: Met<'_>, of_row: Facts) -> Self {
         let verdict = self.verdict.clone().map(|(recipient, field)| {
-            let basis = Basis { met: field.verdict.allows(), ..field.basis };
-            (recipient, FieldVerdict { verdict: field.verdict.strictest(by), basis, ..field })
+            let (verdict, kept_apart) = Met::under(field.verdict, [by], of_row);
+            (recipient, FieldVerdict { verdict, basis: field.basis.kept_apart(kept_apart), ..field })
         });
         Self { standing: Standing::Withheld, verdict }
     }

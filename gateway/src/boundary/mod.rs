@@ -25,6 +25,7 @@ mod toward_plugin;
 mod toward_receive;
 mod transform;
 mod types;
+mod violation;
 
 pub use aggregate::{AggregateQuestion, Aggregates, Countable, MayAsk, Told, let_ask, tell};
 pub use book::{Moment, PolicyBook, Question};
@@ -34,9 +35,7 @@ pub use connection::{
     grant_key,
 };
 pub use exchange::{NotAReply, PlannedExchange, plan_exchange, reply};
-pub use from_plugin::{
-    Carried, Checked, PlannedDelivery, Returned, ReturnedField, Violation, from_decide, from_share,
-};
+pub use from_plugin::{Carried, Checked, PlannedDelivery, Returned, ReturnedField, from_decide, from_share};
 pub use memory::{Memory, MemoryAfter, Recalled, recall};
 pub use numbers::{as_number, is_by_sms, is_number, numbers_within};
 pub use onward::{Onward, Partners, Returner, labels_of_returned, returned_category};
@@ -52,3 +51,4 @@ pub use transform::{PseudonymKey, fits_form};
 pub use types::{
     MemoryUse, OutboundRequest, Part, PluginInput, PluginMessage, PluginOutcome, PluginReply, PluginRequest,
 };
+pub use violation::Violation;

@@ -10,7 +10,7 @@ use gateway_policy::{
 
 use super::across::Across;
 use super::book::{Moment, PolicyBook, Question};
-use super::combine::Pairs;
+use super::combine::{Met, Pairs};
 use super::connection::Connection;
 use super::from_plugin::PlannedDelivery;
 use super::onward::Returner;
@@ -103,7 +103,8 @@ pub fn toward_partner<'r>(
     let mut all_allowed = !planned.carried.is_empty();
     let mut verdicts = Vec::with_capacity(planned.carried.len());
     for carried in &planned.carried {
-        let labels: Arc<[Label]> = match !besides.is_empty() && carried.derives_from_more() {
+        let more = carried.derives_from_more().then_some(subject.conditions);
+        let labels: Arc<[Label]> = match !besides.is_empty() && more.is_some() {
             true => {
                 let with: LabelSet = carried.labels.iter().chain(besides.iter()).cloned().collect();
                 with.iter().cloned().collect()
@@ -111,14 +112,11 @@ pub fn toward_partner<'r>(
             false => carried.labels.clone(),
         };
         let decided = book.decide_all(&question, labels.iter(), facts, moment);
-        let (stands, mut verdict) =
+        let (stands, by_labels) =
             decided.unwrap_or((Recipient::ThirdParty, Verdict::withhold(Reason::Undeclared)));
         recipient = stricter(recipient, stands);
-        let more = carried.derives_from_more().then_some(subject.conditions);
-        let by_its_labels = verdict.allows();
-        if let Some(meeting) = across.verdict(labels.iter(), &together) {
-            verdict = verdict.strictest(meeting);
-        }
+        let (mut verdict, mut kept_apart) =
+            Met::under(by_labels, across.meet(labels.iter(), &together), facts);
         let mut is_gone = false;
         if let Some((plugin, leaf)) = manifest::returned_by(&carried.field) {
             match returner(plugin, carried.returned.as_ref()) {
@@ -136,12 +134,13 @@ pub fn toward_partner<'r>(
             _ => connection.grants_named(planned.flow, &planned.event_type, &carried.field, carried.form),
         });
         if !granted || is_gone {
-            verdict = Verdict::withhold(Reason::NotGranted);
+            (verdict, kept_apart) = (Verdict::withhold(Reason::NotGranted), None);
         }
         // What it would have to be decided on is not what was planned.
         let of_hook = (planned.flow, planned.event_type.as_str());
         if !connection.is_none_or(|connection| connection.keeps_label(book, of_hook, carried, of_event)) {
-            verdict = Verdict::withhold(Clause::parse(VERSIONS).map_or(Reason::NoPermit, Reason::Clause));
+            let reason = Clause::parse(VERSIONS).map_or(Reason::NoPermit, Reason::Clause);
+            (verdict, kept_apart) = (Verdict::withhold(reason), None);
         }
         if carried.form.is_some() && verdict.allows() {
             verdict.decision = Decision::Transform;
@@ -152,7 +151,8 @@ pub fn toward_partner<'r>(
             access: carried.access,
             verdict,
             basis: Basis {
-                met: by_its_labels && !verdict.allows(),
+                met: by_labels.allows() && !verdict.allows(),
+                kept_apart,
                 form: carried.form,
                 declassified: carried.declassified.clone(),
                 declassified_within: more.map(Conditions::declassifications).unwrap_or_default(),

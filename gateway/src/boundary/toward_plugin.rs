@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Basis, Conditions, Decision, Facts, FieldVerdict, Label, LabelSet, Reason, Recipient, Verdict,
+    Access, Basis, Conditions, Decision, Facts, FieldVerdict, KeptApart, Label, LabelSet, Reason, Recipient,
+    Verdict,
 };
 use serde_json::Value;
 
 use super::across::Across;
 use super::book::{Moment, PolicyBook, Question};
-use super::combine::{Meeting, Pairs};
+use super::combine::{Meeting, Met, Pairs};
 use super::connection::{Connection, Hook, Source};
 use super::forms::Form;
-use super::from_plugin::{Carried, taint};
+use super::from_plugin::{Carried, given, taint};
 use super::memory::{Recalled, Standing};
 use super::onward::{self, Onward, Reader};
 use super::permitted::Permitted;
@@ -104,6 +105,8 @@ pub struct Crossing {
     pub(super) numbers: Vec<String>,
     /// What held when all of that was collected.
     pub(super) conditions: Conditions,
+    /// Labels that a request of the call would have brought together, and may not.
+    pub(super) refused_meeting: Option<Arc<KeptApart>>,
     /// The event's data, with what goes in another form in that form.
     pub(super) data: Arc<Value>,
     pub(super) consumer: String,
@@ -211,18 +214,17 @@ pub fn toward_plugin(
         facts: base_facts(subject, integration),
         moment: book.also(moment, &conditions),
     };
-    let by_themselves: Vec<bool> = decided.iter().map(is_allowed).collect();
     let across = Across::new(&pairs, subject, integration, event.exposed);
-    keep_apart(&pairs, &across, hook, &labels, &mut decided);
-    let memory = event.memory.map(|memory| keep_out(&pairs, &across, hook, &labels, &decided, memory));
+    let kept_apart = keep_apart(&pairs, &across, hook, &labels, &mut decided, facts);
+    let memory = event.memory.map(|memory| keep_out(&pairs, &across, hook, &labels, &decided, memory, facts));
 
     let mut verdicts = Vec::with_capacity(hook.fields.len());
     let mut allowed = Vec::with_capacity(hook.fields.len());
     let mut not_run = None;
     let mut recipient = Recipient::ServiceProvider;
     let fields =
-        hook.fields.iter().zip(decided).zip(&labels).zip(&*forms).zip(by_themselves.into_iter().zip(rests));
-    for ((((field, decided), labels), form), (by_itself, rests)) in fields {
+        hook.fields.iter().zip(decided).zip(&labels).zip(&*forms).zip(kept_apart.into_iter().zip(rests));
+    for ((((field, decided), labels), form), (kept_apart, rests)) in fields {
         let Some((stands, verdict)) = decided else {
             allowed.push(false);
             if field.required {
@@ -241,7 +243,8 @@ pub fn toward_plugin(
             labels: Arc::clone(labels),
             verdict,
             basis: Basis {
-                met: (by_itself || rests.elsewhere) && !verdict.allows(),
+                met: kept_apart.is_some() || (rests.elsewhere && !verdict.allows()),
+                kept_apart,
                 form: form.transform,
                 declassified: form.declassified.clone(),
                 declassified_within: rests.within.map(Conditions::declassifications).unwrap_or_default(),
@@ -249,7 +252,6 @@ pub fn toward_plugin(
             },
         });
     }
-    note_forms(hook, &allowed, &forms, book.accepted_under(moment), &mut conditions);
     if let Some((stands, verdict)) = memory.as_ref().and_then(Recalled::verdict) {
         recipient = stricter(recipient, stands);
         verdicts.push(verdict);
@@ -261,7 +263,7 @@ pub fn toward_plugin(
         Some(reason) => Err(reason),
         None => Ok(Permitted::grant(input(connection, hook, event, memory.as_ref(), &data, &allowed))),
     };
-    let crossing = Crossing {
+    let mut crossing = Crossing {
         hook: hook_index,
         allowed,
         labels,
@@ -273,22 +275,15 @@ pub fn toward_plugin(
         data,
         consumer: event.consumer.to_owned(),
         accepted_ms: event.accepted_ms,
+        refused_meeting: None,
         memory: memory.as_ref().map(Recalled::standing),
     };
+    // A plugin that reads nothing knows which sealed fields are there.
+    let reads = given(hook, &crossing, Access::Read).next().is_some();
+    let access = if reads { Access::Read } else { Access::Sealed };
+    let gave_way = crossing.gave_way(book, hook, access, |_| true);
+    crossing.conditions.declassified.extend(gave_way);
     TowardPlugin { verdicts, facts, recipient, input, crossing }
-}
-
-/// Notes with what holds for the call which labels gave way in what the plugin reads; where it reads nothing, in the
-/// fields that it knows to be there.
-fn note_forms(hook: &Hook, allowed: &[bool], forms: &[Form], under: &str, conditions: &mut Conditions) {
-    let given = |access: Access| {
-        let fields = hook.fields.iter().zip(forms).zip(allowed);
-        fields.filter(move |((field, _), allowed)| **allowed && field.access == access)
-    };
-    let access = if given(Access::Read).next().is_some() { Access::Read } else { Access::Sealed };
-    for ((field, form), _) in given(access) {
-        form.note(field, under, conditions);
-    }
 }
 
 /// The event's data with what goes in another form in that form, and its verdict as that. Where there is none
@@ -376,16 +371,18 @@ fn is_allowed(decided: &Option<(Recipient, Verdict)>) -> bool {
     decided.is_some_and(|(_, verdict)| verdict.allows())
 }
 
-/// Withholds what may not meet what stands before it, or what the partner already received: what came from the
-/// partner gives way to what is first-party, a later field to an earlier one, and a sealed field, which is given
-/// up only where no request could hold it, to all that is read.
+/// Withholds what may not meet what stands before it, or what the partner already received, and says of each field by
+/// which meeting: what came from the partner gives way to what is first-party, a later field to an earlier one, and a
+/// sealed field, which is given up only where no request could hold it, to all that is read.
 fn keep_apart(
     pairs: &Pairs<'_>,
     across: &Across<'_>,
     hook: &Hook,
     labels: &[Arc<[Label]>],
     decided: &mut [Option<(Recipient, Verdict)>],
-) {
+    of_row: Facts,
+) -> Vec<Option<Arc<KeptApart>>> {
+    let mut kept_apart = vec![None; decided.len()];
     let present = labels.iter().zip(&*decided).filter(|(_, decided)| is_allowed(decided));
     let matter = pairs.matter(present.flat_map(|(labels, _)| labels.iter()));
     let mut met: Vec<&Label> = Vec::new();
@@ -397,17 +394,17 @@ fn keep_apart(
         (Source::Received, Access::Sealed),
         (Source::Returned, Access::Sealed),
     ] {
-        for ((field, labels), decided) in hook.fields.iter().zip(labels).zip(&mut *decided) {
+        let fields = hook.fields.iter().zip(labels).zip(&mut *decided).zip(&mut kept_apart);
+        for (((field, labels), decided), kept_apart) in fields {
             if field.source != source || field.access != access || !is_allowed(decided) {
                 continue;
             }
             let before =
                 matter.then(|| pairs.strictest(labels.iter(), met.iter().copied(), Meeting::Instance));
-            let earlier = across.verdict(labels.iter(), &LabelSet::default());
+            let earlier = across.meet(labels.iter(), &LabelSet::default());
             if let Some((_, verdict)) = decided {
-                for meeting in before.flatten().into_iter().chain(earlier) {
-                    *verdict = verdict.strictest(meeting);
-                }
+                (*verdict, *kept_apart) =
+                    Met::under(*verdict, before.flatten().into_iter().chain(earlier), of_row);
                 // Two sealed fields meet where one request holds both, which the plugin decides.
                 if verdict.allows() && access == Access::Read {
                     met.extend(labels.iter());
@@ -415,6 +412,7 @@ fn keep_apart(
             }
         }
     }
+    kept_apart
 }
 
 /// A memory that may not meet what the call reads, or what else the partner has, stays out of it.
@@ -425,6 +423,7 @@ fn keep_out(
     labels: &[Arc<[Label]>],
     decided: &[Option<(Recipient, Verdict)>],
     memory: &Recalled,
+    of_row: Facts,
 ) -> Recalled {
     let read = hook.fields.iter().zip(labels).zip(decided).filter(|((field, _), decided)| {
         field.access == Access::Read && decided.is_some_and(|(_, verdict)| verdict.allows())
@@ -432,11 +431,11 @@ fn keep_out(
     let read: Vec<&Label> = read.flat_map(|((_, labels), _)| labels.iter()).collect();
     let pairs = memory.meeting(pairs);
     let matter = pairs.matter(read.iter().copied().chain(memory.labels()));
-    let with_read = matter.then(|| pairs.strictest(read.iter().copied(), memory.labels(), Meeting::Instance));
+    let with_read = matter.then(|| pairs.strictest(memory.labels(), read.iter().copied(), Meeting::Instance));
     let remembered = memory.labels().cloned().collect();
-    let earlier = across.verdict(memory.labels(), &remembered);
-    match with_read.flatten().into_iter().chain(earlier).reduce(Verdict::strictest) {
-        Some(verdict) if !verdict.allows() => memory.kept_out(verdict),
+    let earlier = across.meet(memory.labels(), &remembered);
+    match with_read.flatten().into_iter().chain(earlier).reduce(Met::strictest) {
+        Some(met) if !met.allows() => memory.kept_out(met, of_row),
         _ => memory.clone(),
     }
 }
@@ -486,6 +485,11 @@ impl Crossing {
     /// The hook that was called.
     pub fn hook(&self) -> usize {
         self.hook
+    }
+
+    /// Labels that a request of the call would have brought together, and may not.
+    pub fn refused_meeting(&self) -> Option<&Arc<KeptApart>> {
+        self.refused_meeting.as_ref()
     }
 
     /// Labels of everything readable in the call: what the partner receives by it.

@@ -135,6 +135,7 @@ pub fn toward_receive(
         data: Arc::new(Value::Null),
         consumer: message.handle.to_owned(),
         accepted_ms: message.accepted_ms,
+        refused_meeting: None,
         memory: memory.as_ref().map(Recalled::standing),
     };
     TowardReceive { verdicts, facts, input, crossing }
@@ -144,8 +145,8 @@ pub fn toward_receive(
 /// new in it.
 fn keep_out(pairs: &Pairs<'_>, message: &Carried, memory: &Recalled) -> Recalled {
     let new = memory.labels().filter(|label| !message.labels.contains(label));
-    match memory.meeting(pairs).strictest(message.labels.iter(), new, Meeting::Instance) {
-        Some(verdict) if !verdict.allows() => memory.kept_out(verdict),
+    match memory.meeting(pairs).strictest(new, message.labels.iter(), Meeting::Instance) {
+        Some(met) if !met.allows() => memory.kept_out(met, pairs.facts),
         _ => memory.clone(),
     }
 }

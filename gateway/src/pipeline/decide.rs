@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::accept::StoredEvent;
 use super::consumers::Consumer;
 use super::counts::Tally;
-use super::dispatch::{CallOutcome, Failed, note_cost, seal};
+use super::dispatch::{CallOutcome, note_cost, seal};
 use super::error::Refusal;
 use super::event;
+use super::failed::{Failed, note_kept_apart};
 use super::gateway::Gateway;
 use super::ledger::Row;
 use super::memories::Turn;
@@ -227,6 +228,7 @@ impl Gateway {
         let (session, exchanger) = self.asking(live, Flow::Decide, consumer, event, &toward.crossing);
         let mut call = self.host.decide(&live.loaded, slot, input, budget, exchanger).await;
         let mut crossing = session.map_or(toward.crossing, |session| session.crossing());
+        note_kept_apart(&mut flow, crossing.refused_meeting());
         flow.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         note_cost(&mut flow, &call);
         let used = std::mem::take(&mut call.memory);
@@ -246,9 +248,9 @@ impl Gateway {
         let memory = turn.as_mut().map(|turn| turn.leave(consumer, after)).transpose()?.flatten();
         let checked = match checked {
             Ok(checked) => checked,
-            Err(Failed { code, broken, .. }) => {
-                self.note_failure(live, now_ms, &code, broken);
-                flow.outcome = code;
+            Err(failed) => {
+                self.note_failure(live, now_ms, &failed.code, failed.broken);
+                failed.tell(&mut flow);
                 let (mut outcome, view) = self.no_answer(asked, flow, log)?;
                 outcome.record.memory = memory;
                 outcome.turn = turn;

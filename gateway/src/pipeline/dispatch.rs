@@ -11,6 +11,7 @@ use super::counts::Tally;
 use super::deliver::DueDelivery;
 use super::error::Refusal;
 use super::event;
+use super::failed::{Failed, note_kept_apart};
 use super::gateway::{Gateway, Tuning};
 use super::ledger::Row;
 use super::memories::Turn;
@@ -18,7 +19,7 @@ use super::onward::Fresh;
 use super::queue::Queue;
 use super::registry::LiveConnection;
 use super::worker::{Due, READ};
-use crate::boundary::{Checked, Crossing, Subject, Violation, let_ask};
+use crate::boundary::{Checked, Crossing, Subject, let_ask};
 use crate::plugin_host::{Budget, Call, CallError};
 use crate::store::crypto::format_uid;
 use crate::store::{
@@ -69,38 +70,6 @@ impl Due for DueWork {
 
     async fn work(self, gateway: &Arc<Gateway>) -> Result<(), Refusal> {
         gateway.work_on(self).await
-    }
-}
-
-/// A call of which nothing is kept.
-pub(super) struct Failed {
-    /// The ledger's code.
-    pub(super) code: String,
-    /// Whether it says that the plugin is broken: a trap, an overrun, an outcome refused. A rejection is an
-    /// answer to one event, and wrong settings or records are not the plugin's fault.
-    pub(super) broken: bool,
-    /// Whether the same call would be decided otherwise now.
-    pub(super) again: bool,
-}
-
-impl Failed {
-    pub(super) fn of_violation(violation: Violation) -> Self {
-        let again = matches!(violation, Violation::Meanwhile);
-        Self { code: violation.code(), broken: violation.is_plugins_fault(), again }
-    }
-
-    pub(super) fn of_call(error: &CallError) -> Self {
-        // Rejected and unavailable are answers; busy, internal and an event too large are not the plugin's doing.
-        let broken = !matches!(
-            error,
-            CallError::Rejected(_)
-                | CallError::Unavailable(_)
-                | CallError::Later { .. }
-                | CallError::Busy { .. }
-                | CallError::InputTooLarge { .. }
-                | CallError::Internal
-        );
-        Self { code: format!("failed:{}", error.code()), broken, again: false }
     }
 }
 
@@ -228,6 +197,7 @@ impl Gateway {
                     self.asking(live, Flow::Share, &due.consumer, &due.event, &toward.crossing);
                 let call = self.host.share(&live.loaded, input, Budget::default(), exchanger).await;
                 let mut crossing = session.map_or(toward.crossing, |session| session.crossing());
+                note_kept_apart(&mut flow, crossing.refused_meeting());
                 if call.memory.touched {
                     crossing.touch_memory();
                 }
@@ -252,17 +222,17 @@ impl Gateway {
                         .map_err(Failed::of_violation),
                     Err(error) => Err(Failed::of_call(error)),
                 };
-                if let Err(Failed { code, again: true, .. }) = &checked
+                if let Err(failed @ Failed { again: true, .. }) = &checked
                     && due.attempt + 1 < MAX_TRIES
                 {
-                    flow.outcome.clone_from(code);
+                    failed.tell(&mut flow);
                     return self.defer(&due, now_ms, 1, flow).await;
                 }
-                if let (Some(trial), Err(Failed { code, broken: true, .. })) = (&live.trial, &checked)
+                if let (Some(trial), Err(failed @ Failed { broken: true, .. })) = (&live.trial, &checked)
                     && due.attempt + 1 < MAX_TRIES
                 {
                     trial.note(true);
-                    flow.outcome.clone_from(code);
+                    failed.tell(&mut flow);
                     return self.defer(&due, now_ms, 1, flow).await;
                 }
                 self.judge_share(live, &due, &row, flow, crossing, turn.as_mut(), call, checked)?
@@ -304,9 +274,9 @@ impl Gateway {
         let after = crossing.memory_after(&live.connection, kept);
         let memory = turn.map(|turn| turn.leave(&due.consumer, after)).transpose()?.flatten();
         match checked {
-            Err(Failed { code, broken, .. }) => {
-                self.note_failure(live, row.at_ms, &code, broken);
-                flow.outcome = code;
+            Err(failed) => {
+                self.note_failure(live, row.at_ms, &failed.code, failed.broken);
+                failed.tell(&mut flow);
                 let mut outcome = CallOutcome::only(due.id, flow);
                 outcome.record.log = log;
                 outcome.record.memory = memory;

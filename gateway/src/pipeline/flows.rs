@@ -1,9 +1,11 @@
 //! The ledger, as auditors and brands read it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Category, Decision, Facts, FieldVerdict, Flow, Label, Reason, Recipient, Standing, Transform,
+    Access, Category, Decision, Facts, FieldVerdict, Flow, KeptApart, Label, Purpose, Reason, Recipient,
+    Standing, Transform,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -220,7 +222,7 @@ pub struct FlowField {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     pub facts: Option<Facts>,
-    /// Not its own labels decided, but what it would have met.
+    /// Not its own labels decided, but what it would have met, or that the brand itself may not use it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub met: bool,
     /// The form in which the brand's grant lets it go, where it does not go as it is.
@@ -231,6 +233,49 @@ pub struct FlowField {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub declassified: Option<Arc<str>>,
+    /// The declassifications by which what it was made of got its labels.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub declassified_within: BTreeSet<Arc<str>>,
+    /// The two labels whose meeting withheld it; of what was allowed into a call, those for which what the call asked
+    /// for was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_apart: Option<FlowMeeting>,
+}
+
+/// Two labels that may not meet, with all that it was decided by.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct FlowMeeting {
+    /// The one of the field; of a field that was made of both, either.
+    #[schema(value_type = String)]
+    pub label: Label,
+    /// The other: of what was in the call or request, or of what the partner had.
+    #[schema(value_type = String)]
+    pub with: Label,
+    /// How the recipient stood toward both.
+    #[schema(value_type = String)]
+    pub recipient: Recipient,
+    /// Whether a valid contract covered onward transfer of both.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub onward: bool,
+    /// Whether the brand had granted that they meet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub granted: bool,
+    /// The plugin's purpose, or the one for which the partner received the other.
+    #[schema(value_type = String)]
+    pub purpose: Purpose,
+    /// What held for both, where that is not what held for the row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub facts: Option<Facts>,
+}
+
+impl From<&KeptApart> for FlowMeeting {
+    fn from(of: &KeptApart) -> Self {
+        let KeptApart { label, with, standing, granted, purpose, own_facts: facts } = of.clone();
+        let Standing { recipient, onward } = standing;
+        Self { label, with, recipient, onward, granted, purpose, facts }
+    }
 }
 
 /// How a recipient stood toward one label.
@@ -261,6 +306,8 @@ impl From<&FieldVerdict> for FlowField {
             met: basis.met,
             form: basis.form,
             declassified: basis.declassified.clone(),
+            declassified_within: basis.declassified_within.clone(),
+            kept_apart: basis.kept_apart.as_deref().map(FlowMeeting::from),
         }
     }
 }

@@ -8,8 +8,9 @@ use gateway_policy::{Access, Conditions, Facts, FieldVerdict, Flow, Recipient};
 use serde_json::Value;
 
 use super::consumers::{Consumer, received_place};
-use super::dispatch::{CallOutcome, Failed, MAX_TRIES, UNUSABLE_WAIT_MS, YOUNG_MS, note_cost, seal, wait_ms};
+use super::dispatch::{CallOutcome, MAX_TRIES, UNUSABLE_WAIT_MS, YOUNG_MS, note_cost, seal, wait_ms};
 use super::error::Refusal;
+use super::failed::Failed;
 use super::gateway::{Gateway, Tuning};
 use super::ledger::Row;
 use super::memories::{TURN_WAIT, Turn};
@@ -245,10 +246,10 @@ impl Gateway {
         let kept = checked.is_ok().then_some(used);
         let after = crossing.memory_after(connection, kept);
         let memory = turn.as_mut().map(|turn| turn.leave(consumer, after)).transpose()?.flatten();
-        let checked = checked.unwrap_or_else(|Failed { code, .. }| {
+        let checked = checked.unwrap_or_else(|failed| {
             // Not toward the breaker: whether it opened would tell the partner that its plugin ran, and so that
             // this consumer did not opt out.
-            flow.outcome = code;
+            failed.tell(&mut flow);
             let facts = Facts::from_bits(flow.facts);
             Checked { deliveries: vec![], returned: None, verdicts: vec![], facts }
         });

@@ -17,6 +17,7 @@ mod error;
 mod event;
 mod exchange;
 mod exposure;
+mod failed;
 mod flows;
 mod gateway;
 mod grant;
@@ -65,6 +66,7 @@ pub use model::*;
 pub use partner_model::*;
 pub use reading::{Unreadable, read_document};
 pub use recording::{Comparison, MAY_DIFFER, NotRepeated, RecordedInput, RecordedRelease, RecordingView};
+pub use registry::rfc3339;
 pub use rehearsal::{
     Case, CaseProblem, Rehearsal, RehearsalError, RehearsedCall, RehearsedPlugin, differences, read_case,
 };

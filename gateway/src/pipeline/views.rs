@@ -17,8 +17,8 @@ use super::keys::may_choose;
 use super::model::{
     Caller, ConsumerView, DeadLetterView, MemoryView, Page, ReceivedView, ReturnView, Role, StoredEventView,
 };
-use super::registry::{LiveRelease, rfc3339};
-use crate::boundary::{Integration, Question, Received, Returned, Subject, base_facts};
+use super::registry::{LiveRelease, Registry, rfc3339};
+use crate::boundary::{Integration, Moment, Question, Received, Returned, Subject, base_facts};
 use crate::store::crypto::{format_uid, parse_uid};
 use crate::store::{DeliveryState, Digest, EventRecord, ReturnRecord};
 
@@ -345,10 +345,15 @@ impl Gateway {
         let question = Question { flow, purpose, partner, to_brand: true };
         let now_ms = self.clock.now_ms();
         let moment = self.book.also(self.book.moment(now_ms, now_ms), conditions);
-        let record = |name: &str| registry.partners.get(name).map(|known| &*known.record);
-        let besides = self.book.besides(conditions, record, moment);
+        let besides = self.besides(&registry, conditions, moment);
         let may = |label: &Label| self.book.decide(&question, label, facts, moment).1.allows();
         labels.flat_map(LabelSet::iter).all(may) && besides.iter().all(may)
+    }
+
+    /// [`PolicyBook::besides`](crate::boundary::PolicyBook::besides), by the partners' records as they stand.
+    pub(super) fn besides(&self, registry: &Registry, conditions: &Conditions, moment: Moment) -> LabelSet {
+        let record = |name: &str| registry.partners.get(name).map(|known| &*known.record);
+        self.book.besides(conditions, record, moment)
     }
 
     /// Returned fields, opened.

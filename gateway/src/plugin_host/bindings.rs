@@ -1,7 +1,7 @@
 //! Rust types of `wit/`, generated: one set for each hook's world and version, with the types shared that are the same.
 
 /// World `share-plugin` of 0.1.
-#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction, reason = "generated code")]
 pub(super) mod share {
     wasmtime::component::bindgen!({
         world: "share-plugin",
@@ -11,7 +11,7 @@ pub(super) mod share {
 }
 
 /// World `decide-plugin` of 0.1.
-#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction, reason = "generated code")]
 pub(super) mod decide {
     wasmtime::component::bindgen!({
         world: "decide-plugin",
@@ -25,7 +25,7 @@ pub(super) mod decide {
 }
 
 /// World `receive-plugin` of 0.1.
-#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction, reason = "generated code")]
 pub(super) mod receive {
     wasmtime::component::bindgen!({
         world: "receive-plugin",
@@ -64,7 +64,7 @@ pub mod types_0_2 {
 }
 
 /// World `share-plugin` of 0.2.
-#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction, reason = "generated code")]
 pub(super) mod share_0_2 {
     wasmtime::component::bindgen!({
         world: "share-plugin",
@@ -78,7 +78,7 @@ pub(super) mod share_0_2 {
 }
 
 /// World `decide-plugin` of 0.2.
-#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction, reason = "generated code")]
 pub(super) mod decide_0_2 {
     wasmtime::component::bindgen!({
         world: "decide-plugin",
@@ -92,7 +92,7 @@ pub(super) mod decide_0_2 {
 }
 
 /// World `receive-plugin` of 0.2.
-#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction, reason = "generated code")]
 pub(super) mod receive_0_2 {
     wasmtime::component::bindgen!({
         world: "receive-plugin",

@@ -31,7 +31,8 @@ use gateway::cli::plugin::builder::{BuildOptions, build};
 use gateway::manifest;
 use gateway::plugin_host::{Budget, Compiler, HostConfig, LoadedRelease, PluginHost};
 use gateway_policy::{
-    Category, Choices, Conditions, Contract, Fact, Flow, Label, Origin, Partner, Policy, Purpose, Region,
+    Category, Choices, Conditions, Contract, CookieClass, Fact, Flow, Label, LabelSet, OptOuts, Origin,
+    Partner, Permission, PermissionScope, Policy, Purpose, Region,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -162,6 +163,27 @@ fn crossing(criterion: &mut Criterion) {
         bencher.iter(|| black_box(verdicts(&all, 0, black_box(&data), black_box(subject), moment)));
     });
     beside_cedar(criterion, &all, &data, subject, moment);
+    let (collected, chosen) = everything();
+    let of_all = Subject { conditions: &collected, choices: Some(&chosen), engaged: true };
+    criterion.bench_function("verdicts: the same of a consumer with every signal and choice", |bencher| {
+        bencher.iter(|| black_box(verdicts(&all, 0, black_box(&data), black_box(of_all), moment)));
+    });
+    let (whole, each) = within(&all, &data, of_all, moment);
+    println!("verdicts, every signal and choice known: {whole:.0} ns, {each:.0} ns a field\n");
+    // With what is beside the verdicts: whether what goes may meet what the partner has, and the input.
+    let labels: LabelSet =
+        all.release.hooks[0].fields.iter().flat_map(|field| field.labels.iter().cloned()).collect();
+    let had = Exposed {
+        by_purpose: [(all.release.purpose, labels.clone())].into(),
+        labels,
+        conditions: Some(collected.clone()),
+    };
+    let known = EventView { exposed: &had, ..event };
+    criterion.bench_function("toward the plugin: verdicts, what the partner has, the input", |bencher| {
+        bencher.iter(|| {
+            black_box(toward_plugin(&book, &all, 0, &all.release.hooks[0], black_box(&known), of_all, moment))
+        });
+    });
 
     let connection = connection(&book, &component, &catalogue, false);
     let (host, loaded, _cache) = loaded(&runtime, &connection, &component);
@@ -290,24 +312,71 @@ fn beside_cedar(
         bencher.iter(|| questions.iter().filter(|question| cedar.allows(black_box(question))).count());
     });
 
-    let ours = median(101, 2_000, || {
-        black_box(verdicts(all, 0, black_box(data), black_box(subject), moment));
-    });
+    let (ours, each) = within(all, data, subject, moment);
     let theirs = median(101, 20, || {
         black_box(questions.iter().filter(|question| cedar.allows(black_box(question))).count());
     });
-    let fields = questions.len();
-    #[expect(clippy::cast_precision_loss, reason = "a few fields")]
-    let each = ours / fields as f64;
     println!(
-        "verdicts: {ours:.0} ns for {fields} fields, {each:.0} ns a field; cedar-policy with {} policies: {theirs:.0} \
+        "verdicts: {ours:.0} ns for {} fields, {each:.0} ns a field; cedar-policy with {} policies: {theirs:.0} \
          ns, {:.0} times as long; {asked} decisions under {COMPARED} sets of facts were the same, {allowed} of them \
          allowed\n",
+        questions.len(),
         cedar.policies(),
         theirs / ours,
     );
-    assert!(ours <= EVENT_NS, "{ours:.0} ns for a whole event; {EVENT_NS:.0} are allowed");
+}
+
+/// Nanoseconds of the verdicts on a whole event, and on one of its fields; no more than may be.
+fn within(all: &Connection, data: &Arc<Value>, subject: Subject<'_>, moment: Moment) -> (f64, f64) {
+    let whole = median(101, 2_000, || {
+        black_box(verdicts(all, 0, black_box(data), black_box(subject), moment));
+    });
+    #[expect(clippy::cast_precision_loss, reason = "a few fields")]
+    let each = whole / all.release.hooks[0].fields.len() as f64;
+    assert!(whole <= EVENT_NS, "{whole:.0} ns for a whole event; {EVENT_NS:.0} are allowed");
     assert!(each <= FIELD_NS, "{each:.0} ns for a field; {FIELD_NS:.0} are allowed");
+    (whole, each)
+}
+
+/// A consumer of whom everything is known that is ever asked: every signal, every choice but the one that ends all
+/// questions, and permissions and refusals of other plugins before the ones that count.
+fn everything() -> (Conditions, Choices) {
+    let conditions = Conditions {
+        dnt: true,
+        gpc: true,
+        cookies: [CookieClass::StrictlyNecessary, CookieClass::Performance, CookieClass::Functionality]
+            .into(),
+        region: Region::Us,
+        in_conversation: true,
+        collected_for: Some([Purpose::parse("essential").unwrap()].into()),
+        through: (0..4).map(|n| format!("plugin-{n}")).collect(),
+        ..Conditions::default()
+    };
+    let scopes = (0..8).map(|n| PermissionScope::Integration(format!("plugin-{n}"))).chain([
+        PermissionScope::Purpose("marketing.advertising.first_party.targeted".into()),
+        PermissionScope::Purpose("essential.service.operations.support".into()),
+        PermissionScope::Integration("adf-lead".into()),
+    ]);
+    let permission = |scope| Permission {
+        scope,
+        wording: "May we pass this on?".into(),
+        actor: "brand".into(),
+        at: "2026-01-02T03:04:05Z".into(),
+    };
+    let choices = Choices {
+        opt_out: OptOuts {
+            integrations: (0..8).map(|n| format!("other-{n}")).collect(),
+            marketing: true,
+            sms: true,
+            sale: true,
+            cookies: true,
+            location: true,
+            ..OptOuts::default()
+        },
+        permissions: scopes.map(permission).collect(),
+        ..Choices::default()
+    };
+    (conditions, choices)
 }
 
 /// Nanoseconds of one run, the median of so many batches of so many runs.

@@ -3,6 +3,7 @@
 
 mod calls;
 mod declassified;
+mod explained;
 
 use gateway_tests::{Options, TestGateway, components, events, world};
 use serde_json::{Value, json};
@@ -10,8 +11,8 @@ use sqlx::Connection as _;
 
 use crate::hostile::remade::with_manifest;
 
-const BRAND: &str = "testers";
-const SUPPORT: &str = "essential.service.operations.support";
+pub const BRAND: &str = "testers";
+pub const SUPPORT: &str = "essential.service.operations.support";
 const ANALYTICS: &str = "analytics.reporting.content_performance";
 
 /// One of two kinds of data that may not meet at a partner: by a plugin whose purpose may have it.
@@ -57,7 +58,7 @@ impl Way {
 }
 
 /// A gateway where mallory is a service provider for both purposes.
-async fn start(options: Options) -> TestGateway {
+pub async fn start(options: Options) -> TestGateway {
     let gateway = TestGateway::start(options).await;
     world::brand(&gateway, BRAND, false).await;
     world::partner(&gateway, "mallory", "US", "mallory.example").await;
@@ -68,7 +69,12 @@ async fn start(options: Options) -> TestGateway {
 }
 
 /// Publishes the `hostile` plugin under another name, with its manifest changed.
-async fn publish(gateway: &TestGateway, name: &str, purpose: &str, change: impl FnOnce(&mut Value)) -> Value {
+pub async fn publish(
+    gateway: &TestGateway,
+    name: &str,
+    purpose: &str,
+    change: impl FnOnce(&mut Value),
+) -> Value {
     let built = tokio::task::spawn_blocking(components).await.expect("the components are built");
     let component = with_manifest(&built.hostile.bytes, |manifest| {
         manifest["plugin"]["name"] = json!(name);
@@ -80,11 +86,11 @@ async fn publish(gateway: &TestGateway, name: &str, purpose: &str, change: impl 
     gateway.partner_key("mallory").await.publish(&component).await.expect(201)
 }
 
-fn declared(field: &str, access: &str) -> Value {
+pub fn declared(field: &str, access: &str) -> Value {
     json!({ "field": field, "access": access, "why": "to be tested" })
 }
 
-async fn switch_on(gateway: &TestGateway, release: &Value, behaviour: &str, grant: Value) {
+pub async fn switch_on(gateway: &TestGateway, release: &Value, behaviour: &str, grant: Value) {
     let mut document =
         world::connection(release, json!({ "host": "api", "behaviour": behaviour }), json!({}));
     document["grant"] = grant;
@@ -100,7 +106,7 @@ fn connection(release: &Value) -> String {
 }
 
 /// The newest row of a plugin's calls about a consumer by one hook, once nothing is left to do.
-async fn call(gateway: &TestGateway, plugin: &str, hook: &str, subject: &str) -> Value {
+pub async fn call(gateway: &TestGateway, plugin: &str, hook: &str, subject: &str) -> Value {
     gateway.settled().await;
     let query = format!("consumer={subject}&plugin={plugin}&stage=call&flow={hook}");
     gateway.brand(BRAND).await.flows(&query).await.first().cloned().unwrap_or_default()

@@ -11,7 +11,7 @@ const TRANSCRIPT: &str = "/transcript/*/text";
 const WORDING: &str = "gateway/policies/wording/platform-2017-03-01.toml";
 
 /// A directory with a configuration whose policies are these, by file name.
-fn configured(policies: &[(&str, &str)]) -> tempfile::TempDir {
+pub fn configured(policies: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("policies")).unwrap();
     for (name, text) in policies {
@@ -23,7 +23,7 @@ fn configured(policies: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 /// What `gateway policy explain` says.
-async fn explain(dir: &tempfile::TempDir, arguments: &[&str], environment: &[(&str, &str)]) -> Value {
+pub async fn explain(dir: &tempfile::TempDir, arguments: &[&str], environment: &[(&str, &str)]) -> Value {
     let mut command = tokio::process::Command::from(child::command(dir.path()));
     command.args(["policy", "explain", "--format", "json"]).args(arguments).envs(environment.iter().copied());
     let output = command.output().await.unwrap();

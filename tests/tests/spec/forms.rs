@@ -8,6 +8,7 @@ use gateway_tests::world::{self, DENTAL, NORTHSIDE};
 use gateway_tests::{Behaviour, Options, TestGateway, events};
 use serde_json::{Value, json};
 
+use crate::combined;
 use crate::hostile::remade::with_manifest;
 
 const CONNECTION: &str = "/v1/brands/northside-motors/connections/adf-lead";
@@ -270,6 +271,26 @@ async fn a_decision_reads_the_form_too() {
     // What a page's address says of behaviour, its pseudonym says too: no rule gives it another label.
     assert_eq!(row["/url"], transformed("clause:share.brand", "user.behavior.browsing_history"));
     assert_eq!(brand.get(&path).await.expect(200)["grant"], document["grant"].clone());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_city_leaves_as_the_country_beside_it() {
+    const CITY: &str = "/visit/location/city";
+    let gateway = combined::start(Options::default()).await;
+    let release = combined::publish(&gateway, "where", combined::SUPPORT, |manifest| {
+        manifest["share"][0]["receives"] = json!([combined::declared(CITY, "sealed")]);
+    })
+    .await;
+    let grant = json!({ "share chat.ended": [form(CITY, "region")] });
+    combined::switch_on(&gateway, &release, "deliver-sealed", grant).await;
+    let place = json!({ "city": "Brattleboro", "country": "QQ" });
+    let event = events::with(events::chat_ended(combined::BRAND, "ada"), [("/data/visit/location", place)]);
+    gateway.source(combined::BRAND).await.post_event(&event).await.expect(202);
+    let row = combined::call(&gateway, "where", "share", "ada").await;
+    let field = &row["fields"][0];
+    assert_eq!((&field["decision"], &field["form"]), (&json!("transform"), &json!("region")), "{row}");
+    let sent = gateway.partner.received().remove(0).text();
+    assert!(sent.contains("QQ") && !sent.contains("Brattleboro"), "{sent}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -280,6 +280,8 @@ async fn a_message_finds_the_memory_and_leaves_one_with_labels() {
     // What the message was joined what was remembered before.
     let memory = verdict_on(&world.newest("call").await, "memory");
     assert_withheld(&memory, "clause:integrations.combine");
+    let pair = &memory["kept_apart"];
+    assert_eq!((&pair["label"], &pair["with"]), (&json!(OWN), &json!(FIRST)), "{memory}");
     for label in [FIRST, OWN] {
         assert!(labels(&memory).contains(&label), "{memory}");
     }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Clause, Declassification, Explanation, Fact, Facts, FieldVerdict, Flow, Label, Policy as Rules,
-    Purpose, Reason, Recorded, Transform, Verdict,
+    Access, Basis, Clause, Declassification, Explanation, Fact, Facts, FieldVerdict, Flow, KeptApart, Label,
+    Policy as Rules, Purpose, Reason, Recorded, Transform, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -25,12 +25,16 @@ struct Field {
     name: String,
     access: Access,
     recorded: Verdict,
-    /// Whether what it would have met decided, and not its own labels.
+    /// Whether something else than its own labels decided.
     met: bool,
+    /// The two labels whose meeting decided, and what these rules say of it.
+    kept_apart: Option<(Arc<KeptApart>, Explanation)>,
     /// In which form it goes.
     form: Option<Transform>,
     /// The declassification that gave it its labels.
     declassified: Option<Arc<str>>,
+    /// Those that gave theirs to what it was made of.
+    declassified_within: BTreeSet<Arc<str>>,
     /// Empty where the rules were not asked.
     labels: Vec<(Label, Explanation)>,
 }
@@ -81,13 +85,21 @@ impl Told {
         if asked && allowed != field.verdict.allows() && !field.basis.met {
             self.otherwise += 1;
         }
+        let kept_apart = field.basis.kept_apart.as_ref();
+        let kept_apart = kept_apart.map(|pair| (Arc::clone(pair), recorded.explain_meeting(rules, pair)));
+        if kept_apart.as_ref().is_some_and(|(_, explanation)| explanation.verdict.allows()) {
+            self.otherwise += 1;
+        }
+        let Basis { met, form, declassified, declassified_within, .. } = field.basis;
         self.fields.push(Field {
             name: field.field.to_string(),
             access: field.access,
             recorded: field.verdict,
-            met: field.basis.met,
-            form: field.basis.form,
-            declassified: field.basis.declassified,
+            met: met && asked,
+            kept_apart,
+            form,
+            declassified,
+            declassified_within,
             labels,
         });
         Ok(())
@@ -102,29 +114,48 @@ impl Told {
             if let Some(form) = field.form {
                 lines.push(format!("  {}", form.in_words()));
             }
-            if let Some(name) = &field.declassified {
-                let what = match rule(&version.rules, name) {
+            let own = field.declassified.iter().map(|name| ("its labels are", name));
+            let within =
+                field.declassified_within.iter().map(|name| ("it was made of what has labels", name));
+            for (what, name) in own.chain(within) {
+                let says = match rule(&version.rules, name) {
                     Some(rule) => {
                         cited.insert(rule.clause.as_str(), rule.clause);
                         format!("clause:{}: {}", rule.clause, rule.clause.summary())
                     }
                     None => "these rules have none of this name".to_owned(),
                 };
-                lines.push(format!("  its labels are those of declassification {name} ({what})"));
+                lines.push(format!("  {what} by declassification {name} ({says})"));
             }
             cited.extend(field.recorded.reason.clause().map(|clause| (clause.as_str(), clause)));
-            if field.met {
-                lines.push("  it may not meet what else was there; by itself:".to_owned());
-            }
-            if field.labels.is_empty() {
-                lines.push(format!("  {}", unasked(field.recorded.reason)));
-            }
-            for (label, explanation) in &field.labels {
-                lines.push(format!("  as {label}"));
+            let mut explained = |lines: &mut Vec<String>, head: String, explanation: &Explanation| {
+                lines.push(head);
                 let told = explain::decision_text(version, explanation);
                 cited.extend(explain::nearly_clauses(explanation));
                 told_of.extend(explanation.verdict.reason.clause().map(Clause::as_str));
                 lines.extend(told.lines().map(|line| format!("    {line}").trim_end().to_owned()));
+            };
+            match &field.kept_apart {
+                Some((pair, explanation)) => explained(
+                    &mut lines,
+                    format!(
+                        "  as {} it would have met {} (toward a {}, for {})",
+                        pair.label,
+                        pair.with,
+                        pair.standing.recipient.as_str(),
+                        pair.purpose
+                    ),
+                    explanation,
+                ),
+                None if field.met => lines.push(format!("  {}", besides(field.recorded.reason))),
+                None => {}
+            }
+            if field.labels.is_empty() {
+                lines.push(format!("  {}", unasked(field.recorded.reason)));
+            }
+            let by_itself = if field.met { "by itself, as" } else { "as" };
+            for (label, explanation) in &field.labels {
+                explained(&mut lines, format!("  {by_itself} {label}"), explanation);
             }
             lines.push(String::new());
         }
@@ -168,7 +199,15 @@ impl Told {
                             "says": rule.clause.summary(),
                             "text": explain::text(version, rule.clause),
                         })),
+                    "declassified_within": field.declassified_within,
                     "met": field.met,
+                    "kept_apart": field.kept_apart.as_ref().map(|(pair, explanation)| json!({
+                        "label": pair.label,
+                        "with": pair.with,
+                        "recipient": pair.standing.recipient,
+                        "purpose": pair.purpose,
+                        "explanation": explain::as_json(version, explanation),
+                    })),
                     "labels": labels,
                 })
             })
@@ -184,6 +223,16 @@ impl Told {
 /// The declassification of this name.
 fn rule<'r>(rules: &'r Rules, name: &str) -> Option<&'r Declassification> {
     rules.declassifications().iter().find(|rule| *rule.name == *name)
+}
+
+/// What withheld it where neither its own labels did nor something that it would have met.
+fn besides(reason: Reason) -> &'static str {
+    match reason.clause().map(Clause::as_str) {
+        Some("policy.version") => {
+            "the versions that count do not give it the labels that it was planned with"
+        }
+        _ => "the brand itself may not use what was returned to it",
+    }
 }
 
 /// Why no rule was asked.
@@ -254,12 +303,28 @@ mod tests {
         row["fields"][0]["declassified"] = json!("contact-to-pseudonym");
         row["fields"][1]["reason"] = json!("clause:integrations.combine");
         row["fields"][1]["met"] = json!(true);
+        row["fields"][1]["kept_apart"] = json!({
+            "label": "first-party:user.content.private.transcript", "with": "partner:acme-crm:user.account",
+            "recipient": "third-party", "purpose": "essential.service.operations.support",
+        });
+        // Made of what left as a pseudonym; the brand may not use it.
+        row["fields"][2]["reason"] = json!("clause:integrations.opt-out");
+        row["fields"][2]["met"] = json!(true);
+        row["fields"][2]["declassified_within"] = json!(["contact-to-pseudonym"]);
         let told = Told::of(&version.rules, &row, None).unwrap();
         let text = told.as_text(&version);
         for part in [
             "  as a pseudonym that only this partner gets for this brand\n",
-            "its labels are those of declassification contact-to-pseudonym (clause:use.brand-directed: Data is used",
-            "withhold: clause:integrations.combine\n  it may not meet what else was there; by itself:",
+            "its labels are by declassification contact-to-pseudonym (clause:use.brand-directed: Data is used",
+            "withhold: clause:integrations.combine\n  as first-party:user.content.private.transcript it would have met \
+             partner:acme-crm:user.account (toward a third-party, for essential.service.operations.support)\n    \
+             withhold: clause:integrations.combine",
+            "decided by rule 23 (forbid)",
+            "it would not apply with combine.granted",
+            "\n  by itself, as first-party:user.content.private.transcript\n    withhold: clause:share.content",
+            "withhold: clause:integrations.opt-out\n  it was made of what has labels by declassification \
+             contact-to-pseudonym (clause:use.brand-directed",
+            "\n  the brand itself may not use what was returned to it\n  by itself, as first-party:user.device.ip_address",
         ] {
             assert!(text.contains(part), "{text}");
         }
@@ -270,10 +335,9 @@ mod tests {
         other.rules = Rules::parse(&without).unwrap();
         let text = told.as_text(&other);
         assert!(text.contains("contact-to-pseudonym (these rules have none of this name)"), "{text}");
-        assert_eq!(
-            (&fields[0]["declassified"], &fields[1]["met"]),
-            (&json!("contact-to-pseudonym"), &json!(true))
-        );
+        assert_eq!(fields[0]["declassified"], "contact-to-pseudonym");
+        assert_eq!(fields[2]["declassified_within"], json!(["contact-to-pseudonym"]));
+        assert_eq!(fields[1]["kept_apart"]["explanation"]["decided_by"]["rule"], 23);
     }
 
     #[test]

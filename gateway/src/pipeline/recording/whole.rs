@@ -126,10 +126,9 @@ impl Gateway {
             return None;
         }
         // A case has no conditions by which these would be found again.
-        let registry = self.registry.load();
-        let record = |name: &str| registry.partners.get(name).map(|known| &*known.record);
         let now_ms = self.clock.now_ms();
-        let besides = self.book.besides(&received.conditions, record, self.book.moment(now_ms, now_ms));
+        let besides =
+            self.besides(&self.registry.load(), &received.conditions, self.book.moment(now_ms, now_ms));
         let mut labels = received.labels.clone();
         labels.values_mut().for_each(|labels| labels.join(&besides));
         Some(ReceivedCase { value: received.value.clone(), labels })

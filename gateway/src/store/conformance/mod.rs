@@ -10,7 +10,7 @@ use gateway_policy::{Access, Flow};
 
 use self::counted::*;
 pub(crate) use self::given::*;
-use self::ledger::the_ledger_is_read_by_shape_and_facts;
+use self::ledger::{rows_that_met_other_labels_are_of_another_shape, the_ledger_is_read_by_shape_and_facts};
 use super::crypto::new_uid;
 use super::*;
 
@@ -56,6 +56,7 @@ pub(crate) async fn all<S: Store, K, F: Future<Output = (S, K)>>(open: impl Fn()
         flows_are_found_by_each_filter,
         flows_page_by_cursor,
         the_ledger_is_read_by_shape_and_facts,
+        rows_that_met_other_labels_are_of_another_shape,
         events_are_read_by_the_moment_of_acceptance,
         an_aggregate_is_kept_as_it_was_counted_first,
         questions_are_counted_by_asker_brand_and_day,

@@ -1,11 +1,11 @@
 //! One server for a file: what partners already received of a consumer is known to the process that serves it, so two
 //! could let that meet which one would keep apart.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use super::super::StoreError;
+use super::connection::own_file;
 
 /// Keeps every other server from the store's file, until it is dropped or the process ends.
 #[derive(Debug)]
@@ -20,19 +20,13 @@ impl ServedAlone {
     /// # Errors
     /// [`StoreError::Unusable`]: another process serves it, or the lock's file cannot be made.
     pub fn begin(store: &Path) -> Result<Self, StoreError> {
-        let failed = |path: &Path| {
-            let path = path.display().to_string();
-            move |error: std::io::Error| StoreError::Unusable(format!("{path}: {error}"))
-        };
-        let mut options = OpenOptions::new();
-        options.create(true).append(true).mode(0o600);
+        let failed = |error| StoreError::Unusable(format!("the store {}: {error}", store.display()));
         // A link leads somewhere once there is something.
-        options.open(store).map_err(failed(store))?;
-        let path = beside(&store.canonicalize().map_err(failed(store))?);
-        let lock = options.open(&path).map_err(failed(&path))?;
+        own_file(store)?;
+        let lock = own_file(&beside(&store.canonicalize().map_err(failed)?))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { _lock: lock }),
-            Err(TryLockError::Error(error)) => Err(failed(&path)(error)),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
             Err(TryLockError::WouldBlock) => Err(StoreError::Unusable(format!(
                 "another `gateway serve` has the store {}; stop it first, or give this one a `database` of its own",
                 store.display()

@@ -1,6 +1,7 @@
 //! Opens connections: which SQLite is good enough, which settings each connection has, who may read the
 //! file. It runs no statement about the store's own tables but the migrations.
 
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -92,17 +93,22 @@ pub(super) async fn readers(path: &Path) -> Result<SqlitePool, StoreError> {
 pub(super) async fn prepare(path: &Path) -> Result<(), StoreError> {
     refuse_old_sqlite().await?;
     // SQLite gives the log the mode of the database's file.
-    std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| StoreError::Unusable(format!("the store {}: {error}", path.display())))?;
+    own_file(path)?;
     let mut connection = writer(path).await?;
     MIGRATIONS.run(&mut connection).await.map_err(|error| {
         StoreError::Unusable(format!("the store {} cannot be brought up to date: {error}", path.display()))
     })?;
     connection.close().await.map_err(|error| unavailable("open the store", &error))
+}
+
+/// Opens a file of the store's, made with mode 600 where there is none.
+///
+/// # Errors
+/// [`StoreError::Unusable`]: it cannot be made or opened.
+pub(super) fn own_file(path: &Path) -> Result<File, StoreError> {
+    let mut options = OpenOptions::new();
+    let opened = options.create(true).append(true).mode(0o600).open(path);
+    opened.map_err(|error| StoreError::Unusable(format!("the store {}: {error}", path.display())))
 }
 
 async fn refuse_old_sqlite() -> Result<(), StoreError> {

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use sha2::{Digest as _, Sha256};
 use sqlx::{Arguments, SqliteConnection};
 
-use gateway_policy::{Basis, FieldVerdict, Standing, Transform};
+use gateway_policy::{Basis, Facts, FieldVerdict, KeptApart, Standing, Transform};
 
 use super::super::{Digest, FlowRecord, FlowResult, Uid};
 use super::apply::State;
@@ -73,7 +73,7 @@ fn shape_digest(flow: &FlowRecord) -> Digest {
             let _ = write!(text, "{label}\0");
         }
         text.push('\u{1}');
-        let Basis { standing, own_facts, met, form, declassified, declassified_within } = basis;
+        let Basis { standing, own_facts, met, kept_apart, form, declassified, declassified_within } = basis;
         for Standing { recipient, onward } in standing.iter() {
             let _ = write!(text, "{}\0{onward}\0", recipient.as_str());
         }
@@ -82,6 +82,16 @@ fn shape_digest(flow: &FlowRecord) -> Digest {
         let _ = write!(text, "{own_facts}\0{met}\0{form}\0{}\0", declassified.as_deref().unwrap_or_default());
         for rule in declassified_within {
             let _ = write!(text, "{rule}\0");
+        }
+        if let Some(pair) = kept_apart {
+            let KeptApart { label, with, standing, granted, purpose, own_facts } = &**pair;
+            let Standing { recipient, onward } = standing;
+            let own_facts = own_facts.map(Facts::to_bits);
+            let recipient = recipient.as_str();
+            let _ = write!(
+                text,
+                "\u{3}{label}\0{with}\0{recipient}\0{onward}\0{granted}\0{purpose}\0{own_facts:?}"
+            );
         }
         text.push('\u{2}');
     }

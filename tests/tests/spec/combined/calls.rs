@@ -73,8 +73,14 @@ fn permission() -> Value {
 async fn two_requests_of_one_call_bring_nothing_that_one_may_not() {
     let gateway = start_with_both().await;
     post(&gateway, &events::chat_ended(BRAND, "ada")).await;
-    assert_eq!(call(&gateway, "both", "share", "ada").await["outcome"], "refused:combination");
+    let row = call(&gateway, "both", "share", "ada").await;
+    assert_eq!(row["outcome"], "refused:combination");
     assert!(gateway.partner.received().is_empty(), "neither leaves");
+    let (email, phone) = ("first-party:user.contact.email", "first-party:user.contact.phone_number");
+    let pairs = row["fields"].as_array().unwrap().iter().map(|field| &field["kept_apart"]);
+    let pairs: Vec<_> = pairs.filter(|pair| !pair.is_null()).collect();
+    assert_eq!(pairs.len(), 1, "{row}");
+    assert_eq!((&pairs[0]["label"], &pairs[0]["with"]), (&json!(email), &json!(phone)), "{row}");
 
     choose(&gateway, "bea", permission()).await;
     post(&gateway, &events::chat_ended(BRAND, "bea")).await;
@@ -100,6 +106,13 @@ async fn a_try_brings_nothing_that_may_no_longer_meet_what_the_partner_has() {
     let field = &last["fields"][0];
     assert_eq!((&field["decision"], &field["reason"]), (&json!("withhold"), &json!(APART_BY)), "{last}");
     assert_eq!(gateway.partner.received().len(), 2, "the second try did not leave");
+    let other = ["first-party:user.contact.email", "first-party:user.contact.phone_number"]
+        .into_iter()
+        .find(|label| field["labels"][0] != *label);
+    assert_eq!(
+        (&field["kept_apart"]["label"], field["kept_apart"]["with"].as_str()),
+        (&field["labels"][0], other)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

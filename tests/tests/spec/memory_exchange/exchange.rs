@@ -113,6 +113,10 @@ async fn an_answer_meets_what_the_brand_gave_only_where_the_brand_grants_that() 
     assert_eq!((rows.len(), &rows[0]["outcome"]), (1, &json!("refused:combination")));
     assert_eq!(rows[0]["endpoint"], "ask");
     assert!(world.gateway.partner.received().is_empty(), "not even the question leaves");
+    // The call's row names what would have met: with the field that was read, the answer.
+    let call = &world.rows("ada", "call").await[0];
+    let name = verdict_on(call, "/contact/name/first").expect("it was read");
+    assert_eq!((&name["decision"], &name["kept_apart"]["with"]), (&json!("allow"), &json!(REPLY)), "{call}");
     // With nothing to read, nothing meets.
     world.send(&nameless("bea")).await;
     assert_eq!(world.returned().await["value"]["verdict"], "answered");
