@@ -140,7 +140,7 @@ fn escape_into(out: &mut String, text: &str) {
     let mut rest = text;
     // Whole runs at a time, found by their bytes: most text has nothing to escape.
     while let Some((plain, special)) =
-        rest.bytes().position(may_need_escape).and_then(|at| rest.split_at_checked(at))
+        first_to_escape(rest.as_bytes()).and_then(|at| rest.split_at_checked(at))
     {
         out.push_str(plain);
         let mut chars = special.chars();
@@ -153,6 +153,28 @@ fn escape_into(out: &mut String, text: &str) {
         rest = chars.as_str();
     }
     out.push_str(rest);
+}
+
+/// Where the first byte is that may need escaping.
+fn first_to_escape(bytes: &[u8]) -> Option<usize> {
+    let (eights, _) = bytes.as_chunks::<8>();
+    let from = eights.iter().take_while(|eight| is_plain(**eight)).count() * 8;
+    bytes.get(from..)?.iter().position(|byte| may_need_escape(*byte)).map(|at| from + at)
+}
+
+/// Whether none of eight bytes may need escaping: asked of all at once, because a sandbox has no vector instructions.
+fn is_plain(eight: [u8; 8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    let bytes = u64::from_ne_bytes(eight);
+    // A zero byte borrows from the one above it, which sets a high bit that was not set.
+    let has_zero = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes & HIGH;
+    let control = bytes.wrapping_sub(0x20 * ONES) & !bytes & HIGH;
+    // `"` and `&` differ in one bit, `<` and `>` in another.
+    let quote_or_and = has_zero((bytes | (0x04 * ONES)) ^ (0x26 * ONES));
+    let angle = has_zero((bytes | (0x02 * ONES)) ^ (0x3e * ONES));
+    let high = has_zero(bytes ^ (0xef * ONES));
+    control | quote_or_and | angle | high == 0
 }
 
 /// 0xEF begins U+F000 to U+FFFF, so U+FFFE and U+FFFF too.
@@ -215,6 +237,19 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(escape(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn eight_bytes_at_once_are_judged_as_each_by_itself() {
+        for byte in 0..=255_u8 {
+            for other in [b'a', 0x20, 0x7f, 0x80, 0xff] {
+                for at in 0..8 {
+                    let mut eight = [other; 8];
+                    eight[at] = byte;
+                    assert_eq!(is_plain(eight), !may_need_escape(byte), "{byte:#x} at {at} among {other:#x}");
+                }
+            }
         }
     }
 

@@ -1,9 +1,11 @@
 //! A row of the ledger, decided again from what it recorded.
 
+mod compiled;
 mod had;
 #[cfg(test)]
 mod tests;
 
+pub use self::compiled::Compiled;
 pub use self::had::Had;
 use crate::compile::Explanation;
 use crate::facts::Facts;
@@ -122,8 +124,8 @@ impl Recorded<'_> {
     /// [`NotRecorded`].
     pub fn decide_again(
         &self,
-        new: &Policy,
-        old: Option<&Policy>,
+        new: &Compiled<'_>,
+        old: Option<&Compiled<'_>>,
         fields: &[FieldVerdict],
     ) -> Result<Vec<Again>, NotRecorded> {
         let all: Vec<Vec<Stood<'_>>> = fields.iter().map(stood).collect::<Result<_, _>>()?;
@@ -178,8 +180,8 @@ impl Recorded<'_> {
     /// [`NotRecorded`].
     pub fn across_calls(
         &self,
-        new: &Policy,
-        old: Option<&Policy>,
+        new: &Compiled<'_>,
+        old: Option<&Compiled<'_>>,
         fields: &[FieldVerdict],
         answers: &mut [Again],
         had: &Had,
@@ -195,7 +197,7 @@ impl Recorded<'_> {
             }
             let mut own = stood(field)?;
             own.retain(|stood| !self.is_own(stood.label));
-            let apart = |old: Option<&Policy>, had: &[Stood<'_>]| {
+            let apart = |old: Option<&Compiled<'_>>, had: &[Stood<'_>]| {
                 self.kept_apart(new, old, self.facts_of(field), &own, had)
             };
             // What the old policy says of a label that had given way tells nothing of what met.
@@ -226,7 +228,12 @@ impl Recorded<'_> {
     }
 
     /// Whether `new` says of what these fields may meet what was said of it then.
-    pub fn meets_alike(&self, new: &Policy, old: Option<&Policy>, fields: &[FieldVerdict]) -> bool {
+    pub fn meets_alike(
+        &self,
+        new: &Compiled<'_>,
+        old: Option<&Compiled<'_>>,
+        fields: &[FieldVerdict],
+    ) -> bool {
         old.is_some_and(|old| fields.iter().all(|field| alike(old, new, field)))
     }
 
@@ -259,7 +266,13 @@ impl Recorded<'_> {
         field.basis.own_facts.unwrap_or(self.facts)
     }
 
-    fn field(&self, new: &Policy, old: Option<&Policy>, field: &FieldVerdict, labels: &[Stood<'_>]) -> Again {
+    fn field(
+        &self,
+        new: &Compiled<'_>,
+        old: Option<&Compiled<'_>>,
+        field: &FieldVerdict,
+        labels: &[Stood<'_>],
+    ) -> Again {
         let recorded = field.verdict;
         if matches!(recorded.reason, Reason::Undeclared | Reason::NotGranted | Reason::MissingFact) {
             return Again::Decided(recorded);
@@ -274,12 +287,12 @@ impl Recorded<'_> {
             return Again::Decided(Verdict::withhold(Reason::Undeclared));
         };
         // Which of several labels' reasons stands in a row hangs on their order, which is not the ledger's.
-        let said = |old: &Policy| {
+        let said = |old: &Compiled<'_>| {
             let said = self.own(old, facts, labels);
             said.iter().all(|verdict| verdict.allows()) == recorded.allows()
                 && said.iter().any(|verdict| verdict.reason == recorded.reason)
         };
-        if !same_labels(new, old, field) {
+        if !same_labels(new.policy(), old.map(Compiled::policy), field) {
             return Again::Open(Why::Form, answer);
         }
         if answer.allows() == recorded.allows() {
@@ -293,7 +306,7 @@ impl Recorded<'_> {
     }
 
     /// What `policy` says of each label; where they are the labels of a meeting, of each pair.
-    fn own(&self, policy: &Policy, facts: Facts, labels: &[Stood<'_>]) -> Vec<Verdict> {
+    fn own(&self, policy: &Compiled<'_>, facts: Facts, labels: &[Stood<'_>]) -> Vec<Verdict> {
         if self.flow == Flow::Combine && labels.len() > 1 {
             let pairs = labels
                 .iter()
@@ -304,13 +317,15 @@ impl Recorded<'_> {
         let one = |Stood { label, standing }: &Stood<'_>| {
             let facts =
                 facts.with_origins(&[label], self.partner).with(Fact::ContractOnward, standing.onward);
-            policy.compile(self.flow, standing.recipient, self.purpose, label.category).decide(facts)
+            policy
+                .decision(self.flow, standing.recipient, self.purpose, (label.category, label.category))
+                .decide(facts)
         };
         labels.iter().map(one).collect()
     }
 
     /// What `policy` says of two labels that meet.
-    fn pair(&self, policy: &Policy, facts: Facts, a: Stood<'_>, b: Stood<'_>) -> Verdict {
+    fn pair(&self, policy: &Compiled<'_>, facts: Facts, a: Stood<'_>, b: Stood<'_>) -> Verdict {
         let facts = facts
             .with_origins(&[a.label, b.label], self.partner)
             .with(Fact::ContractOnward, a.standing.onward && b.standing.onward);
@@ -318,7 +333,9 @@ impl Recorded<'_> {
             (Recipient::ThirdParty, _) | (_, Recipient::ThirdParty) => Recipient::ThirdParty,
             (recipient, _) => recipient,
         };
-        policy.compile_combination(recipient, self.purpose, a.label.category, b.label.category).decide(facts)
+        policy
+            .decision(Flow::Combine, recipient, self.purpose, (a.label.category, b.label.category))
+            .decide(facts)
     }
 
     /// What becomes of a meeting that was allowed, where `new` has more against it than `old`. Whether the
@@ -326,8 +343,8 @@ impl Recorded<'_> {
     /// labels have one origin; else it is open where `new` does not say the same of both.
     fn kept_apart(
         &self,
-        new: &Policy,
-        old: Option<&Policy>,
+        new: &Compiled<'_>,
+        old: Option<&Compiled<'_>>,
         facts: Facts,
         a: &[Stood<'_>],
         b: &[Stood<'_>],
@@ -354,7 +371,7 @@ impl Recorded<'_> {
 }
 
 /// Whether both policies say the same of what these labels may meet.
-fn alike(old: &Policy, new: &Policy, field: &FieldVerdict) -> bool {
+fn alike(old: &Compiled<'_>, new: &Compiled<'_>, field: &FieldVerdict) -> bool {
     field.labels.iter().all(|label| old.keeps_apart_as(new, label.category))
 }
 

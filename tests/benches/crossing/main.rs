@@ -42,6 +42,10 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+/// As in the gateway.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A chat of 15 turns with every field of the type.
 fn chat() -> Value {
     let turn = |index: usize| {

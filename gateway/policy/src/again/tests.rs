@@ -26,6 +26,26 @@ fn row(flow: Flow, purpose: &str, facts: &[Fact]) -> Recorded<'static> {
     Recorded { flow, partner: "p", purpose, facts: held(facts), request: false }
 }
 
+fn again(
+    row: &Recorded<'_>,
+    new: &Policy,
+    old: Option<&Policy>,
+    fields: &[FieldVerdict],
+) -> Result<Vec<Again>, NotRecorded> {
+    row.decide_again(&Compiled::of(new), old.map(Compiled::of).as_ref(), fields)
+}
+
+fn across(
+    row: &Recorded<'_>,
+    new: &Policy,
+    old: Option<&Policy>,
+    fields: &[FieldVerdict],
+    answers: &mut [Again],
+    had: &Had,
+) -> Result<(), NotRecorded> {
+    row.across_calls(&Compiled::of(new), old.map(Compiled::of).as_ref(), fields, answers, had)
+}
+
 fn held(facts: &[Fact]) -> Facts {
     facts.iter().fold(Facts::none(), |facts, fact| facts.with(*fact, true))
 }
@@ -71,7 +91,7 @@ fn a_recorded_verdict_is_decided_again_from_what_the_row_tells() {
         ),
     ] {
         let fields = [field(standing, labels, recorded)];
-        let again = row(Flow::Share, "essential", facts).decide_again(&loose, Some(&old), &fields);
+        let again = again(&row(Flow::Share, "essential", facts), &loose, Some(&old), &fields);
         assert_eq!(again, Ok(vec![Again::Decided(expected)]), "{labels:?} {facts:?} {recorded:?}");
     }
 }
@@ -91,13 +111,13 @@ fn how_the_partner_stood_is_read_and_not_inferred() {
         (THIRD, withheld("transfer.onward")),
     ] {
         let fields = [field(standing, &["first-party:user.contact.email"], recorded)];
-        assert_eq!(row.decide_again(&new, Some(&old), &fields), Ok(vec![Again::Decided(expected)]));
+        assert_eq!(again(&row, &new, Some(&old), &fields), Ok(vec![Again::Decided(expected)]));
         let explained = row.explain(&old, &fields[0]).unwrap();
         assert_eq!(explained[0].verdict, recorded);
     }
     let mut lacking = field(THIRD, &["first-party:user.contact.email"], recorded);
     lacking.basis.standing = [].into();
-    assert_eq!(row.decide_again(&new, Some(&old), &[lacking.clone()]), Err(NotRecorded));
+    assert_eq!(again(&row, &new, Some(&old), &[lacking.clone()]), Err(NotRecorded));
     assert!(row.explain(&old, &lacking).is_err());
 }
 
@@ -109,7 +129,7 @@ fn a_field_that_derives_from_more_than_the_event_has_facts_of_its_own() {
     let recorded = withheld("signals.dnt");
     let mut tracked = field(THIRD, &["first-party:user.behavior"], recorded);
     tracked.basis = tracked.basis.under(own, row.facts);
-    assert_eq!(row.decide_again(&policy, None, &[tracked.clone()]), Ok(vec![Again::Decided(recorded)]));
+    assert_eq!(again(&row, &policy, None, &[tracked.clone()]), Ok(vec![Again::Decided(recorded)]));
     tracked.basis = tracked.basis.under(row.facts, row.facts);
     assert_eq!(tracked.basis.own_facts, None, "the row says it");
 }
@@ -138,12 +158,12 @@ fn what_something_else_withheld_is_not_allowed_by_its_own_label() {
         (&strict, Some(&old), [open, Again::Decided(withheld("share.brand"))]),
     ] {
         let fields = [met.clone(), beside(allow)];
-        assert_eq!(row.decide_again(new, known, &fields).as_deref(), Ok(&expected[..]));
+        assert_eq!(again(&row, new, known, &fields).as_deref(), Ok(&expected[..]));
     }
     // Another version's verdict: these rules would have allowed it.
     let another = field(THIRD, &["first-party:user.contact.email"], withheld("integrations.share"));
     let expected = Again::Open(Why::Version, allow);
-    assert_eq!(row.decide_again(&old, Some(&old), &[another]), Ok(vec![expected]));
+    assert_eq!(again(&row, &old, Some(&old), &[another]), Ok(vec![expected]));
 }
 
 const KEEPS_NAMES: &str = "\n[[rule]]\neffect = 'forbid'\nflow = ['share']\nrecipient = ['third-party']\n\
@@ -168,9 +188,9 @@ fn sealed_fields_meet_in_the_request_that_holds_both_and_not_in_the_call() {
     let call = row(Flow::Share, "essential", &[Fact::BrandDirected, Fact::Engaged]);
     let request = Recorded { request: true, ..call };
     let (same, apart) = (Again::Decided(allow), Again::Decided(withheld("integrations.combine")));
-    assert_eq!(call.decide_again(&new, Some(&old), &fields), Ok(vec![same, same]));
-    assert_eq!(request.decide_again(&new, Some(&old), &fields), Ok(vec![same, apart]));
-    assert_eq!(request.decide_again(&old, Some(&old), &fields), Ok(vec![same, same]));
+    assert_eq!(again(&call, &new, Some(&old), &fields), Ok(vec![same, same]));
+    assert_eq!(again(&request, &new, Some(&old), &fields), Ok(vec![same, apart]));
+    assert_eq!(again(&request, &old, Some(&old), &fields), Ok(vec![same, same]));
 }
 
 #[test]
@@ -193,11 +213,11 @@ fn what_a_partner_may_have_had_before_is_open_where_the_new_policy_would_keep_it
         (&old, "first-party:user.contact.email", &[behaviour], same),
     ] {
         let fields = [field(THIRD, &[label], allow)];
-        let mut answers = row.decide_again(new, Some(&old), &fields).unwrap();
+        let mut answers = again(&row, new, Some(&old), &fields).unwrap();
         assert_eq!(answers, [same]);
         let labels = had.iter().map(|label| (label.parse().unwrap(), THIRD)).collect();
         let had = Had { labels, ..Had::default() };
-        row.across_calls(new, Some(&old), &fields, &mut answers, &had).unwrap();
+        across(&row, new, Some(&old), &fields, &mut answers, &had).unwrap();
         assert_eq!(answers, [expected], "{label} after {had:?}");
     }
 }
@@ -237,12 +257,12 @@ fn what_left_by_a_declassification_that_is_another_now_is_open() {
         let mut field = field(THIRD, &[label], gone);
         field.basis.form = form;
         field.basis.declassified = by.map(Into::into);
-        let again = row.decide_again(new, known.then_some(&old), &[field]);
+        let again = again(&row, new, known.then_some(&old), &[field]);
         assert_eq!(again, Ok(vec![expected]), "{label} {form:?} {by:?}");
     }
     // What goes as it is has no form.
     let as_it_is = field(THIRD, &[bought], allow);
-    assert_eq!(row.decide_again(&more, Some(&old), &[as_it_is]), Ok(vec![decided]));
+    assert_eq!(again(&row, &more, Some(&old), &[as_it_is]), Ok(vec![decided]));
 }
 
 #[test]
@@ -271,8 +291,8 @@ fn what_a_partner_has_in_a_form_that_counts_as_less_no_more_is_met_by_what_comes
         let mut noted = Had::default();
         had.iter().for_each(|field| noted.note(policy, known, field));
         let fields = [page.clone()];
-        let mut answers = row.decide_again(policy, known, &fields).unwrap();
-        row.across_calls(policy, known, &fields, &mut answers, &noted).unwrap();
+        let mut answers = again(&row, policy, known, &fields).unwrap();
+        across(&row, policy, known, &fields, &mut answers, &noted).unwrap();
         assert_eq!(answers, [expected], "{known:?}");
     }
 }
@@ -301,7 +321,7 @@ fn what_was_made_of_something_declassified_is_open_where_the_rule_is_another() {
     ] {
         let mut field = field(THIRD, &["first-party:user.contact.address.country"], allow);
         field.basis.declassified_within = ["number-to-country".into()].into();
-        assert_eq!(row.decide_again(new, old, &[field]), Ok(vec![expected]));
+        assert_eq!(again(&row, new, old, &[field]), Ok(vec![expected]));
     }
 }
 
@@ -318,16 +338,16 @@ fn what_met_and_may_meet_no_more_flips_with_the_later_field() {
     ];
     let shared = row(Flow::Decide, "essential", &facts);
     let (same, apart) = (Again::Decided(allow), Again::Decided(withheld("integrations.combine")));
-    assert_eq!(shared.decide_again(&old, Some(&old), &fields), Ok(vec![same, same, same]));
-    assert_eq!(shared.decide_again(&new, Some(&old), &fields), Ok(vec![same, apart, same]));
+    assert_eq!(again(&shared, &old, Some(&old), &fields), Ok(vec![same, same, same]));
+    assert_eq!(again(&shared, &new, Some(&old), &fields), Ok(vec![same, apart, same]));
     // Whether it was granted hangs on a policy that nobody has any more.
     let open = Again::Open(Why::Granted, withheld("integrations.combine"));
-    assert_eq!(shared.decide_again(&old, None, &fields), Ok(vec![same, open, same]));
+    assert_eq!(again(&shared, &old, None, &fields), Ok(vec![same, open, same]));
     let given = Verdict::allow(clause("share.brand"));
     let returned = [field(BRAND, &["first-party:user.behavior", "partner:p:user.account"], given)];
     let row = row(Flow::Return, "essential", &facts);
-    assert_eq!(row.decide_again(&new, Some(&old), &returned), Ok(vec![apart]));
-    assert_eq!(row.decide_again(&old, Some(&old), &returned), Ok(vec![Again::Decided(given)]));
+    assert_eq!(again(&row, &new, Some(&old), &returned), Ok(vec![apart]));
+    assert_eq!(again(&row, &old, Some(&old), &returned), Ok(vec![Again::Decided(given)]));
 }
 
 /// A consumer's refusal came first; what nothing withholds any more may still not meet what else was there.
@@ -350,7 +370,7 @@ fn what_would_go_now_and_may_not_meet_what_is_there_is_no_flip() {
         (&heard, "partner:p", Again::Open(Why::Granted, stays)),
     ] {
         let fields = [field(THIRD, &["first-party:user.behavior"], allow), place(origin)];
-        let again = row.decide_again(new, Some(&old), &fields);
+        let again = again(&row, new, Some(&old), &fields);
         assert_eq!(again.as_deref(), Ok(&[same, expected][..]), "{origin}");
     }
 }
@@ -367,7 +387,7 @@ fn of_a_combination_every_pair_is_asked() {
         (granted, &[tier, bought, "partner:q:user.account"], withheld("integrations.onward")),
     ] {
         let row = row(Flow::Combine, "marketing", facts);
-        let again = row.decide_again(&policy, None, &[field(THIRD, labels, recorded)]);
+        let again = again(&row, &policy, None, &[field(THIRD, labels, recorded)]);
         assert_eq!(again, Ok(vec![Again::Decided(expected)]), "{labels:?}");
     }
 }

@@ -3,6 +3,8 @@
 //! `<?adf …?>`: nothing else. A document it passes is well-formed XML, so every parser finds the same
 //! elements in it; CDATA, comments, DTDs and other instructions are refused rather than understood.
 
+use memchr::memchr3;
+
 use super::error::Fault;
 use super::render::FieldSpan;
 use super::runs::FieldWalk;
@@ -37,13 +39,24 @@ fn foreign_character(text: &str) -> Option<usize> {
     let mut from = 0_usize;
     loop {
         let rest = text.get(from..)?;
-        let at = rest.bytes().position(|byte| byte < 0x20 || byte == 0xef)?;
+        let at = control_or_ef(rest.as_bytes())?;
         let c = rest.get(at..)?.chars().next()?;
         if !is_char(c) {
             return Some(from.saturating_add(at));
         }
         from = from.saturating_add(at).saturating_add(c.len_utf8());
     }
+}
+
+/// Where the first such byte stands. Runs without one are passed over many bytes at a time: the loop over a piece has
+/// no exit, so that it becomes vector instructions.
+fn control_or_ef(bytes: &[u8]) -> Option<usize> {
+    const PIECE: usize = 64;
+    let is = |byte: &u8| *byte < 0x20 || *byte == 0xef;
+    let (pieces, _) = bytes.as_chunks::<PIECE>();
+    let clean = pieces.iter().take_while(|piece| !piece.iter().fold(false, |any, byte| any | is(byte)));
+    let from = clean.count().saturating_mul(PIECE);
+    bytes.get(from..)?.iter().position(is).map(|at| from.saturating_add(at))
 }
 
 struct Reader<'t> {
@@ -186,11 +199,8 @@ impl<'t> Reader<'t> {
         let start = self.walk.start(self.pos);
         loop {
             let rest = self.rest();
-            let special = |byte: u8| match quote {
-                Some(quote) => byte == quote || byte == b'<' || byte == b'&',
-                None => matches!(byte, b'<' | b'&' | b']'),
-            };
-            let length = rest.bytes().position(special).unwrap_or(rest.len());
+            let special = memchr3(quote.unwrap_or(b']'), b'<', b'&', rest.as_bytes());
+            let length = special.unwrap_or(rest.len());
             self.forward(length);
             match self.rest().chars().next() {
                 Some('&') => {
@@ -235,7 +245,12 @@ impl<'t> Reader<'t> {
     /// XML 1.0 (fifth edition) §2.3, production `Name`.
     fn name(&mut self) -> Result<&'t str, Fault> {
         let rest = self.rest();
-        let length = rest.find(|c| !is_name_char(c)).unwrap_or(rest.len());
+        // As a rule a name is ASCII.
+        let plain = rest.bytes().position(|byte| !is_plain_in_name(byte)).unwrap_or(rest.len());
+        let length = match rest.as_bytes().get(plain) {
+            Some(128..) => rest.find(|c| !is_name_char(c)).unwrap_or(rest.len()),
+            _ => plain,
+        };
         let name = rest.get(..length).unwrap_or_default();
         if !name.chars().next().is_some_and(is_name_start) {
             return Err(self.fault(
@@ -294,6 +309,10 @@ impl<'t> Reader<'t> {
     }
 }
 
+fn is_plain_in_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'_' | b'-' | b'.')
+}
+
 fn is_name_start(c: char) -> bool {
     matches!(c,
         ':' | '_' | 'A'..='Z' | 'a'..='z'
@@ -327,6 +346,17 @@ mod tests {
             "<ünder:größe xmlns:ünder='u'>ß</ünder:größe>",
         ] {
             assert_eq!(check(text, &[]), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_foreign_character_wherever_it_stands() {
+        for foreign in ["\u{b}", "\u{fffe}", "\u{ffff}"] {
+            for at in 0..200 {
+                let text = format!("<a>{}{foreign}{}</a>", "x".repeat(at), "\u{f000}".repeat(at % 5));
+                let fault = Fault::Malformed { at: at + 3, rule: "a character that XML 1.0 does not have" };
+                assert_eq!(check(&text, &[]), Err(fault), "{text}");
+            }
         }
     }
 

@@ -2,14 +2,18 @@
 //! itself, page by page, and writes nothing; rows of one shape with the same facts are decided once.
 
 mod listed;
+#[cfg(test)]
+mod tests;
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use gateway_policy::{Again, Facts, Flow, Had, Policy as Rules, Purpose, Recipient, Recorded, Verdict};
+use gateway_policy::{
+    Again, Compiled, Facts, Flow, Had, Policy as Rules, Purpose, Recipient, Recorded, Verdict,
+};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -46,9 +50,9 @@ Examples:
   gateway policy backtest policies/platform-2027-01-01.toml --list flips.jsonl";
 
 /// Rows of a page.
-const PAGE: u32 = 100_000;
+const PAGE: u32 = 20_000;
 /// Shapes and facts that are counted before they are decided about; beyond it they are at once.
-const REMEMBERED: usize = 500_000;
+const REMEMBERED: usize = 100_000;
 /// Shapes that are remembered.
 const SHAPES: usize = 20_000;
 /// Flows named for each kind of flip.
@@ -69,14 +73,22 @@ pub(in crate::cli) struct Backtest {
 }
 
 /// What flips alike.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Kind {
-    /// The field would be allowed that was withheld.
-    opens: bool,
-    old: String,
-    new: String,
+    /// What was decided, and what would be; none: a call was refused for what its requests would bring together.
+    verdicts: Option<(Verdict, Verdict)>,
     flow: Flow,
     recipient: Recipient,
+}
+
+impl Kind {
+    /// Whether something would be allowed that was not; what was decided, and what would be.
+    fn words(&self) -> (bool, String, String) {
+        match self.verdicts {
+            Some((old, new)) => (new.allows(), words::verdict(old), words::verdict(new)),
+            None => (true, REFUSED.0.to_owned(), "-".to_owned()),
+        }
+    }
 }
 
 /// How much of one kind.
@@ -108,9 +120,8 @@ struct Findings {
     fields_open: u64,
     /// Rows with at least one flip.
     flipped: u64,
-    flips: BTreeMap<Kind, Count>,
-    /// By what is not recorded.
-    open: BTreeMap<(&'static str, Kind), Count>,
+    /// What is open of a kind, where something is, and what flips.
+    kinds: HashMap<(Option<&'static str>, Kind), Count>,
     /// What each partner may have, by what its rows say.
     had: HashMap<String, Had>,
 }
@@ -126,7 +137,7 @@ impl Backtest {
         let known = known(&config)?;
         let listing = self.list.as_deref().map(Listing::at).transpose()?;
         let store = assemble::open_store(&config).await?;
-        let told = self.decide(&store, &new, &known, listing).await;
+        let told = self.decide(&store, &Versions::of(&new, &known), listing).await;
         store.close().await;
         output::line(&told?)
     }
@@ -135,16 +146,15 @@ impl Backtest {
     async fn decide(
         &self,
         store: &dyn Store,
-        new: &Rules,
-        known: &HashMap<Digest, Rules>,
+        versions: &Versions<'_>,
         listing: Option<Listing>,
     ) -> Result<String, CliError> {
-        let started = Instant::now();
-        let found = read(store, new, known).await;
+        let (started, new) = (Instant::now(), versions.new.policy());
+        let found = read(store, versions).await;
         let mut found = found.map_err(|error| CliError::FellShort(error.to_string()))?;
         let seconds = started.elapsed().as_secs_f64();
         let listed = match listing {
-            Some(listing) => Some(listing.write(store, &mut found, new, known).await?),
+            Some(listing) => Some(listing.write(store, &mut found, versions).await?),
             None => None,
         };
         if self.format.json() {
@@ -168,16 +178,25 @@ fn known(config: &Config) -> Result<HashMap<Digest, Rules>, CliError> {
     texts.iter().map(parse).collect::<Result<_, _>>().map_err(|error| CliError::FellShort(error.to_string()))
 }
 
+/// The policy as it would be, and those by which rows were written, by the digest that rows name.
+struct Versions<'p> {
+    new: Compiled<'p>,
+    known: HashMap<Digest, Compiled<'p>>,
+}
+
+impl<'p> Versions<'p> {
+    fn of(new: &'p Rules, known: &'p HashMap<Digest, Rules>) -> Self {
+        let known = known.iter().map(|(digest, rules)| (*digest, Compiled::of(rules))).collect();
+        Self { new: Compiled::of(new), known }
+    }
+}
+
 /// Decides every row of the ledger again.
-async fn read(
-    store: &dyn Store,
-    new: &Rules,
-    known: &HashMap<Digest, Rules>,
-) -> Result<Findings, StoreError> {
+async fn read(store: &dyn Store, versions: &Versions<'_>) -> Result<Findings, StoreError> {
     let mut found = Findings::default();
     let mut shapes = Shapes::default();
     for shape in store.flow_shapes().await? {
-        found.note(&*shapes.get(store, shape).await?, new, known);
+        found.note(&*shapes.get(store, shape).await?, versions);
     }
     let mut alike: HashMap<(i64, u64), Alike> = HashMap::new();
     let (mut after, mut progress) = (0, None);
@@ -200,12 +219,12 @@ async fn read(
             }
         }
         if alike.len() > REMEMBERED {
-            found.decide(&mut alike, new, known)?;
+            found.decide(&mut alike, versions)?;
         }
         progress.advance(u64::try_from(last - after).unwrap_or_default());
         (after, found.last) = (last, last);
     }
-    found.decide(&mut alike, new, known)?;
+    found.decide(&mut alike, versions)?;
     Ok(found)
 }
 
@@ -229,13 +248,14 @@ impl Shapes {
 
 impl Findings {
     /// Notes what a partner has by the rows of a shape.
-    fn note(&mut self, shape: &FlowShape, new: &Rules, known: &HashMap<Digest, Rules>) {
+    fn note(&mut self, shape: &FlowShape, versions: &Versions<'_>) {
         if !matches!(shape.flow, Flow::Share | Flow::Decide) {
             return;
         }
         let had = self.had.entry(shape.partner.clone()).or_default();
+        let old = versions.known.get(&shape.policy).map(Compiled::policy);
         for field in shape.verdicts.iter().filter(|field| field.verdict.allows()) {
-            had.note(new, known.get(&shape.policy), field);
+            had.note(versions.new.policy(), old, field);
         }
     }
 
@@ -243,11 +263,10 @@ impl Findings {
     fn decide(
         &mut self,
         alike: &mut HashMap<(i64, u64), Alike>,
-        new: &Rules,
-        known: &HashMap<Digest, Rules>,
+        versions: &Versions<'_>,
     ) -> Result<(), StoreError> {
         for ((_, facts), rows) in alike.drain() {
-            let (again, refused) = self.again(&rows.shape, facts, new, known)?;
+            let (again, refused) = self.again(&rows.shape, facts, versions)?;
             self.add(&rows, &again, refused);
         }
         Ok(())
@@ -258,8 +277,7 @@ impl Findings {
         &mut self,
         shape: &FlowShape,
         facts: u64,
-        new: &Rules,
-        known: &HashMap<Digest, Rules>,
+        versions: &Versions<'_>,
     ) -> Result<(Vec<Again>, bool), StoreError> {
         let recorded = Recorded {
             flow: shape.flow,
@@ -268,7 +286,7 @@ impl Findings {
             facts: Facts::from_bits(facts),
             request: matches!(shape.stage, Stage::Delivery | Stage::Exchange),
         };
-        let old = known.get(&shape.policy);
+        let (new, old) = (&versions.new, versions.known.get(&shape.policy));
         let had = self.had.entry(shape.partner.clone()).or_default();
         let again = recorded.decide_again(new, old, &shape.verdicts).and_then(|mut again| {
             recorded.across_calls(new, old, &shape.verdicts, &mut again, had).map(|()| again)
@@ -282,30 +300,36 @@ impl Findings {
         let shape = &*rows.shape;
         self.rows += rows.rows;
         self.fields += again.len() as u64 * rows.rows;
-        let kind = |opens: bool, old: String, new: String| Kind {
-            opens,
-            old,
-            new,
-            flow: shape.flow,
-            recipient: shape.recipient,
-        };
-        let (mut flips, mut open) = (BTreeMap::<Kind, u64>::new(), BTreeMap::<_, u64>::new());
+        let kind = |verdicts| Kind { verdicts, flow: shape.flow, recipient: shape.recipient };
+        let mut found: Vec<((Option<&'static str>, Kind), u64)> = Vec::new();
         for (field, again) in shape.verdicts.iter().zip(again) {
             let old = field.verdict;
-            let of = |new: Verdict| kind(new.allows(), words::verdict(old), words::verdict(new));
-            match again {
-                Again::Open(why, new) => *open.entry((why.as_str(), of(*new))).or_default() += 1,
-                Again::Decided(new) if new.allows() == old.allows() => {}
-                Again::Decided(new) => *flips.entry(of(*new)).or_default() += 1,
+            let of = match again {
+                Again::Open(why, new) => (Some(why.as_str()), kind(Some((old, *new)))),
+                Again::Decided(new) if new.allows() == old.allows() => continue,
+                Again::Decided(new) => (None, kind(Some((old, *new)))),
+            };
+            match found.iter_mut().find(|(known, _)| *known == of) {
+                Some((_, fields)) => *fields += 1,
+                None => found.push((of, 1)),
             }
         }
-        self.fields_open += open.values().sum::<u64>() * rows.rows;
-        self.flipped += if flips.is_empty() { 0 } else { rows.rows };
+        let open = found.iter().filter(|((why, _), _)| why.is_some());
+        self.fields_open += open.map(|(_, fields)| fields).sum::<u64>() * rows.rows;
+        self.flipped += if found.iter().any(|((why, _), _)| why.is_none()) { rows.rows } else { 0 };
         if refused {
-            open.insert((REFUSED.1, kind(true, shape.outcome.clone(), "-".to_owned())), 0);
+            found.push(((Some(REFUSED.1), kind(None)), 0));
         }
-        flips.into_iter().for_each(|(kind, fields)| self.flips.entry(kind).or_default().add(rows, fields));
-        open.into_iter().for_each(|(kind, fields)| self.open.entry(kind).or_default().add(rows, fields));
+        found.into_iter().for_each(|(of, fields)| self.kinds.entry(of).or_default().add(rows, fields));
+    }
+
+    /// The kinds in order: what is open of them, where something is, and how much.
+    fn sorted(&self) -> Vec<(Option<&'static str>, &Kind, &Count)> {
+        let mut kinds: Vec<_> = self.kinds.iter().map(|((why, kind), count)| (*why, kind, count)).collect();
+        kinds.sort_by_cached_key(|(why, kind, _)| {
+            (*why, kind.words(), kind.flow.as_str(), kind.recipient.as_str())
+        });
+        kinds
     }
 
     fn summary(&self, new: &Rules, seconds: f64) -> String {
@@ -326,14 +350,16 @@ impl Findings {
             ["old", "new", "flow", "recipient", "fields", "rows", "flows, for example"];
         let mut lines = vec![self.summary(new, seconds)];
         let mut flips = Table::new(&COLUMNS);
-        self.flips.iter().for_each(|(kind, count)| flips.row(count.row(kind)));
-        lines.push(if flips.is_empty() { "nothing flips".to_owned() } else { flips.render() });
         let mut open =
             Table::new(&["open", "old", "would be", "flow", "recipient", "fields", "rows", COLUMNS[6]]);
-        for ((why, kind), count) in &self.open {
-            let [old, new, flow, recipient, fields, rows, examples] = count.row(kind);
-            open.row([(*why).to_owned(), old, new, flow, recipient, fields, rows, examples]);
+        for (why, kind, count) in self.sorted() {
+            let row = count.row(kind);
+            match why {
+                Some(why) => open.row(std::iter::once(why.to_owned()).chain(row)),
+                None => flips.row(row),
+            }
         }
+        lines.push(if flips.is_empty() { "nothing flips".to_owned() } else { flips.render() });
         if !open.is_empty() {
             lines.push(format!("\n{}", open.render()));
         }
@@ -341,18 +367,17 @@ impl Findings {
     }
 
     fn as_json(&self, new: &Rules, seconds: f64) -> Value {
-        let flips: Vec<Value> = self.flips.iter().map(|(kind, count)| count.as_json(kind)).collect();
-        let open: Vec<Value> = self
-            .open
-            .iter()
-            .map(|((why, kind), count)| {
-                let mut open = count.as_json(kind);
-                if let Some(fields) = open.as_object_mut() {
+        let (mut flips, mut open) = (Vec::new(), Vec::new());
+        for (why, kind, count) in self.sorted() {
+            let mut told = count.as_json(kind);
+            match (why, told.as_object_mut()) {
+                (Some(why), Some(fields)) => {
                     fields.insert("why".to_owned(), json!(why));
+                    open.push(told);
                 }
-                open
-            })
-            .collect();
+                _ => flips.push(told),
+            }
+        }
         json!({
             "policy": { "name": new.name(), "effective": new.effective() },
             "rows": self.rows,
@@ -376,9 +401,10 @@ impl Count {
 
     fn row(&self, kind: &Kind) -> [String; 7] {
         let examples: Vec<String> = self.examples.iter().map(format_uid).collect();
+        let (_, old, new) = kind.words();
         [
-            kind.old.clone(),
-            kind.new.clone(),
+            old,
+            new,
             kind.flow.as_str().to_owned(),
             kind.recipient.as_str().to_owned(),
             self.fields.to_string(),
@@ -388,206 +414,16 @@ impl Count {
     }
 
     fn as_json(&self, kind: &Kind) -> Value {
+        let (opens, old, new) = kind.words();
         json!({
-            "from": kind.old,
-            "to": kind.new,
-            "opens": kind.opens,
+            "from": old,
+            "to": new,
+            "opens": opens,
             "flow": kind.flow,
             "recipient": kind.recipient,
             "fields": self.fields,
             "rows": self.rows,
             "examples": self.examples.iter().map(format_uid).collect::<Vec<_>>(),
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use gateway_policy::{Access, Basis, Clause, Fact, FieldVerdict, Label, Reason, Standing};
-
-    use super::*;
-    use crate::boundary::PolicyBook;
-    use crate::store::crypto::new_uid;
-    use crate::store::{CallRecord, FlowRecord, SqliteStore};
-
-    const NOW: i64 = 1_700_000_000_000;
-
-    fn row(at: i64, facts: &[Fact], fields: &[(&str, Verdict)]) -> FlowRecord {
-        let verdict = |(category, verdict): &(&str, Verdict)| FieldVerdict {
-            field: "/field".into(),
-            access: Access::Read,
-            labels: [format!("first-party:{category}").parse::<Label>().unwrap()].into(),
-            verdict: *verdict,
-            basis: Basis::of([Standing { recipient: Recipient::ThirdParty, onward: false }]),
-        };
-        FlowRecord {
-            id: new_uid(NOW + at),
-            at_ms: NOW + at,
-            stage: Stage::Call,
-            flow: Flow::Share,
-            recipient: Recipient::ThirdParty,
-            brand: "north".into(),
-            plugin: "adf-lead".into(),
-            partner: "acme-crm".into(),
-            release: [1; 32],
-            policy: Sha256::digest(PolicyBook::SHIPPED).into(),
-            purpose: "essential.service.operations.support".into(),
-            consumer: [2; 16],
-            event: [3; 16],
-            event_type: "chat.ended".into(),
-            verdicts: fields.iter().map(verdict).collect(),
-            facts: facts.iter().fold(Facts::none(), |facts, fact| facts.with(*fact, true)).to_bits(),
-            outcome: "ran".into(),
-            endpoint: None,
-            delivery: None,
-            attempt: 0,
-            payload: None,
-            fuel: 0,
-            micros: 0,
-            memory: 0,
-            spent: vec![],
-            result: None,
-        }
-    }
-
-    #[tokio::test]
-    async fn every_flip_of_the_ledger_is_listed_both_ways_with_its_clause_and_example() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&dir.path().join("gateway.db")).await.unwrap();
-        let clause = |id: &str| Clause::parse(id).unwrap();
-        let allow = Verdict::allow(clause("integrations.share"));
-        let content = Verdict::withhold(Reason::Clause(clause("share.content")));
-        let engaged = [Fact::BrandDirected, Fact::Engaged];
-        let rows: Vec<FlowRecord> = (0..6)
-            .map(|at| match at {
-                // Not granted: no policy changes that.
-                0 => row(0, &engaged, &[("user.content.private", Verdict::withhold(Reason::NotGranted))]),
-                1 | 2 => {
-                    row(at, &engaged, &[("user.contact.email", allow), ("user.content.private", content)])
-                }
-                _ => row(at, &engaged, &[("user.device", allow)]),
-            })
-            .collect();
-        let call = CallRecord { flows: rows.clone(), ..CallRecord::default() };
-        assert!(store.record_call(call).await.unwrap());
-        let old = Rules::parse(PolicyBook::SHIPPED).unwrap();
-        let known = HashMap::from([(rows[0].policy, old)]);
-        // Content may go; what tells a device may not.
-        let new = PolicyBook::SHIPPED
-            .replace("content-needs-permission = \"strict\"", "content-needs-permission = \"loose\"")
-            + "\n[[rule]]\neffect = 'forbid'\nflow = ['share']\nrecipient = ['third-party']\n\
-               category = ['user.device']\nclause = 'choice.location'\n";
-        let new = Rules::parse(&new).unwrap();
-        let mut found = read(&store, &new, &known).await.unwrap();
-        assert_eq!((found.rows, found.fields, found.flipped, found.fields_open), (6, 8, 5, 0));
-        let listing = dir.path().join("flips.jsonl");
-        let listed = Listing::at(&listing).unwrap().write(&store, &mut found, &new, &known).await.unwrap();
-        let lines = std::fs::read_to_string(&listing).unwrap();
-        let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let flows: Vec<_> = lines.iter().map(|line| line["id"].clone()).collect();
-        assert_eq!(flows, rows[1..].iter().map(|row| json!(format_uid(&row.id))).collect::<Vec<_>>());
-        assert_eq!((listed, lines[0]["fields"].as_array().unwrap().len()), (5, 1), "{lines:?}");
-        let told = found.as_json(&new, 0.0);
-        let flips = told["flips"].as_array().unwrap();
-        let seen: Vec<_> = flips
-            .iter()
-            .map(|flip| (flip["from"].as_str().unwrap(), flip["to"].as_str().unwrap(), flip["rows"].as_u64()))
-            .collect();
-        let expected = [
-            ("allow: clause:integrations.share", "withhold: clause:choice.location", Some(3)),
-            ("withhold: clause:share.content", "allow: clause:integrations.share", Some(2)),
-        ];
-        assert_eq!(seen, expected);
-        assert_eq!(flips[1]["examples"], json!([format_uid(&rows[1].id)]));
-        let same = read(&store, &Rules::parse(PolicyBook::SHIPPED).unwrap(), &known).await.unwrap();
-        assert!(same.as_text(&new, 0.0).contains("nothing flips"));
-        store.close().await;
-    }
-
-    /// Allowed fields that a new policy would keep from meeting: sealed in one request, in two calls, and a call
-    /// that was refused.
-    #[tokio::test]
-    async fn what_rows_do_not_record_is_listed_as_open_by_what_it_is_and_by_clause() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&dir.path().join("gateway.db")).await.unwrap();
-        let allow = Verdict::allow(Clause::parse("integrations.share").unwrap());
-        let combine = Verdict::withhold(Reason::Clause(Clause::parse("integrations.combine").unwrap()));
-        let engaged = [Fact::BrandDirected, Fact::Engaged];
-        let (bought, email, tier) = ("user.behavior", "user.contact.email", "user.account");
-        let sealed = |mut row: FlowRecord| {
-            row.verdicts.iter_mut().for_each(|field| field.access = Access::Sealed);
-            row
-        };
-        let both = [(bought, allow), (email, allow)];
-        let delivery = FlowRecord { stage: Stage::Delivery, ..sealed(row(0, &engaged, &both)) };
-        let refused = FlowRecord { outcome: REFUSED.0.into(), ..sealed(row(2, &engaged, &[(tier, allow)])) };
-        let mut met = row(3, &engaged, &[(tier, combine)]);
-        met.verdicts[0].basis.met = true;
-        let rows = vec![delivery, row(1, &engaged, &[(email, allow)]), refused, met];
-        let policy = rows[0].policy;
-        let call = CallRecord { flows: rows, ..CallRecord::default() };
-        assert!(store.record_call(call).await.unwrap());
-        let known = HashMap::from([(policy, Rules::parse(PolicyBook::SHIPPED).unwrap())]);
-        let apart = |category: &str| {
-            let rule = format!(
-                "\n[[rule]]\neffect = 'forbid'\nflow = ['combine']\nrecipient = ['third-party']\n\
-                 category = ['{category}']\nwith = ['user.behavior']\nclause = 'cookies.third-party-analytics'\n"
-            );
-            Rules::parse(&format!("{}{rule}", PolicyBook::SHIPPED)).unwrap()
-        };
-        let (went, stays) =
-            ("allow: clause:integrations.share", "withhold: clause:cookies.third-party-analytics");
-        let was = "withhold: clause:integrations.combine";
-        for (new, flips, open) in [
-            (
-                apart(email),
-                &[(went, stays, 1)][..],
-                // The other of the two in the request might have gone, had the partner nothing of the kind.
-                &[("earlier", went, stays, 2)][..],
-            ),
-            (
-                apart(tier),
-                &[],
-                &[("earlier", went, stays, 2), ("met", was, went, 1), ("refused", REFUSED.0, "-", 1)],
-            ),
-            (Rules::parse(PolicyBook::SHIPPED).unwrap(), &[], &[]),
-        ] {
-            let found = read(&store, &new, &known).await.unwrap();
-            let told = found.as_json(&new, 0.0);
-            let of = |list: &str| -> Vec<(String, String, String, u64)> {
-                let word = |one: &Value, key: &str| one[key].as_str().unwrap_or_default().to_owned();
-                let all = told[list].as_array().unwrap().iter();
-                all.map(|one| {
-                    (word(one, "why"), word(one, "from"), word(one, "to"), one["rows"].as_u64().unwrap())
-                })
-                .collect()
-            };
-            let owned = |(why, from, to, rows): (&str, &str, &str, u64)| {
-                (why.to_owned(), from.to_owned(), to.to_owned(), rows)
-            };
-            let expected: Vec<_> =
-                flips.iter().map(|(from, to, rows)| owned(("", from, to, *rows))).collect();
-            assert_eq!(of("flips"), expected, "{told}");
-            let expected: Vec<_> = open.iter().map(|one| owned(*one)).collect();
-            assert_eq!(of("open"), expected, "{told}");
-            let text = found.as_text(&new, 0.0);
-            assert!(open.iter().all(|(why, ..)| text.contains(&format!("\n{why} "))), "{text}");
-        }
-        store.close().await;
-    }
-
-    #[tokio::test]
-    async fn a_row_that_does_not_say_how_its_recipient_stood_is_an_error() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&dir.path().join("gateway.db")).await.unwrap();
-        let allow = Verdict::allow(Clause::parse("integrations.share").unwrap());
-        let mut lacking = row(0, &[Fact::BrandDirected], &[("user.device", allow)]);
-        lacking.verdicts[0].basis = Basis::default();
-        let call = CallRecord { flows: vec![lacking], ..CallRecord::default() };
-        assert!(store.record_call(call).await.unwrap());
-        let rules = Rules::parse(PolicyBook::SHIPPED).unwrap();
-        let error = read(&store, &rules, &HashMap::new()).await.err().unwrap();
-        assert!(error.to_string().contains("how recipients stood"), "{error}");
-        store.close().await;
     }
 }

@@ -7,17 +7,17 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use gateway_policy::{Again, Policy as Rules};
+use gateway_policy::Again;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::super::super::CliError;
 use super::super::super::progress::Progress;
 use super::super::words;
-use super::{Findings, PAGE, REFUSED, Shapes};
+use super::{Findings, PAGE, REFUSED, Shapes, Versions};
 use crate::pipeline::rfc3339;
 use crate::store::crypto::format_uid;
-use crate::store::{Digest, FlowShape, Store, StoreError};
+use crate::store::{FlowShape, Store, StoreError};
 
 const WRITING: &str = "writing";
 /// Lines that are remembered for the rows alike.
@@ -53,8 +53,7 @@ impl Listing {
         mut self,
         store: &dyn Store,
         found: &mut Findings,
-        new: &Rules,
-        known: &HashMap<Digest, Rules>,
+        versions: &Versions<'_>,
     ) -> Result<u64, CliError> {
         let failed = |error: StoreError| CliError::FellShort(error.to_string());
         let mut shapes = Shapes::default();
@@ -76,7 +75,7 @@ impl Listing {
                     Entry::Occupied(known) => known.into_mut(),
                     Entry::Vacant(unknown) => {
                         let shape = shapes.get(store, row.shape).await.map_err(failed)?;
-                        let (again, refused) = found.again(&shape, row.facts, new, known).map_err(failed)?;
+                        let (again, refused) = found.again(&shape, row.facts, versions).map_err(failed)?;
                         unknown.insert(line(&shape, &again, refused))
                     }
                 };
