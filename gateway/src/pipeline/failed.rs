@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gateway_policy::{Facts, KeptApart};
+use gateway_policy::{Facts, FieldVerdict, KeptApart};
 
 use crate::boundary::Violation;
 use crate::plugin_host::CallError;
@@ -52,10 +52,62 @@ impl Failed {
 /// Names in a call's row, with the fields that have the one, labels that a request of it would have brought together.
 pub(super) fn note_kept_apart(flow: &mut FlowRecord, pair: Option<&Arc<KeptApart>>) {
     let Some(pair) = pair else { return };
-    let pair = Arc::new(pair.under(Facts::from_bits(flow.facts)));
-    for field in &mut flow.verdicts {
-        if field.verdict.allows() && field.labels.contains(&pair.label) {
-            field.basis.kept_apart = Some(Arc::clone(&pair));
+    name_pair(&mut flow.verdicts, &pair.under(Facts::from_bits(flow.facts)));
+}
+
+fn name_pair(fields: &mut [FieldVerdict], pair: &KeptApart) {
+    if !note(fields, pair) {
+        // The one came into the call while it ran: an answer, say, which is no field of it.
+        let KeptApart { label, with, .. } = pair.clone();
+        note(fields, &KeptApart { label: with, with: label, ..pair.clone() });
+    }
+}
+
+/// Whether any of these fields has the label.
+fn note(fields: &mut [FieldVerdict], pair: &KeptApart) -> bool {
+    let pair = Arc::new(pair.clone());
+    let mut any = false;
+    for field in
+        fields.iter_mut().filter(|field| field.verdict.allows() && field.labels.contains(&pair.label))
+    {
+        field.basis.kept_apart = Some(Arc::clone(&pair));
+        any = true;
+    }
+    any
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway_policy::{Access, Basis, Clause, Label, Purpose, Recipient, Standing, Verdict};
+
+    use super::*;
+
+    const EMAIL: &str = "first-party:user.contact.email";
+    const ANSWER: &str = "partner:acme-crm:user.account";
+
+    #[test]
+    fn the_field_that_has_one_of_the_labels_names_the_other_whichever_came_first() {
+        let label = |text: &str| text.parse::<Label>().unwrap();
+        for (one, other) in [(EMAIL, ANSWER), (ANSWER, EMAIL)] {
+            let mut fields = [EMAIL, "first-party:user.name"].map(|of| FieldVerdict {
+                field: "/f".into(),
+                access: Access::Sealed,
+                labels: [label(of)].into(),
+                verdict: Verdict::allow(Clause::parse("integrations.share").unwrap()),
+                basis: Basis::default(),
+            });
+            let pair = KeptApart {
+                label: label(one),
+                with: label(other),
+                standing: Standing { recipient: Recipient::ThirdParty, onward: false },
+                granted: false,
+                purpose: Purpose::parse("essential").unwrap(),
+                own_facts: None,
+            };
+            name_pair(&mut fields, &pair);
+            let named = fields[0].basis.kept_apart.as_ref().expect("it has one of the labels");
+            assert_eq!((&named.label, &named.with), (&label(EMAIL), &label(ANSWER)));
+            assert_eq!(fields[1].basis.kept_apart, None);
         }
     }
 }

@@ -353,8 +353,10 @@ mod tests {
     fn refuses_a_foreign_character_wherever_it_stands() {
         for foreign in ["\u{b}", "\u{fffe}", "\u{ffff}"] {
             for at in 0..200 {
-                let text = format!("<a>{}{foreign}{}</a>", "x".repeat(at), "\u{f000}".repeat(at % 5));
-                let fault = Fault::Malformed { at: at + 3, rule: "a character that XML 1.0 does not have" };
+                let before = "x".repeat(at) + &"\n\u{f000}y".repeat(at % 5);
+                let text = format!("<a>{before}{foreign}</a>");
+                let at = before.len() + 3;
+                let fault = Fault::Malformed { at, rule: "a character that XML 1.0 does not have" };
                 assert_eq!(check(&text, &[]), Err(fault), "{text}");
             }
         }

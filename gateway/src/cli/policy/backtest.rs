@@ -1,5 +1,5 @@
 //! `gateway policy backtest`: the whole ledger decided again from recorded facts. It reads the store
-//! itself, page by page, and writes nothing; rows of one shape with the same facts are decided once.
+//! itself, page by page, and writes nothing into it; rows of one shape with the same facts are decided once.
 
 mod listed;
 #[cfg(test)]
@@ -195,15 +195,18 @@ impl<'p> Versions<'p> {
 async fn read(store: &dyn Store, versions: &Versions<'_>) -> Result<Findings, StoreError> {
     let mut found = Findings::default();
     let mut shapes = Shapes::default();
+    // What is written from here on is not looked at: of its shapes it would not be known what they gave to partners.
+    let end = store.ledger_after(0, 1).await?.end;
     for shape in store.flow_shapes().await? {
         found.note(&*shapes.get(store, shape).await?, versions);
     }
     let mut alike: HashMap<(i64, u64), Alike> = HashMap::new();
     let (mut after, mut progress) = (0, None);
     loop {
-        let page = store.ledger_after(after, PAGE).await?;
-        let Some(last) = page.last else { break };
-        let total = u64::try_from(page.end).unwrap_or_default();
+        let left = u32::try_from(end.saturating_sub(after)).unwrap_or(PAGE).min(PAGE);
+        let page = store.ledger_after(after, left).await?;
+        let Some(last) = page.last.filter(|last| *last <= end) else { break };
+        let total = u64::try_from(end).unwrap_or_default();
         let progress = progress.get_or_insert_with(|| Progress::bar(total, "deciding the ledger again"));
         for group in &page.groups {
             let rows = match alike.entry((group.shape, group.facts)) {

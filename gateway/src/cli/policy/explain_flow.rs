@@ -13,6 +13,7 @@ use super::super::CliError;
 use super::super::flows;
 use super::version::Version;
 use super::{explain, words};
+use crate::manifest::returned_by;
 
 /// A row's fields, each explained.
 pub(super) struct Told {
@@ -82,12 +83,11 @@ impl Told {
         let labels: Vec<(Label, Explanation)> =
             field.labels.iter().cloned().zip(explained).filter(|_| asked).collect();
         let allowed = labels.iter().all(|(_, explanation)| explanation.verdict.allows());
-        if asked && allowed != field.verdict.allows() && !field.basis.met {
-            self.otherwise += 1;
-        }
         let kept_apart = field.basis.kept_apart.as_ref();
         let kept_apart = kept_apart.map(|pair| (Arc::clone(pair), recorded.explain_meeting(rules, pair)));
-        if kept_apart.as_ref().is_some_and(|(_, explanation)| explanation.verdict.allows()) {
+        let meets_otherwise =
+            kept_apart.as_ref().is_some_and(|(_, explanation)| explanation.verdict.allows());
+        if meets_otherwise || (asked && allowed != field.verdict.allows() && !field.basis.met) {
             self.otherwise += 1;
         }
         let Basis { met, form, declassified, declassified_within, .. } = field.basis;
@@ -147,7 +147,7 @@ impl Told {
                     ),
                     explanation,
                 ),
-                None if field.met => lines.push(format!("  {}", besides(field.recorded.reason))),
+                None if field.met => lines.push(format!("  {}", besides(&field.name, field.recorded.reason))),
                 None => {}
             }
             if field.labels.is_empty() {
@@ -226,12 +226,13 @@ fn rule<'r>(rules: &'r Rules, name: &str) -> Option<&'r Declassification> {
 }
 
 /// What withheld it where neither its own labels did nor something that it would have met.
-fn besides(reason: Reason) -> &'static str {
+fn besides(name: &str, reason: Reason) -> &'static str {
     match reason.clause().map(Clause::as_str) {
         Some("policy.version") => {
             "the versions that count do not give it the labels that it was planned with"
         }
-        _ => "the brand itself may not use what was returned to it",
+        _ if returned_by(name).is_some() => "the brand itself may not use what was returned to it",
+        _ => "it would have met something that the row does not name",
     }
 }
 
@@ -308,6 +309,7 @@ mod tests {
             "recipient": "third-party", "purpose": "essential.service.operations.support",
         });
         // Made of what left as a pseudonym; the brand may not use it.
+        row["fields"][2]["field"] = json!("/returned/scores/visit");
         row["fields"][2]["reason"] = json!("clause:integrations.opt-out");
         row["fields"][2]["met"] = json!(true);
         row["fields"][2]["declassified_within"] = json!(["contact-to-pseudonym"]);
@@ -338,6 +340,22 @@ mod tests {
         assert_eq!(fields[0]["declassified"], "contact-to-pseudonym");
         assert_eq!(fields[2]["declassified_within"], json!(["contact-to-pseudonym"]));
         assert_eq!(fields[1]["kept_apart"]["explanation"]["decided_by"]["rule"], 23);
+    }
+
+    #[test]
+    fn a_meeting_that_another_version_withheld_is_said_to_be_that() {
+        let version = shipped();
+        let mut row = row();
+        row["fields"][0]["decision"] = json!("withhold");
+        row["fields"][0]["reason"] = json!("clause:integrations.combine");
+        row["fields"][0]["met"] = json!(true);
+        row["fields"][0]["kept_apart"] = json!({
+            "label": "first-party:user.contact.email", "with": "first-party:user.name",
+            "recipient": "service-provider", "purpose": "essential.service.operations.support", "granted": true,
+        });
+        let told = Told::of(&version.rules, &row, Some("/contact/email")).unwrap();
+        assert_eq!(told.otherwise, 1);
+        assert!(told.as_text(&version).contains("by another version"));
     }
 
     #[test]
