@@ -1,3 +1,5 @@
+//! Rows as a gateway wrote them, and what the command finds under another policy.
+
 use gateway_policy::{Access, Basis, Clause, Fact, FieldVerdict, Label, Reason, Standing};
 
 use super::*;
