@@ -16,6 +16,11 @@ use crate::{
     Standing, Verdict,
 };
 
+/// The name under which a row has the fields that a plugin got of its partner.
+pub const RECEIVED: &str = "/partner";
+/// The name under which a row has the fields that a plugin got of what others returned.
+pub const RETURNED: &str = "/returned";
+
 /// What a row recorded of a decision, but for its fields.
 #[derive(Clone, Copy, Debug)]
 pub struct Recorded<'a> {
@@ -40,6 +45,17 @@ pub enum Again {
     Open(Why, Verdict),
 }
 
+impl Again {
+    /// What would become of what was decided, and why that is open, where it is; none where it stays.
+    pub fn otherwise_than(self, recorded: Verdict) -> Option<(Verdict, Option<Why>)> {
+        match self {
+            Self::Decided(verdict) if verdict.allows() == recorded.allows() => None,
+            Self::Decided(verdict) => Some((verdict, None)),
+            Self::Open(why, verdict) => Some((verdict, Some(why))),
+        }
+    }
+}
+
 /// What a row does not record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Why {
@@ -53,10 +69,12 @@ pub enum Why {
     Form,
     /// What another version of the policy said.
     Version,
+    /// Whether the brand itself may use what another plugin returned: it goes on for as long as that.
+    Returned,
 }
 
 impl Why {
-    /// `met`, `granted`, `earlier`, `form` or `version`.
+    /// `met`, `granted`, `earlier`, `form`, `version` or `returned`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Met => "met",
@@ -64,6 +82,7 @@ impl Why {
             Self::Earlier => "earlier",
             Self::Form => "form",
             Self::Version => "version",
+            Self::Returned => "returned",
         }
     }
 }
@@ -141,19 +160,24 @@ impl Recorded<'_> {
             let known = old.filter(|_| field.verdict.allows());
             (meets && allowed).then_some((self.facts_of(field), labels.as_slice(), known))
         };
-        for at in 0..fields.len() {
-            let Some((facts, labels, old)) = met(at, &answers) else { continue };
+        let (order, first) = (order(fields), answers.clone());
+        for (position, at) in order.iter().enumerate() {
+            let Some((facts, labels, old)) = met(*at, &answers) else { continue };
+            let (before, after) = order.split_at(position);
+            // A call goes without what gives way; a request stays, for each that may not meet another.
+            let others =
+                before.iter().filter_map(|other| met(*other, if self.request { &first } else { &answers }));
+            let beside =
+                after.iter().skip(1).filter(|_| self.request).filter_map(|other| met(*other, &first));
             let changed = match self.flow {
-                Flow::Share | Flow::Decide => (0..at).filter_map(|earlier| met(earlier, &answers)).find_map(
-                    |(others, earlier, known)| {
-                        self.kept_apart(new, old.and(known), both(facts, others), labels, earlier)
-                    },
-                ),
+                Flow::Share | Flow::Decide => others.chain(beside).find_map(|(others, earlier, known)| {
+                    self.kept_apart(new, old.and(known), both(facts, others), labels, earlier)
+                }),
                 // A returned value derives from all that was read in its call.
                 Flow::Return => self.kept_apart(new, old, facts, labels, labels),
                 _ => None,
             };
-            if let (Some(changed), Some(answer)) = (changed, answers.get_mut(at)) {
+            if let (Some(changed), Some(answer)) = (changed, answers.get_mut(*at)) {
                 *answer = changed;
             }
         }
@@ -295,6 +319,13 @@ impl Recorded<'_> {
         if !same_labels(new.policy(), old.map(Compiled::policy), field) {
             return Again::Open(Why::Form, answer);
         }
+        // Who returned it, and for what, is in another row.
+        let returned = matches!(self.flow, Flow::Share | Flow::Decide)
+            && field.field.strip_prefix(RETURNED).is_some_and(|rest| rest.starts_with('/'));
+        if returned && recorded.allows() && answer.allows() && !old.is_some_and(|old| alike(old, new, field))
+        {
+            return Again::Open(Why::Returned, answer);
+        }
         if answer.allows() == recorded.allows() {
             return Again::Decided(answer);
         }
@@ -368,6 +399,23 @@ impl Recorded<'_> {
         }
         open
     }
+}
+
+/// Fields in the order in which a later one gives way to an earlier one, where they may not meet: what is first-party, what
+/// came from the partner, what other plugins returned, what was remembered.
+fn order(fields: &[FieldVerdict]) -> Vec<usize> {
+    let place = |field: &FieldVerdict| {
+        let is_under = |name: &str| field.field.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
+        match field.access {
+            Access::Memory => 3,
+            _ if is_under(RETURNED) => 2,
+            _ if is_under(RECEIVED) => 1,
+            _ => 0,
+        }
+    };
+    let mut order: Vec<usize> = (0..fields.len()).collect();
+    order.sort_by_key(|at| fields.get(*at).map(place));
+    order
 }
 
 /// Whether both policies say the same of what these labels may meet.

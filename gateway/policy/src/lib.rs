@@ -30,7 +30,7 @@ mod taxonomy;
 mod verdict;
 mod wording;
 
-pub use again::{Again, Compiled, Had, NotRecorded, Recorded, Why};
+pub use again::{Again, Compiled, Had, NotRecorded, RECEIVED, RETURNED, Recorded, Why};
 pub use aggregation::Aggregation;
 pub use check::{
     Difference, Example, Failure, Finding, Flip, Idle, Kind, Properties, Relabelled, Relabelling, Report,

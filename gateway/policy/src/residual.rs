@@ -120,10 +120,11 @@ impl Policy {
     /// Whether its rules and another's about what may meet, and about what goes back to the brand, say the same
     /// of this category, word for word.
     pub(crate) fn keeps_apart_as(&self, other: &Self, category: Category) -> bool {
+        let speaks = |flow: Flow| matches!(flow, Flow::Combine | Flow::Return);
         let about = |rule: &&Rule| {
             let Scope { flow, category: of, with, .. } = &rule.scope;
-            (flow.contains(&Flow::Combine) || flow.contains(&Flow::Return))
-                && (category_fits(of, category) || category_fits(with, category))
+            let meets = flow.contains(&Flow::Combine) && category_fits(with, category);
+            meets || (flow.iter().any(|flow| speaks(*flow)) && category_fits(of, category))
         };
         let said = |rule: &Rule| (rule.effect, rule.clause, rule.scope.clone());
         let rules = self.rules().iter().filter(about).map(said);

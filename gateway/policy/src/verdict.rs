@@ -237,9 +237,9 @@ pub struct KeptApart {
 impl KeptApart {
     /// In a row for which this held.
     #[must_use]
-    pub fn under(&self, of_row: Facts) -> Self {
+    pub fn under(self, of_row: Facts) -> Self {
         let own_facts = self.own_facts.filter(|own| own.to_bits() != of_row.to_bits());
-        Self { own_facts, ..self.clone() }
+        Self { own_facts, ..self }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The shipped policy holds every property that stands beside it, and no rule of it is idle.
 
-use gateway_policy::{Policy, Properties, Size, check};
+use gateway_policy::{Aggregation, Policy, Properties, Size, check};
 
 const POLICY: &str = include_str!("../../policies/platform-2017-03-01.toml");
 const PROPERTIES: &str = include_str!("../../policies/properties/platform-2017-03-01.toml");
@@ -39,4 +39,11 @@ fn the_space_of_the_shipped_policy_is_so_large_and_all_of_it_is_covered() {
     // As few as that, because facts are split only where a decision hangs on them.
     assert!((1..500_000).contains(&visited), "{visited}");
     assert_eq!(report.proved, 77);
+}
+
+/// Clause share.aggregate: what is told of fewer, or asked more often, is nearer to one consumer.
+#[test]
+fn aggregates_are_of_twenty_consumers_at_least() {
+    let Aggregation { k, queries_per_day, clip } = *Policy::parse(POLICY).unwrap().aggregation();
+    assert!(k >= 20 && queries_per_day <= 100 && clip <= 20, "{k} {queries_per_day} {clip}");
 }

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use gateway_policy::{
-    Fact, Facts, Flow, KeptApart, Label, Origin, Partner, Purpose, Reason, Recipient, Standing, Verdict,
+    Access, Fact, Facts, Flow, KeptApart, Label, Origin, Partner, Purpose, Reason, Recipient, Standing,
+    Verdict,
 };
 
 use super::book::{Moment, PolicyBook};
@@ -85,12 +86,19 @@ impl Met<'_> {
         self.verdict.allows()
     }
 
+    /// Whether they may not because the brand grants no combination of them, as it may for what is first-party and what is
+    /// this partner's.
+    pub(super) fn lacks_grant(&self, partner: &str) -> bool {
+        let (one, other) = self.labels;
+        let grantable = |label: &Label| label.origin == Origin::FirstParty || is_of(label, partner);
+        !self.allows() && !self.granted && grantable(one) && grantable(other)
+    }
+
     /// For the ledger, where they may not.
-    pub(super) fn kept_apart(&self) -> Option<Arc<KeptApart>> {
+    pub(super) fn kept_apart(&self) -> Option<KeptApart> {
         let Self { verdict, labels: (label, with), standing, granted, purpose, facts } = *self;
         let (label, with, own_facts) = (label.clone(), with.clone(), Some(facts));
-        let pair = || KeptApart { label, with, standing, granted, purpose, own_facts };
-        (!verdict.allows()).then(|| Arc::new(pair()))
+        (!verdict.allows()).then_some(KeptApart { label, with, standing, granted, purpose, own_facts })
     }
 
     /// What becomes of a verdict under these meetings, in a row of these facts; where one of them withholds what would
@@ -166,19 +174,29 @@ impl Pairs<'_> {
         values: &[&'l [Label]],
         meeting: Meeting<'_>,
     ) -> Option<Met<'l>> {
-        let mut rest = values;
-        let mut found: Option<Met<'l>> = None;
-        while let [first, others @ ..] = rest {
-            for other in others {
-                let one = self.strictest(first.iter(), other.iter(), meeting);
-                found = match (found, one) {
-                    (Some(found), Some(one)) => Some(found.strictest(one)),
-                    (found, one) => found.or(one),
-                };
+        // Each label with the values that have it, a bit for each; of many, some share one and so meet all.
+        let mut found: Vec<(&Label, u128)> = Vec::new();
+        for (at, labels) in values.iter().enumerate() {
+            let bit = u32::try_from(at).ok().and_then(|at| 1_u128.checked_shl(at)).unwrap_or(u128::MAX);
+            for label in *labels {
+                match found.iter_mut().find(|(known, _)| *known == label) {
+                    Some((_, values)) => *values |= bit,
+                    None => found.push((label, bit)),
+                }
             }
-            rest = others;
         }
-        found
+        let mut strictest: Option<Met<'l>> = None;
+        for (index, (one, of_one)) in found.iter().enumerate() {
+            for (other, of_other) in found.iter().skip(index) {
+                // In one value alone they have met already.
+                if (of_one | of_other).count_ones() < 2 {
+                    continue;
+                }
+                let met = self.meet(one, other, meeting);
+                strictest = Some(strictest.map_or(met, |strictest| strictest.strictest(met)));
+            }
+        }
+        strictest
     }
 
     /// Whether it is worth asking: where all labels are of one origin, only rules about categories speak.
@@ -213,6 +231,7 @@ struct Reaching<'a> {
     way: String,
     hook: (&'a str, usize),
     field: usize,
+    read: bool,
     label: Label,
 }
 
@@ -273,6 +292,31 @@ pub fn refused_meetings(
     found.into_iter().collect()
 }
 
+/// What calls may read and may not meet what the partner answers, whoever the consumer is: such a call asks nothing.
+/// Whether a plugin asks is not in its manifest, so it is no reason not to switch it on.
+pub fn answers_kept_apart(
+    book: &PolicyBook,
+    connection: &Connection,
+    connections: &[&Connection],
+    moment: Moment,
+) -> Vec<Path> {
+    let facts = most();
+    let brand = Brand { book, connections, facts, moment };
+    let ways = brand.ways(&connection.partner.name);
+    let pairs = pairs_of(book, connection, facts, moment);
+    let mut found = std::collections::BTreeSet::new();
+    for read in reaching(&ways, connection).iter().filter(|reaching| reaching.read) {
+        for answer in connection.answers() {
+            let verdict = pairs.meet(&read.label, &answer.label, Meeting::Instance).verdict;
+            if !verdict.allows() {
+                let reason = verdict.reason.to_string();
+                found.insert(Path { from: read.way.clone(), with: answer.text, reason });
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
 fn pairs_of<'a>(book: &'a PolicyBook, connection: &'a Connection, facts: Facts, moment: Moment) -> Pairs<'a> {
     let (partner, purpose) = (&*connection.partner, connection.release.purpose);
     Pairs { book, partner, purpose, granted: &connection.combinations, facts, moment }
@@ -285,12 +329,13 @@ fn reaching<'a>(ways: &Ways<'_>, connection: &'a Connection) -> Vec<Reaching<'a>
         if hook.flow == Flow::Receive {
             continue;
         }
-        for at in 0..hook.fields.len() {
+        for (at, field) in hook.fields.iter().enumerate() {
             let inputs = ways.inputs(connection, index, at).into_iter();
             found.extend(inputs.map(|Way { label, text }| Reaching {
                 way: text,
                 hook: (&connection.plugin, index),
                 field: at,
+                read: field.access == Access::Read,
                 label,
             }));
         }

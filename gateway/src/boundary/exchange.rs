@@ -10,9 +10,10 @@ use std::sync::Arc;
 use gateway_policy::{Access, Category, Label, LabelSet, Origin};
 
 use super::book::{Moment, PolicyBook};
-use super::combine::Meeting;
-use super::connection::Connection;
+use super::combine::{Meeting, Met, Pairs};
+use super::connection::{Connection, Hook};
 use super::from_plugin::{Carried, PlannedDelivery, given, pairs, plan, taint};
+use super::memory::Part;
 use super::numbers::{is_number, numbers_within};
 use super::permitted::Permitted;
 use super::placing;
@@ -84,39 +85,51 @@ pub fn plan_exchange(
         .endpoint(&request.endpoint)
         .ok_or(Violation::UndeclaredEndpoint { declared: release.manifest.endpoint.len() })?;
     let reply = category(endpoint)?;
-    let mut conditions = crossing.conditions.clone();
     let pairs = pairs(book, connection, hook, crossing, subject, moment);
-    match plan(&pairs, connection, hook, crossing, &request) {
-        Ok(delivery) => {
-            let exchange = PlannedExchange { delivery, reply };
-            // What the call has read meets the reply, so that must be granted before there is one.
-            let coming = [exchange.own_label()];
-            let read: Vec<Label> =
-                taint(hook, crossing).flat_map(|carried| carried.labels.to_vec()).collect();
-            if pairs.matter(read.iter().chain(&coming)) {
-                let met = pairs.strictest(read.iter(), coming.iter(), Meeting::Instance);
-                if let Some(pair) = met.and_then(|met| met.kept_apart()) {
-                    crossing.refused_meeting = Some(Arc::clone(&pair));
-                    return Err(Violation::Combination(pair));
-                }
-            }
-            Ok(exchange)
+    let planned = plan(&pairs, connection, hook, crossing, &request).and_then(|delivery| {
+        let exchange = PlannedExchange { delivery, reply };
+        // The plugin may look at what it remembers, or write over it, once it has the answer.
+        let mut later = crossing.clone();
+        later.touch_memory();
+        let pairs = self::pairs(book, connection, hook, &later, subject, moment);
+        keep_reply_apart(&pairs, hook, &later, &exchange).map(|()| exchange)
+    });
+    if let Err(violation) = &planned {
+        // That it may not ask hangs on what is remembered, too.
+        crossing.touch_memory();
+        if let Some(pair) = violation.kept_apart() {
+            crossing.refused_meeting = Some(Arc::clone(pair));
         }
-        Err(violation) => {
-            if let Some(pair) = violation.kept_apart() {
-                crossing.refused_meeting = Some(Arc::clone(pair));
-            }
-            // Whether a request can be put together depends on the values that it would hold.
-            let sealed: LabelSet = given(hook, crossing, Access::Sealed)
-                .flat_map(|carried| carried.labels.iter().cloned().collect::<Vec<_>>())
-                .collect();
-            if !sealed.is_empty() {
-                conditions.declassified.extend(crossing.gave_way(book, hook, Access::Sealed, |_| true));
-                crossing.join(answer(endpoint, &sealed), &conditions);
-            }
-            Err(violation)
+        // Whether a request can be put together depends on the values that it would hold.
+        let sealed: LabelSet = given(hook, crossing, Access::Sealed)
+            .flat_map(|carried| carried.labels.iter().cloned().collect::<Vec<_>>())
+            .collect();
+        if !sealed.is_empty() {
+            let mut conditions = crossing.conditions.clone();
+            conditions.declassified.extend(crossing.gave_way(book, hook, Access::Sealed, |_| true));
+            crossing.join(answer(endpoint, &sealed), &conditions);
         }
     }
+    planned
+}
+
+/// What the call has read meets the reply, and what it remembers that of which the reply is made: so that must be granted
+/// before there is one.
+fn keep_reply_apart(
+    pairs: &Pairs<'_>,
+    hook: &Hook,
+    crossing: &Crossing,
+    exchange: &PlannedExchange,
+) -> Result<(), Violation> {
+    let own = [exchange.own_label()];
+    let read = taint(hook, crossing).filter(|carried| carried.access != Access::Memory);
+    let read: Vec<Label> = read.flat_map(|carried| carried.labels.to_vec()).collect();
+    let matter = pairs.matter(read.iter().chain(&own));
+    let of_read = matter.then(|| pairs.strictest(read.iter(), own.iter(), Meeting::Instance)).flatten();
+    let placed = exchange.delivery.placed().flat_map(|carried| carried.labels.to_vec());
+    let answer = Part::reply(placed.chain(own.clone()).collect());
+    let met = of_read.into_iter().chain(crossing.memory_met_by(&answer, pairs)).reduce(Met::strictest);
+    met.and_then(|met| met.kept_apart()).map_or(Ok(()), |pair| Err(Violation::Combination(Arc::new(pair))))
 }
 
 fn category(endpoint: &Endpoint) -> Result<Category, Violation> {

@@ -101,7 +101,7 @@ pub struct PlannedDelivery {
 
 impl PlannedDelivery {
     /// Sealed fields that it holds.
-    fn placed(&self) -> impl Iterator<Item = &Carried> {
+    pub(super) fn placed(&self) -> impl Iterator<Item = &Carried> {
         self.carried.iter().filter(|carried| carried.access == Access::Sealed)
     }
 }
@@ -170,17 +170,19 @@ pub fn from_share(
         let planned = plan(&pairs, connection, hook, crossing, request)?;
         keep_requests_apart(&pairs, &planned, &deliveries)?;
         // What was read has met what the partner has when it was decided about; a reply is made of that, and what
-        // a memory holds has met there.
-        let meetings = planned.carried.iter().filter_map(|carried| {
+        // a memory holds is asked about where it enters a call.
+        let of_memory = planned.carried.iter().filter(|carried| carried.access == Access::Memory);
+        let remembered: LabelSet = of_memory.flat_map(|carried| carried.labels.iter().cloned()).collect();
+        let mut meetings = planned.carried.iter().filter_map(|carried| {
             let together = match carried.access {
-                Access::Sealed => LabelSet::default(),
-                Access::Memory => carried.labels.iter().cloned().collect(),
+                Access::Sealed => &LabelSet::default(),
+                Access::Memory => &remembered,
                 _ => return None,
             };
-            across.meet(carried.labels.iter(), &together)
+            across.meet(carried.labels.iter(), together)
         });
-        if let Some(pair) = { meetings }.find_map(|met| met.kept_apart()) {
-            return Err(Violation::Meanwhile(pair));
+        if let Some(pair) = meetings.find_map(|met| met.kept_apart()) {
+            return Err(Violation::Meanwhile(Arc::new(pair)));
         }
         deliveries.push(planned);
     }
@@ -308,7 +310,7 @@ fn keep_requests_apart(
         for other in planned.placed().filter(|other| other.field != earlier.field) {
             let (a, b) = (earlier.labels.iter().filter(foreign), other.labels.iter().filter(foreign));
             if let Some(pair) = pairs.strictest(a, b, Meeting::Instance).and_then(|met| met.kept_apart()) {
-                return Err(Violation::Combination(pair));
+                return Err(Violation::Combination(Arc::new(pair)));
             }
         }
     }
@@ -375,7 +377,7 @@ pub(super) fn plan(
         let values: Vec<&[Label]> = carries.iter().map(|carried| &*carried.labels).collect();
         let met = pairs.strictest_between(&values, Meeting::Request(&endpoint.name));
         if let Some(pair) = met.and_then(|met| met.kept_apart()) {
-            return Err(Violation::Combination(pair));
+            return Err(Violation::Combination(Arc::new(pair)));
         }
     }
     let mut numbers = Vec::new();

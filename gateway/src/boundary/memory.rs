@@ -6,24 +6,28 @@
 //! own writes too; but what it writes over a memory that was withheld is not kept, or a call that may not see
 //! an entry could replace it, and its labels with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use gateway_policy::{
-    Access, Conditions, Facts, FieldVerdict, Flow, Label, LabelSet, Reason, Recipient, Verdict,
+    Access, Conditions, Facts, FieldVerdict, Flow, Label, LabelSet, Origin, Reason, Recipient, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::book::{Moment, PolicyBook, Question};
-use super::combine::{Met, Pairs};
-use super::connection::Connection;
+use super::combine::{Meeting, Met, Pairs};
+use super::connection::{Connection, Hook};
 use super::from_plugin::{Carried, labels_of_call};
 use super::numbers::{is_number, numbers_within};
-use super::subject::{Subject, base_facts};
+use super::subject::{Integration, Subject, base_facts};
 use super::toward_plugin::Crossing;
 use super::types::MemoryUse;
+
+/// Values of a memory whose labels are told apart. A plugin can make label sets without end; beyond this each label is
+/// one, and may meet all others or the memory is not used.
+const MAX_PARTS: usize = 16;
 
 /// What the ledger calls a memory.
 pub(super) const NAME: &str = "memory";
@@ -35,6 +39,10 @@ pub struct Memory {
     entries: BTreeMap<String, String>,
     /// Of every call that could have written.
     labels: LabelSet,
+    /// Of each value that those calls saw. What one of them holds met where it was made; whether one may meet another is
+    /// asked whenever the memory is used. None: it is one value.
+    #[serde(default)]
+    parts: Vec<Part>,
     /// What held when anything was collected that those calls saw.
     conditions: Conditions,
 }
@@ -64,7 +72,47 @@ impl Memory {
     fn with(&self, more: &LabelSet) -> Self {
         let mut with = self.clone();
         with.labels.join(more);
+        for part in &mut with.parts {
+            part.labels.join(more);
+        }
         with
+    }
+
+    /// Of each value in it, as it enters a call: what the partner gave is one, with what that was made of.
+    fn values(&self) -> Vec<Arc<[Label]>> {
+        let (read, given): (Vec<&Part>, Vec<&Part>) = self.parts.iter().partition(|part| part.of == Of::Read);
+        let sent = given.iter().any(|part| part.of == Of::Message);
+        let given: LabelSet = given.iter().flat_map(|part| part.labels.iter().cloned()).collect();
+        let is_of_it = |part: &&Part| sent && part.labels.iter().all(|label| given.contains(label));
+        let read = read.into_iter().filter(|part| !is_of_it(part)).map(|part| all(&part.labels));
+        let values: Vec<_> = read.chain((!given.is_empty()).then(|| all(&given))).collect();
+        if values.is_empty() { vec![all(&self.labels)] } else { values }
+    }
+
+    /// The strictest over what met in it, by what may meet now; none where nothing did.
+    fn met<'m>(&'m self, pairs: &Pairs<'_>) -> Option<Met<'m>> {
+        let rest = self.parts.iter().enumerate();
+        let met =
+            rest.flat_map(|(index, part)| self.parts.iter().skip(index + 1).map(move |other| (part, other)));
+        self.strictest(pairs, met.flat_map(|(part, other)| part.meets(other)))
+    }
+
+    /// The strictest over what an answer would meet in it.
+    fn met_by<'m>(&'m self, answer: &'m Part, pairs: &Pairs<'_>) -> Option<Met<'m>> {
+        self.strictest(pairs, self.parts.iter().flat_map(|part| part.meets(answer)))
+    }
+
+    fn strictest<'m>(
+        &self,
+        pairs: &Pairs<'_>,
+        asked: impl Iterator<Item = (&'m Label, &'m Label)>,
+    ) -> Option<Met<'m>> {
+        let asked: BTreeSet<(&Label, &Label)> = asked.collect();
+        let labels = asked.iter().flat_map(|(one, other)| [*one, *other]);
+        if !pairs.matter(labels) {
+            return None;
+        }
+        asked.into_iter().map(|(one, other)| pairs.meet(one, other, Meeting::Instance)).reduce(Met::strictest)
     }
 
     /// All of it.
@@ -76,6 +124,50 @@ impl Memory {
     /// Bytes of keys and values.
     pub fn bytes(&self) -> usize {
         self.entries.iter().map(|(key, value)| key.len() + value.len()).sum()
+    }
+}
+
+/// Where a value in a memory is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Of {
+    /// It was read.
+    Read,
+    /// The partner answered it, made of what was placed in the question. Without what was readable in the call, which is a
+    /// value of its own.
+    Reply,
+    /// The partner sent it, made of all that it has.
+    Message,
+}
+
+/// A value in a memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Part {
+    of: Of,
+    labels: LabelSet,
+}
+
+impl Part {
+    /// An answer made of these.
+    pub(super) fn reply(labels: LabelSet) -> Self {
+        Self { of: Of::Reply, labels }
+    }
+
+    /// The labels of which each is asked whether it may meet each of the other's. What an answer or a message is made of
+    /// has met it at the partner.
+    fn meets<'p>(&'p self, other: &'p Self) -> impl Iterator<Item = (&'p Label, &'p Label)> {
+        let (skip_own, skip_others) = match (self.of, other.of) {
+            (Of::Message, Of::Message) | (Of::Reply, Of::Reply) => (true, true),
+            (Of::Message, _) => (false, true),
+            (_, Of::Message) => (true, false),
+            _ => (false, false),
+        };
+        let own = self.labels.iter().filter(move |label| !skip_own || !other.labels.contains(label));
+        own.flat_map(move |one| {
+            let others =
+                other.labels.iter().filter(move |label| !skip_others || !self.labels.contains(label));
+            others.map(move |other| (one, other))
+        })
     }
 }
 
@@ -150,7 +242,14 @@ pub fn recall(
     if !granted {
         verdict = Verdict::withhold(Reason::NotGranted);
     }
+    // What met in it must be allowed to meet still.
+    let (partner, purpose) = (&*connection.partner, question.purpose);
+    let pairs = Pairs { book, partner, purpose, granted: &connection.combinations, facts, moment };
     let of_row = base_facts(subject, connection.integration(hook));
+    let met = memory.met(&pairs);
+    // Labels that are back are so for as long as nothing makes them give way.
+    let taken_back = besides.is_empty() && met.is_some_and(|met| met.lacks_grant(&partner.name));
+    let (verdict, kept_apart) = Met::under(verdict, met, of_row);
     let field = FieldVerdict {
         field: NAME.into(),
         access: Access::Memory,
@@ -159,11 +258,13 @@ pub fn recall(
         basis: question
             .basis(memory.labels.iter(), moment.now_ms)
             .under(facts, of_row)
-            .within(&memory.conditions),
+            .within(&memory.conditions)
+            .kept_apart(kept_apart),
     };
     let standing = match verdict.allows() {
         true => Standing::Given(memory),
         // Withheld for this call only, where that a label is not granted may be for a plugin that cannot be used now.
+        false if taken_back => Standing::Exceeds,
         false if !granted && !connection.derivable_unknown.load(Ordering::Acquire) => Standing::Exceeds,
         false => Standing::Withheld,
     };
@@ -172,6 +273,43 @@ pub fn recall(
 
 fn all(labels: &LabelSet) -> Arc<[Label]> {
     labels.iter().cloned().collect()
+}
+
+/// The values that a call saw, with those that were in `before`, if it saw that.
+fn parts_of(hook: &Hook, saw: &[Carried], before: Option<&Memory>) -> Vec<Part> {
+    // Of a plugin that read nothing: which sealed fields were there is one thing that it knew.
+    if saw.iter().all(|carried| carried.access == Access::Sealed) {
+        return Vec::new();
+    }
+    let readable = saw.iter().filter(|carried| carried.access != Access::Reply);
+    let readable: LabelSet = readable.flat_map(|carried| carried.labels.iter().cloned()).collect();
+    let is_own = |label: &&Label| matches!(label.origin, Origin::Partner(_)) || !readable.contains(label);
+    let mut parts: Vec<Part> = match before {
+        None => Vec::new(),
+        Some(memory) if memory.parts.is_empty() => {
+            vec![Part { of: Of::Read, labels: memory.labels.clone() }]
+        }
+        Some(memory) => memory.parts.clone(),
+    };
+    for carried in saw.iter().filter(|carried| carried.access != Access::Memory) {
+        let of = match carried.access {
+            Access::Reply if hook.flow == Flow::Receive => Of::Message,
+            Access::Reply => Of::Reply,
+            _ => Of::Read,
+        };
+        let labels =
+            carried.labels.iter().filter(|label| of != Of::Reply || is_own(label)).cloned().collect();
+        let part = Part { of, labels };
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
+    }
+    if parts.len() > MAX_PARTS {
+        let each: LabelSet = parts.iter().flat_map(|part| part.labels.iter().cloned()).collect();
+        let alone = |label: &Label| Part { of: Of::Read, labels: [label.clone()].into_iter().collect() };
+        parts = each.iter().map(alone).collect();
+    }
+    parts
 }
 
 impl Recalled {
@@ -188,14 +326,18 @@ impl Recalled {
         Self { standing: Standing::Withheld, verdict }
     }
 
-    /// How it is decided what may meet what would enter the call: by the versions under which that was collected too.
-    pub(super) fn meeting<'a>(&self, pairs: &Pairs<'a>) -> Pairs<'a> {
-        match &self.standing {
-            Standing::Given(memory) => {
-                Pairs { moment: pairs.book.also(pairs.moment, &memory.conditions), ..*pairs }
-            }
-            Standing::Missing | Standing::Exceeds | Standing::Withheld => *pairs,
-        }
+    /// How it is decided what may meet what would enter the call: by what held when that was collected too.
+    pub(super) fn meeting<'a>(
+        &self,
+        pairs: &Pairs<'a>,
+        subject: Subject<'_>,
+        integration: Integration<'_>,
+    ) -> Pairs<'a> {
+        let Standing::Given(memory) = &self.standing else { return *pairs };
+        let mut conditions = subject.conditions.clone();
+        conditions.join(&memory.conditions);
+        let facts = base_facts(Subject { conditions: &conditions, ..subject }, integration);
+        Pairs { facts, moment: pairs.book.also(pairs.moment, &memory.conditions), ..*pairs }
     }
 
     /// Labels of what would enter the call.
@@ -222,6 +364,14 @@ impl Recalled {
 }
 
 impl Crossing {
+    /// Whether an answer may come to what is remembered, touched or not: the strictest of what they would meet.
+    pub(super) fn memory_met_by<'m>(&'m self, answer: &'m Part, pairs: &Pairs<'_>) -> Option<Met<'m>> {
+        match &self.memory {
+            Some(Standing::Given(memory)) => memory.met_by(answer, pairs),
+            _ => None,
+        }
+    }
+
     /// Joins the memory's labels to the call's, once the plugin has looked at it or written into it: a miss
     /// tells something of what is there, too. One that was withheld told nothing: it is empty whatever it
     /// holds.
@@ -229,16 +379,18 @@ impl Crossing {
         if let Some(Standing::Given(memory)) = self.memory.clone()
             && !self.joined.iter().any(|carried| carried.access == Access::Memory)
         {
-            let carried = Carried {
-                field: NAME.into(),
-                access: Access::Memory,
-                labels: all(&memory.labels),
-                form: None,
-                declassified: None,
-                returned: None,
-            };
             self.numbers.extend(memory.numbers());
-            self.join(carried, &memory.conditions);
+            for labels in memory.values() {
+                let carried = Carried {
+                    field: NAME.into(),
+                    access: Access::Memory,
+                    labels,
+                    form: None,
+                    declassified: None,
+                    returned: None,
+                };
+                self.join(carried, &memory.conditions);
+            }
         }
     }
 
@@ -249,16 +401,54 @@ impl Crossing {
         let written = used.and_then(|used| used.written);
         match (standing, written, connection.release.hooks.get(self.hook)) {
             (Standing::Withheld, ..) => MemoryAfter::Unchanged,
-            (_, Some(entries), Some(hook)) => MemoryAfter::Replaced(Arc::new(Memory {
-                entries,
-                labels: labels_of_call(hook, self)
-                    .iter()
-                    .flat_map(|carried| carried.labels.iter().cloned())
-                    .collect(),
-                conditions: self.conditions.clone(),
-            })),
+            (_, Some(entries), Some(hook)) => {
+                let saw = labels_of_call(hook, self);
+                let before = match standing {
+                    Standing::Given(memory) => Some(&**memory),
+                    _ => None,
+                };
+                MemoryAfter::Replaced(Arc::new(Memory {
+                    entries,
+                    labels: saw.iter().flat_map(|carried| carried.labels.iter().cloned()).collect(),
+                    parts: parts_of(hook, &saw, before),
+                    conditions: self.conditions.clone(),
+                }))
+            }
             (Standing::Exceeds, ..) => MemoryAfter::Forgotten,
             (Standing::Missing | Standing::Given(_), ..) => MemoryAfter::Unchanged,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "first-party:user.name";
+    const EMAIL: &str = "first-party:user.contact.email";
+    const PHONE: &str = "first-party:user.contact.phone_number";
+    const TIER: &str = "partner:acme:user.account";
+
+    #[test]
+    fn what_an_answer_or_a_message_is_made_of_has_met_it() {
+        let part = |of, labels: &[&str]| {
+            let labels = labels.iter().map(|label| label.parse::<Label>().unwrap()).collect();
+            Part { of, labels }
+        };
+        for (one, other, expected) in [
+            ((Of::Read, &[NAME][..]), (Of::Read, &[TIER][..]), &[(NAME, TIER)][..]),
+            ((Of::Read, &[NAME]), (Of::Reply, &[EMAIL, TIER]), &[(NAME, EMAIL), (NAME, TIER)]),
+            ((Of::Reply, &[EMAIL, TIER]), (Of::Reply, &[PHONE, TIER]), &[(EMAIL, PHONE)]),
+            ((Of::Read, &[NAME]), (Of::Message, &[NAME, TIER]), &[]),
+            ((Of::Message, &[NAME, TIER]), (Of::Read, &[EMAIL]), &[(NAME, EMAIL), (TIER, EMAIL)]),
+            ((Of::Message, &[NAME, TIER]), (Of::Message, &[EMAIL, TIER]), &[]),
+        ] {
+            let (one, other) = (part(one.0, one.1), part(other.0, other.1));
+            let text = |(one, other): (&Label, &Label)| (one.to_string(), other.to_string());
+            let asked: BTreeSet<_> = one.meets(&other).map(text).collect();
+            let expected: BTreeSet<_> =
+                expected.iter().map(|(one, other)| ((*one).to_owned(), (*other).to_owned())).collect();
+            assert_eq!(asked, expected, "{one:?} {other:?}");
         }
     }
 }

@@ -29,7 +29,7 @@ mod violation;
 
 pub use aggregate::{AggregateQuestion, Aggregates, Countable, MayAsk, Told, let_ask, tell};
 pub use book::{Moment, PolicyBook, Question};
-pub use combine::{Combination, Path, refused_meetings};
+pub use combine::{Combination, Path, answers_kept_apart, refused_meetings};
 pub use connection::{
     Connection, Grant, Hook, HookField, MESSAGE, Release, ReleaseError, Source, Trigger, combine_key,
     grant_key,

@@ -128,6 +128,16 @@ impl Connection {
         labels.all(|label| standing(label).recipient == Recipient::ServiceProvider)
     }
 
+    /// What its partner may answer to a call that asks.
+    pub(super) fn answers(&self) -> impl Iterator<Item = Way> {
+        self.release.manifest.endpoint.iter().filter_map(|endpoint| {
+            let category = Category::parse(endpoint.reply.as_deref()?).ok()?;
+            let label = Label { category, origin: Origin::Partner(Arc::from(self.partner.name.as_str())) };
+            let text = format!("{} answers of {} ({label})", self.plugin, endpoint.name);
+            Some(Way { label, text })
+        })
+    }
+
     /// Notes the records of all partners: who made something on the brand's behalf may be any of them.
     pub fn note_partners(&self, partners: &Arc<Partners>) {
         self.partners.store(Arc::clone(partners));
@@ -291,11 +301,7 @@ impl<'a> Brand<'a> {
         let mut ways = Ways { brand: self, made_of: BTreeMap::new() };
         for from in self.connections.iter().filter(|from| *from.partner.name == *toward) {
             // Any call may ask the partner; to whom else the answer may not go, it need not be looked at.
-            for endpoint in from.release.manifest.endpoint.iter() {
-                let category = endpoint.reply.as_deref().and_then(|reply| Category::parse(reply).ok());
-                let Some(category) = category else { continue };
-                let label = Label { category, origin: Origin::Partner(Arc::from(toward)) };
-                let text = format!("{} answers of {} ({label})", from.plugin, endpoint.name);
+            for Way { label, text } in from.answers() {
                 for hook in 0..from.release.hooks.len() {
                     ways.add((&from.plugin, hook), Way { label: label.clone(), text: text.clone() });
                 }

@@ -10,7 +10,7 @@ use gateway_policy::{
 
 use super::across::Across;
 use super::book::{Moment, PolicyBook, Question};
-use super::combine::{Met, Pairs};
+use super::combine::{Meeting, Met, Pairs};
 use super::connection::Connection;
 use super::from_plugin::PlannedDelivery;
 use super::onward::Returner;
@@ -98,25 +98,38 @@ pub fn toward_partner<'r>(
         planned.carried.iter().flat_map(|carried| carried.labels.iter().cloned()).collect();
     let besides = connection.map(|connection| connection.besides(book, subject.conditions, moment));
     let besides = besides.unwrap_or_default();
-    let mut recipient = Recipient::ServiceProvider;
-    // What carries no label has no origin, and nothing could be decided about it.
-    let mut all_allowed = !planned.carried.is_empty();
-    let mut verdicts = Vec::with_capacity(planned.carried.len());
-    for carried in &planned.carried {
-        let more = carried.derives_from_more().then_some(subject.conditions);
-        let labels: Arc<[Label]> = match !besides.is_empty() && more.is_some() {
+    let all_labels: Vec<Arc<[Label]>> = planned
+        .carried
+        .iter()
+        .map(|carried| match !besides.is_empty() && carried.derives_from_more() {
             true => {
                 let with: LabelSet = carried.labels.iter().chain(besides.iter()).cloned().collect();
                 with.iter().cloned().collect()
             }
-            false => carried.labels.clone(),
-        };
+            false => Arc::clone(&carried.labels),
+        })
+        .collect();
+    // What it brings together must be allowed to meet there still.
+    let values: Vec<&[Label]> = all_labels.iter().map(|labels| &**labels).collect();
+    let there = Meeting::Request(&planned.endpoint.name);
+    let apart = pairs.matter(values.iter().copied().flatten())
+        && pairs.strictest_between(&values, there).is_some_and(|met| !met.allows());
+    let mut recipient = Recipient::ServiceProvider;
+    // What carries no label has no origin, and nothing could be decided about it.
+    let mut all_allowed = !planned.carried.is_empty();
+    let mut verdicts = Vec::with_capacity(planned.carried.len());
+    for (index, (carried, labels)) in planned.carried.iter().zip(&all_labels).enumerate() {
+        let labels = Arc::clone(labels);
+        let more = carried.derives_from_more().then_some(subject.conditions);
         let decided = book.decide_all(&question, labels.iter(), facts, moment);
         let (stands, by_labels) =
             decided.unwrap_or((Recipient::ThirdParty, Verdict::withhold(Reason::Undeclared)));
         recipient = stricter(recipient, stands);
-        let (mut verdict, mut kept_apart) =
-            Met::under(by_labels, across.meet(labels.iter(), &together), facts);
+        let others = values.iter().enumerate().filter(|(other, _)| *other != index);
+        let others = others.flat_map(|(_, labels)| labels.iter());
+        let within = apart.then(|| pairs.strictest(labels.iter(), others, there)).flatten();
+        let meetings = within.into_iter().chain(across.meet(labels.iter(), &together));
+        let (mut verdict, mut kept_apart) = Met::under(by_labels, meetings, facts);
         let mut is_gone = false;
         if let Some((plugin, leaf)) = manifest::returned_by(&carried.field) {
             match returner(plugin, carried.returned.as_ref()) {

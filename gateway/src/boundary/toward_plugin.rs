@@ -216,7 +216,10 @@ pub fn toward_plugin(
     };
     let across = Across::new(&pairs, subject, integration, event.exposed);
     let kept_apart = keep_apart(&pairs, &across, hook, &labels, &mut decided, facts);
-    let memory = event.memory.map(|memory| keep_out(&pairs, &across, hook, &labels, &decided, memory, facts));
+    let memory = event.memory.map(|memory| {
+        let with_memory = memory.meeting(&pairs, subject, integration);
+        keep_out(&with_memory, &across, hook, &labels, &decided, memory, facts)
+    });
 
     let mut verdicts = Vec::with_capacity(hook.fields.len());
     let mut allowed = Vec::with_capacity(hook.fields.len());
@@ -429,7 +432,6 @@ fn keep_out(
         field.access == Access::Read && decided.is_some_and(|(_, verdict)| verdict.allows())
     });
     let read: Vec<&Label> = read.flat_map(|((_, labels), _)| labels.iter()).collect();
-    let pairs = memory.meeting(pairs);
     let matter = pairs.matter(read.iter().copied().chain(memory.labels()));
     let with_read = matter.then(|| pairs.strictest(memory.labels(), read.iter().copied(), Meeting::Instance));
     let remembered = memory.labels().cloned().collect();

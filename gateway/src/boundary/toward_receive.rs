@@ -108,7 +108,10 @@ pub fn toward_receive(
         facts,
         moment,
     };
-    let memory = message.memory.map(|memory| keep_out(&pairs, &joined, memory));
+    let memory = message.memory.map(|memory| {
+        let with_memory = memory.meeting(&pairs, subject, connection.integration(hook));
+        keep_out(&with_memory, &joined, memory, facts)
+    });
     let input = if verdicts.iter().any(|field| field.verdict.allows()) {
         Ok(Permitted::grant(PluginMessage {
             id: message.id.to_owned(),
@@ -143,10 +146,10 @@ pub fn toward_receive(
 
 /// A memory that may not meet the message stays out of the call. What the message derives from already meets nothing
 /// new in it.
-fn keep_out(pairs: &Pairs<'_>, message: &Carried, memory: &Recalled) -> Recalled {
+fn keep_out(pairs: &Pairs<'_>, message: &Carried, memory: &Recalled, of_row: Facts) -> Recalled {
     let new = memory.labels().filter(|label| !message.labels.contains(label));
-    match memory.meeting(pairs).strictest(new, message.labels.iter(), Meeting::Instance) {
-        Some(met) if !met.allows() => memory.kept_out(met, pairs.facts),
+    match pairs.strictest(new, message.labels.iter(), Meeting::Instance) {
+        Some(met) if !met.allows() => memory.kept_out(met, of_row),
         _ => memory.clone(),
     }
 }

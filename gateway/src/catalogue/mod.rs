@@ -73,10 +73,10 @@ pub struct Field {
 }
 
 /// Where a plugin finds what its partner sent of the consumer; no event type has such a property.
-pub const RECEIVED: &str = "/partner";
+pub const RECEIVED: &str = gateway_policy::RECEIVED;
 
 /// Where a plugin finds what other plugins returned of the consumer, by plugin; no event type has such a property.
-pub const RETURNED: &str = "/returned";
+pub const RETURNED: &str = gateway_policy::RETURNED;
 
 /// Why the catalogue cannot be used. Schemas are the operator's own documents, so they are quoted.
 #[derive(Debug, thiserror::Error)]
@@ -277,6 +277,16 @@ impl EventType {
                 });
             }
         }
+        // By two, groups of one could be told from groups of the other by a few consumers.
+        let dimensions =
+            fields.iter().filter(|field| matches!(field.statistic, Some(Statistic::Dimension(_))));
+        faults.extend(dimensions.skip(1).map(|field| SchemaFault {
+            code: "schema-statistic",
+            pointer: format!("/properties{}/x-dimension", field.path.as_str()),
+            message:
+                "another field of the type has `x-dimension`; consumers are divided in one way".to_owned(),
+            remedy: "keep one of them".to_owned(),
+        }));
         if !faults.is_empty() {
             return Err(faults);
         }

@@ -19,6 +19,9 @@ struct Node {
 }
 
 impl Presence {
+    /// How many.
+    pub const MAX: usize = u64::BITS as usize;
+
     /// Paths by their bit; one with a bit beyond 63 is never present.
     pub fn new<'p>(paths: impl IntoIterator<Item = (usize, &'p FieldPath)>) -> Self {
         let mut root = Node::default();

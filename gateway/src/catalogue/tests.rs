@@ -261,6 +261,14 @@ fn a_schema_outside_the_rules_is_refused_with_its_pointer() {
             "/properties/a/x-measure/unit",
             "schema-statistic",
         ),
+        (
+            with(json!({ "properties": {
+                "a": {"type": "string", "x-category": "user.device", "x-dimension": ["iOS"]},
+                "b": {"type": "string", "x-category": "user.device", "x-dimension": ["phone"]},
+            } })),
+            "/properties/b/x-dimension",
+            "schema-statistic",
+        ),
         (leaf(deep), deep_at.as_str(), "schema-too-deep"),
         (with(json!({"title": "x".repeat(70_000)})), "", "schema-too-large"),
     ] {

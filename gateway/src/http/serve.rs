@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -31,6 +32,15 @@ const DRAIN: Duration = Duration::from_secs(90);
 /// How often the metrics' samples are folded into their histograms; without that they would pile up
 /// where nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Resolves where no request came in time. hyper's own limit begins once a connection has said which version of HTTP it
+/// speaks; one that says nothing would stay.
+async fn silent(begun: &AtomicBool, within: Duration) {
+    tokio::time::sleep(within).await;
+    if begun.load(Ordering::Relaxed) {
+        std::future::pending().await
+    }
+}
 
 /// Serves the API until `shutdown` resolves; then takes no new connection, finishes the requests and
 /// writes that it accepted, and returns. The caller shuts the gateway down afterwards.
@@ -75,14 +85,20 @@ pub async fn serve(
         if stream.set_nodelay(true).is_err() {
             continue; // The peer has gone.
         }
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()))
-            .into_owned();
+        let begun = Arc::new(AtomicBool::new(false));
+        let first = Arc::clone(&begun);
+        let service = service.clone().map_request(move |request| {
+            first.store(true, Ordering::Relaxed);
+            request
+        });
+        let connection =
+            builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
         let closing = closing.clone();
         connections.spawn(async move {
             let mut connection = pin!(connection);
             let ended = tokio::select! {
                 ended = &mut connection => ended,
+                () = silent(&begun, HEAD) => return,
                 () = closing.cancelled() => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
@@ -115,4 +131,17 @@ pub async fn serve(
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_without_a_request_ends_and_one_with_a_request_does_not() {
+        silent(&AtomicBool::new(false), Duration::ZERO).await;
+        let busy = AtomicBool::new(true);
+        let stays = tokio::time::timeout(Duration::from_millis(50), silent(&busy, Duration::ZERO));
+        assert!(stays.await.is_err());
+    }
 }

@@ -12,7 +12,8 @@ use super::{
     Access, CONSUMER_FIELD, Manifest, PluginSection, RECEIVED, RETURNED, ReceivedField, SchemaSource,
     combine, endpoints, returned,
 };
-use crate::catalogue::schema::{MAX_SCHEMA_LEAVES, Schema, SchemaKind};
+use crate::catalogue::Presence;
+use crate::catalogue::schema::{Schema, SchemaKind};
 use crate::catalogue::{Catalogue, FieldPath, nearest};
 
 /// Characters of a name: it becomes a path segment, a metric's label and a file's name.
@@ -24,8 +25,8 @@ const DEADLINE_MS: std::ops::RangeInclusive<u32> = 1..=2_000;
 /// Entries of a list in the manifest, whichever; each costs work at publication and in the console.
 const MAX_ENTRIES: usize = 64;
 
-/// Fields of one hook: as many as an event type may have.
-const MAX_FIELDS: usize = MAX_SCHEMA_LEAVES;
+/// Fields of one hook: as many as are looked for in one walk over an event.
+const MAX_FIELDS: usize = Presence::MAX;
 
 /// Everything that is wrong with a manifest, in its own order; empty where it may be published.
 pub fn check(manifest: &Manifest, catalogue: &Catalogue) -> Vec<Problem> {

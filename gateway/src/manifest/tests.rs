@@ -418,6 +418,12 @@ fn what_no_hook_can_use_is_a_problem() {
     manifest.endpoint =
         (0..65).map(|index| Endpoint { name: format!("e{index}"), ..endpoint.clone() }).collect();
     assert_eq!(found(&check(&manifest, &catalogue)), [("too-many", "endpoint")]);
+
+    // One more could not be looked for in an event.
+    let mut manifest = inlined(GOOD);
+    let field = manifest.share[0].receives[0].clone();
+    manifest.share[0].receives = vec![field; 65];
+    assert!(found(&check(&manifest, &catalogue)).contains(&("too-many", "share[0].receives")));
 }
 
 #[test]

@@ -138,6 +138,14 @@ impl Outbound {
         Ok(Self { tls, bound, bindings, response_cap: config.response_cap })
     }
 
+    /// Fetches the token that a request with these credentials takes, where it takes one and none is there. It comes
+    /// before the request's row, so that between the last look at what may leave and the request nobody is waited for.
+    pub async fn prepare(&self, credentials: &Credentials, now: OffsetDateTime) {
+        if let ResolvedAuth::ClientCredentials(source) = &credentials.auth {
+            source.prepare(self, now).await;
+        }
+    }
+
     /// Sends one request once. `now` is the time that the signature states. Redirects and error
     /// statuses are replies, not errors: see [`classify`].
     pub async fn send(
@@ -157,7 +165,7 @@ impl Outbound {
     ) -> Result<Reply, SendError> {
         let (client, url) = self.route(&request.url)?;
         let token = match &credentials.auth {
-            ResolvedAuth::ClientCredentials(source) => Some((source, source.token(self, now).await?)),
+            ResolvedAuth::ClientCredentials(source) => Some((source, source.token()?)),
             _ => None,
         };
         let mut headers = headers(&request, credentials, now)?;
@@ -174,7 +182,7 @@ impl Outbound {
             && let Some((source, token)) = &token
         {
             // The next try fetches another.
-            source.forget(token).await;
+            source.forget(token);
         }
         Ok(reply)
     }

@@ -5,6 +5,7 @@
 //! partner's domains is for whoever makes a [`TokenSource`] to see to.
 
 use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
@@ -35,7 +36,9 @@ pub struct TokenSource {
     url: Url,
     client_id: SecretString,
     client_secret: SecretString,
-    state: tokio::sync::Mutex<State>,
+    state: Mutex<State>,
+    /// Held while a token is fetched: all that need one wait for the same.
+    fetching: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -67,7 +70,13 @@ impl fmt::Debug for TokenSource {
 impl TokenSource {
     /// A client that has no token yet.
     pub fn new(url: Url, client_id: SecretString, client_secret: SecretString) -> Self {
-        Self { url, client_id, client_secret, state: tokio::sync::Mutex::default() }
+        Self {
+            url,
+            client_id,
+            client_secret,
+            state: Mutex::default(),
+            fetching: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Whether both are the same client at the same endpoint.
@@ -78,38 +87,48 @@ impl TokenSource {
             && same(&self.client_secret, &other.client_secret)
     }
 
-    /// A token that is good for a request now.
-    pub(super) async fn token(
-        &self,
-        outbound: &Outbound,
-        now: OffsetDateTime,
-    ) -> Result<SecretString, SendError> {
-        let mut state = self.state.lock().await;
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The token that is there, or why there is none for some seconds.
+    fn held(&self, now: OffsetDateTime) -> Option<Result<SecretString, SendError>> {
+        let state = self.state();
         if let Some(token) = state.token.as_ref().filter(|token| now < token.until) {
-            return Ok(token.value.clone());
+            return Some(Ok(token.value.clone()));
         }
-        if let Some((until, error)) = state.resting
-            && now < until
-        {
-            return Err(error);
-        }
-        state.token = None;
-        match self.fetch(outbound, now).await {
-            Ok(token) => {
-                let value = token.value.clone();
-                *state = State { token: Some(token), resting: None };
-                Ok(value)
-            }
-            Err(error) => {
-                state.resting = Some((now + REST, error));
-                Err(error)
-            }
+        state.resting.filter(|(until, _)| now < *until).map(|(_, error)| Err(error))
+    }
+
+    /// What [`Self::prepare`] came to. It fetches nothing: a request that may leave now must not wait.
+    pub(super) fn token(&self) -> Result<SecretString, SendError> {
+        let state = self.state();
+        match (&state.token, state.resting) {
+            (Some(token), _) => Ok(token.value.clone()),
+            (None, Some((_, error))) => Err(error),
+            (None, None) => Err(SendError::Token),
         }
     }
 
+    /// Fetches a token where none is there.
+    pub(super) async fn prepare(&self, outbound: &Outbound, now: OffsetDateTime) {
+        if self.held(now).is_some() {
+            return;
+        }
+        let _alone = self.fetching.lock().await;
+        if self.held(now).is_some() {
+            return;
+        }
+        let fetched = match self.fetch(outbound, now).await {
+            Ok(token) => State { token: Some(token), resting: None },
+            Err(error) => State { token: None, resting: Some((now + REST, error)) },
+        };
+        *self.state() = fetched;
+    }
+
     /// Forgets a token that the partner does not take (401), unless another is there by now.
-    pub(super) async fn forget(&self, refused: &SecretString) {
-        let mut state = self.state.lock().await;
+    pub(super) fn forget(&self, refused: &SecretString) {
+        let mut state = self.state();
         let same = |token: &Token| token.value.expose_secret() == refused.expose_secret();
         if state.token.as_ref().is_some_and(same) {
             state.token = None;

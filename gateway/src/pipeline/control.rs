@@ -1,7 +1,7 @@
 //! The control plane: brands, partners, contracts, and the switch. Each change is checked against the
 //! newest state, recorded, and in effect when its call returns.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -308,15 +308,19 @@ impl Gateway {
         plugin: &str,
         live: &LiveRelease,
     ) -> Result<(), Refusal> {
-        for hook in &live.release.hooks {
-            let Trigger::Slot { slot, .. } = &hook.trigger else { continue };
-            if let Some(other) =
-                registry.slot(brand, slot).filter(|other| *other.connection.plugin != *plugin)
-            {
+        // By what is written: one that cannot be used now, because its release is blocked, say, has its slot still.
+        let others = registry.written.get(brand).into_iter().flatten().filter(|(name, _)| *name != plugin);
+        for (other, written) in others {
+            let document = &written.document;
+            let candidate = document.rollout.as_ref().map(|rollout| &rollout.agreed.release);
+            let digests = std::iter::once(&document.release).chain(candidate);
+            let releases =
+                digests.filter_map(|text| registry.releases.get(&parse_digest(text)?)).map(|of| &of.release);
+            let taken: HashSet<&str> = releases.flat_map(|of| of.slots().map(|(slot, _)| slot)).collect();
+            if let Some((slot, _)) = live.release.slots().find(|(slot, _)| taken.contains(slot)) {
                 return Err(Refusal::Conflict {
                     message: format!(
-                        "slot {slot} of brand {brand} is filled by plugin {}; switch that off first",
-                        other.connection.plugin
+                        "slot {slot} of brand {brand} is filled by plugin {other}; switch that off first"
                     ),
                 });
             }

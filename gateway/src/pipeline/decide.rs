@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gateway_policy::{Conditions, Flow};
+use gateway_policy::{Choices, Conditions, Flow};
 use serde::{Deserialize, Serialize};
 
 use super::accept::StoredEvent;
@@ -112,7 +112,8 @@ impl Gateway {
         record: NewEvent,
         known: bool,
     ) -> Result<DecisionView, Refusal> {
-        let (mut outcome, mut view) = self.judge_decision(&asked).await?;
+        let mut choices = asked.consumer.choices();
+        let (mut outcome, mut view) = self.judge_decision(&asked, &mut choices).await?;
         let _until_commit = self.blocking.read().await;
         if self.registry.load().is_blocked(&asked.live.connection.release.digest)
             && let Some(flow) = outcome.record.flows.first()
@@ -128,7 +129,7 @@ impl Gateway {
             let (row, exposures) = (call.flows.first().cloned(), call.exposures.clone());
             if self.commit(CallOutcome { record: call, deliveries: vec![], turn, returned }).await? {
                 asked.consumer.exposures_written(&exposures);
-                return Ok(view);
+                return self.while_chosen(&asked, &choices, view).await;
             }
             // The same event was asked about twice at once. This call ran all the same, so its row is written.
             self.commit(CallOutcome::row(row, exposures.clone())).await?;
@@ -153,7 +154,7 @@ impl Gateway {
                     returned.committed();
                 }
                 self.stored(&asked.consumer, Arc::clone(&asked.event), plugins, work);
-                Ok(view)
+                self.while_chosen(&asked, &choices, view).await
             }
             // The same event came in twice at once. This call ran all the same, so its row is written.
             raced => {
@@ -169,8 +170,27 @@ impl Gateway {
         }
     }
 
+    /// What is committed, unless the consumer chose otherwise since it was decided: then as it is judged now.
+    async fn while_chosen(
+        &self,
+        asked: &Asked,
+        choices: &Arc<Choices>,
+        view: DecisionView,
+    ) -> Result<DecisionView, Refusal> {
+        if Arc::ptr_eq(choices, &asked.consumer.choices()) {
+            return Ok(view);
+        }
+        let recorded = self.recorded(&asked.consumer, &asked.event.key, &asked.slot).await?;
+        Ok(recorded.unwrap_or_else(|| DecisionView::none("withheld")))
+    }
+
     /// Decides, runs and checks; the answer is released only once its record is committed.
-    async fn judge_decision(self: &Arc<Self>, asked: &Asked) -> Result<(CallOutcome, DecisionView), Refusal> {
+    /// `choices` become those by which what it says was decided.
+    async fn judge_decision(
+        self: &Arc<Self>,
+        asked: &Asked,
+        choices: &mut Arc<Choices>,
+    ) -> Result<(CallOutcome, DecisionView), Refusal> {
         let Asked { live, hook, slot, consumer, event, deadline } = asked;
         let mut turn = None;
         let mut in_time = true;
@@ -188,10 +208,10 @@ impl Gateway {
         let now_ms = self.clock.now_ms();
         let moment: Moment = self.book.moment(event.accepted_ms, now_ms);
         let row = Row::of_call(self, &live.connection, consumer, event, moment);
-        let choices = consumer.choices();
+        let before = consumer.choices();
         let subject = Subject {
             conditions: &event.event.conditions,
-            choices: Some(&choices),
+            choices: Some(&before),
             engaged: consumer.engaged() || event.event.engages,
         };
         let recalled = self.recalled(live, *hook, turn.as_ref(), subject, moment);
@@ -227,6 +247,10 @@ impl Gateway {
         let budget = Budget::within(declared).ending_in(deadline.saturating_duration_since(started));
         let (session, exchanger) = self.asking(live, Flow::Decide, consumer, event, &toward.crossing);
         let mut call = self.host.decide(&live.loaded, slot, input, budget, exchanger).await;
+        // The consumer may have chosen otherwise while it ran.
+        *choices = consumer.choices();
+        let engaged = consumer.engaged() || event.event.engages;
+        let subject = Subject { choices: Some(choices), engaged, ..subject };
         let mut crossing = session.map_or(toward.crossing, |session| session.crossing());
         note_kept_apart(&mut flow, crossing.refused_meeting());
         flow.micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);

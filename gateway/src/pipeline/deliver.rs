@@ -4,16 +4,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use gateway_policy::{FieldVerdict, Flow, Partner, Recipient};
+use gateway_policy::{Facts, FieldVerdict, Flow, Partner, Recipient};
 
 use super::consumers::Consumer;
-use super::dispatch::delivery_place;
+use super::dispatch::{UNUSABLE_WAIT_MS, delivery_place};
 use super::documents::ConnectionDocument;
 use super::error::Refusal;
 use super::gateway::{Gateway, Tuning};
 use super::ledger::Row;
 use super::queue::Queue;
-use super::registry::LiveConnection;
+use super::registry::{LiveConnection, UNUSABLE};
 use super::worker::{Due, READ};
 use crate::boundary::{OutboundRequest, Permitted, PlannedDelivery, Stays, Subject, toward_partner};
 use crate::manifest::Endpoint;
@@ -107,6 +107,9 @@ impl Gateway {
         self.note_numbers(&due.consumer, &planned.numbers).await?;
         let now_ms = self.clock.now_ms();
         let registry = self.registry.load_full();
+        if registry.unusable(&due.brand, &due.plugin) == Some(UNUSABLE) {
+            return self.put_off(due, now_ms).await;
+        }
         // What a blocked release planned is not sent.
         let live = registry
             .connection(&due.brand, &due.plugin)
@@ -169,6 +172,7 @@ impl Gateway {
                 return Ok(());
             }
         };
+        self.outbound.prepare(&credentials, self.clock.now()).await;
         let mut record = flow("attempt", toward.recipient, toward.verdicts);
         record.payload = Some(due.consumer.key.digest(&request.get().body));
         let flow_id = record.id;
@@ -202,6 +206,36 @@ impl Gateway {
             DeliveryState::Dead | DeliveryState::Dropped => self.counters.failed(1),
             DeliveryState::Pending => {}
         }
+        Ok(())
+    }
+
+    /// The plugin is on, and cannot be used now: nothing is decided about what waits, and nothing of it is lost.
+    async fn put_off(&self, due: &DueDelivery, now_ms: i64) -> Result<(), Refusal> {
+        let planned = &due.planned;
+        let row = Row {
+            brand: &due.brand,
+            plugin: &due.plugin,
+            partner: &planned.partner,
+            release: planned.release,
+            purpose: planned.purpose.as_str(),
+            consumer: due.consumer.pseudonym,
+            event: due.event,
+            event_type: &planned.event_type,
+            policy: self.book.digest(self.book.moment(due.accepted_ms, now_ms)),
+            at_ms: now_ms,
+        };
+        let (recipient, facts) = (Recipient::ThirdParty, Facts::none());
+        let mut flow = row.record(Stage::Delivery, planned.flow, recipient, vec![], facts, UNUSABLE);
+        flow.endpoint = Some(planned.endpoint.name.clone());
+        flow.delivery = Some(due.id);
+        flow.attempt = due.attempt;
+        let code = Some("unusable".into());
+        let result = FlowResult { at_ms: now_ms, outcome: "not-sent".into(), status: None, code };
+        let (delivery, flow_id, state) = (due.id, flow.id, DeliveryState::Pending);
+        self.store.record_attempt(&due.id, due.attempt, flow).await?;
+        self.counters.flows(1);
+        let due_ms = now_ms + UNUSABLE_WAIT_MS;
+        self.store.record_result(AttemptResult { delivery, flow: flow_id, result, state, due_ms }).await?;
         Ok(())
     }
 

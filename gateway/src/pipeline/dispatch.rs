@@ -23,7 +23,8 @@ use crate::boundary::{Checked, Crossing, Subject, let_ask};
 use crate::plugin_host::{Budget, Call, CallError};
 use crate::store::crypto::format_uid;
 use crate::store::{
-    CallRecord, Deferral, Exposure, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, Uid, WorkRecord,
+    CallRecord, Deferral, Exposure, FlowRecord, NewDelivery, NewLog, NewReturn, Stage, StoreError, Uid,
+    WorkRecord,
 };
 
 /// Calls of one piece of work, where the plugin says that it cannot do it now, or its breaker is open.
@@ -216,6 +217,9 @@ impl Gateway {
                     flow.outcome = Failed::of_call(error).code;
                     return self.defer(&due, now_ms + wait, 1, flow).await;
                 }
+                // The consumer may have chosen otherwise while it ran.
+                let choices = due.consumer.choices();
+                let subject = Subject { choices: Some(&choices), engaged: due.consumer.engaged(), ..subject };
                 let checked = match &call.result {
                     Ok(outcome) => self
                         .check_share(&live.connection, &due.consumer, &crossing, subject, moment, outcome)
@@ -447,7 +451,16 @@ impl Gateway {
             flows,
             exposures: exposures.clone(),
         };
-        self.store.defer_work(deferral).await?;
+        let flows = deferral.flows.clone();
+        match self.store.defer_work(deferral).await {
+            Ok(()) => {}
+            // Somebody else did the work. This call ran all the same, so its row is written.
+            Err(StoreError::Contradiction(_)) => {
+                let record = CallRecord { flows, exposures: exposures.clone(), ..CallRecord::default() };
+                self.store.record_call(record).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
         due.consumer.exposures_written(&exposures);
         self.tally(&tally);
         Ok(())

@@ -100,8 +100,8 @@ impl ExchangeSession {
         id
     }
 
-    /// Decides and commits the row; `None` where the request stays.
-    async fn record(&self, exchange: &PlannedExchange) -> Result<Option<Recorded>, Refusal> {
+    /// Decides and commits the row; `None` where the request stays. A token may be fetched `until` then.
+    async fn record(&self, exchange: &PlannedExchange, until: Instant) -> Result<Option<Recorded>, Refusal> {
         let gateway = &self.gateway;
         let planned = &exchange.delivery;
         gateway.note_numbers(&self.consumer, &planned.numbers).await?;
@@ -146,7 +146,10 @@ impl ExchangeSession {
             row.record(Stage::Exchange, self.flow, toward.recipient, toward.verdicts, toward.facts, outcome);
         flow.endpoint = Some(planned.endpoint.name.clone());
         flow.delivery = Some(id);
-        if let Ok((request, ..)) = &ready {
+        if let Ok((request, credentials, _)) = &ready {
+            let token = gateway.outbound.prepare(credentials, gateway.clock.now());
+            // Where it takes too long there is none, and the request does not leave.
+            let _ = tokio::time::timeout_at(until.into(), token).await;
             flow.payload = Some(self.consumer.key.digest(&request.get().body));
         }
         let flow_id = flow.id;
@@ -210,9 +213,13 @@ impl ExchangeSession {
     ) {
         let Recorded { flow, request, credentials, live, endpoint, choices } = recorded;
         let sending = self.gateway.outbound.send(request, &credentials, self.gateway.clock.now());
-        let sent = tokio::time::timeout_at(until.into(), sending).await;
-        let is_gone = matches!(&sent, Ok(sent) if classify(sent) == Disposition::EndpointGone);
-        let (answer, result) = self.judge(sent.ok(), &choices);
+        // A token may have taken all of the time.
+        let sent = match Instant::now() < until {
+            true => tokio::time::timeout_at(until.into(), sending).await.ok(),
+            false => None,
+        };
+        let is_gone = matches!(&sent, Some(sent) if classify(sent) == Disposition::EndpointGone);
+        let (answer, result) = self.judge(sent, &choices);
         // A call that ended meanwhile waits for nothing.
         let _ = waiting.send(answer);
         if let Err(error) = self.gateway.store.record_flow_result(&flow, result).await {
@@ -308,7 +315,7 @@ impl Exchanger for Asking {
             }
         };
         // Not written down, not sent.
-        let recorded = session.record(&exchange).await.ok().flatten().ok_or(NoReply::Unavailable)?;
+        let recorded = session.record(&exchange, until).await.ok().flatten().ok_or(NoReply::Unavailable)?;
         session.crossed().join_exchange(&exchange);
         let (waiting, answer) = oneshot::channel();
         session.gateway.tasks.spawn(Arc::clone(session).send(recorded, until, waiting));

@@ -52,7 +52,8 @@ impl Failed {
 /// Names in a call's row, with the fields that have the one, labels that a request of it would have brought together.
 pub(super) fn note_kept_apart(flow: &mut FlowRecord, pair: Option<&Arc<KeptApart>>) {
     let Some(pair) = pair else { return };
-    name_pair(&mut flow.verdicts, &pair.under(Facts::from_bits(flow.facts)));
+    let of_row = Facts::from_bits(flow.facts);
+    name_pair(&mut flow.verdicts, &KeptApart::clone(pair).under(of_row));
 }
 
 fn name_pair(fields: &mut [FieldVerdict], pair: &KeptApart) {

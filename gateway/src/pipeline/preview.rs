@@ -19,8 +19,8 @@ use super::switch_model::{
     Preview, PreviewCounts, PreviewEndpoint, PreviewField, PreviewHook, PreviewMemory,
 };
 use crate::boundary::{
-    Connection, Exposed, Grant, Hook, HookField, Subject, combine_key, grant_key, labels_of_returned,
-    returned_category, toward_plugin,
+    Connection, Exposed, Grant, Hook, HookField, Path, Subject, answers_kept_apart, combine_key, grant_key,
+    labels_of_returned, returned_category, toward_plugin,
 };
 use crate::manifest::returned_by;
 use crate::store::Uid;
@@ -116,6 +116,12 @@ impl Gateway {
             }),
             last_events,
         };
+        let now_ms = self.clock.now_ms();
+        let moment = self.book.moment(now_ms, now_ms);
+        let asks_nothing = answers_kept_apart(&self.book, &connection, &connections, moment);
+        let asks_nothing = asks_nothing.into_iter().map(|Path { from, with, reason }| {
+            format!("A call that reads {from} may ask nothing where it would meet {with} ({reason}).")
+        });
         let granted = connection.granted_combinations().map(combine_key).collect::<BTreeSet<_>>();
         let combines = manifest.combine.iter().zip(&live.release.combinations);
         let combines = combines
@@ -131,6 +137,7 @@ impl Gateway {
                     )
                 }
             })
+            .chain(asks_nothing)
             .collect();
         preview.sentences =
             sentences(&preview, &partner.record.display_name, partner.record.region.as_str(), combines);

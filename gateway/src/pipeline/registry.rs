@@ -23,6 +23,8 @@ use crate::plugin_host::LoadedRelease;
 use crate::store::crypto::{MasterKey, parse_digest};
 use crate::store::{ApiKeyRecord, Digest, Document, DocumentKind, ReleaseMeta, Uid};
 
+/// What of a plugin that is on and cannot be used now waits: the ledger's code.
+pub(super) const UNUSABLE: &str = "not-run:unusable";
 /// Why a connection cannot be used whose release the operator blocked.
 const BLOCKED: &str = "its release is blocked";
 
@@ -124,6 +126,8 @@ impl Registry {
         let Source { version, releases, written, .. } = source;
         let mut next = Self { version, releases, written, ..Self::default() };
         let mut contracts: BTreeMap<String, BTreeMap<String, ContractInput>> = BTreeMap::new();
+        // Partners with a contract that cannot be read.
+        let mut unread: BTreeSet<String> = BTreeSet::new();
         for document in &source.documents {
             match document.kind {
                 DocumentKind::Brand => match serde_json::from_str(&document.body) {
@@ -137,7 +141,10 @@ impl Registry {
                             .or_default()
                             .insert(document.name.clone(), contract);
                     }
-                    Err(_) => damaged(document),
+                    Err(_) => {
+                        damaged(document);
+                        unread.insert(document.scope.clone());
+                    }
                 },
                 DocumentKind::ReleaseStatus => {
                     match (parse_digest(&document.name), serde_json::from_str(&document.body)) {
@@ -161,7 +168,9 @@ impl Registry {
                 continue;
             };
             let contracts = contracts.remove(&document.name).unwrap_or_default();
-            let record = partner_record(&document.name, &input, &contracts);
+            let mut record = partner_record(&document.name, &input, &contracts);
+            // It makes nobody a service provider; but something may be given for data by it.
+            record.consideration |= unread.contains(&document.name);
             let record = match previous.partners.get(&document.name) {
                 Some(known) if *known.record == record => Arc::clone(&known.record),
                 _ => Arc::new(record),
@@ -189,7 +198,7 @@ impl Registry {
                     Ok(live) => drop(next.connections.entry(brand).or_default().insert(plugin, live)),
                     Err(problem) => {
                         tracing::error!(%brand, %plugin, problem, "a connection cannot be used: nothing of it runs, its work waits");
-                        let code = if problem == BLOCKED { "not-run:blocked" } else { "not-run:unusable" };
+                        let code = if problem == BLOCKED { "not-run:blocked" } else { UNUSABLE };
                         next.unusable.insert((brand, plugin), code);
                     }
                 }

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use crate::choices::by_sms::change;
+
 const BRAND: &str = world::NORTHSIDE;
 const CONNECTION: &str = "/v1/brands/northside-motors/connections/adf-lead";
 /// Past the second try, 5 s after the first with a tenth of jitter; far from the third.
@@ -249,6 +251,35 @@ async fn a_partner_that_is_down_gets_its_lead_once_it_is_up() {
     gateway.settled().await;
     let rows = deliveries(&gateway, "early").await;
     assert_eq!(result(&rows[1]), ("delivered", Some(200), None));
+}
+
+const DAMAGE: &str = "UPDATE documents SET secret = CAST(secret || X'00' AS BLOB) WHERE kind = 'connection' AND name = 'adf-lead'";
+const MEND: &str = "UPDATE documents SET secret = substr(secret, 1, length(secret) - 1) \
+                    WHERE kind = 'connection' AND name = 'adf-lead'";
+
+/// On and not to be used, as where its secrets do not open: what waits is neither sent nor dropped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lead_waits_for_a_plugin_that_cannot_be_used_now() {
+    let gateway = TestGateway::demo_with(options()).await;
+    gateway.partner.script([Behaviour::Status(500)]);
+    post(&gateway, "early").await;
+    let secrets = async |sql: &'static str, brand: &str| {
+        change(&gateway, sql).await;
+        world::brand(&gateway, brand, false).await;
+    };
+    secrets(DAMAGE, "one").await;
+    gateway.clock.advance(RETRY);
+    gateway.settled().await;
+    let rows = deliveries(&gateway, "early").await;
+    assert_eq!(rows[1]["outcome"], "not-run:unusable");
+    assert_eq!(result(&rows[1]), ("not-sent", None, Some("unusable")));
+    assert_eq!(dead_letters(&gateway).await, Vec::<Value>::new());
+
+    secrets(MEND, "two").await;
+    gateway.clock.advance(time::Duration::minutes(1));
+    gateway.settled().await;
+    let rows = deliveries(&gateway, "early").await;
+    assert_eq!(result(rows.last().unwrap()), ("delivered", Some(200), None), "{rows:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

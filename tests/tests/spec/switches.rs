@@ -6,8 +6,10 @@ mod waiting_calls;
 
 use std::collections::BTreeMap;
 
-use gateway_tests::{Behaviour, Client, TestGateway, events, world};
+use gateway_tests::{Behaviour, Client, TestGateway, components, events, remade, world};
 use serde_json::{Value, json};
+
+use crate::choices::by_sms::change;
 
 const BUTTON: &str = "/v1/brands/northside-motors/connections/chat-button";
 const BRAND: &str = world::NORTHSIDE;
@@ -379,6 +381,40 @@ async fn a_promotional_slot_counts_as_marketing_and_a_decision_tells_the_brand_w
 
     brand.delete(BUTTON).await.ok();
     assert_eq!(decided().await, json!({ "decision": null, "reason": "no-connection" }));
+}
+
+/// Something may be given for data by it, which nobody knows any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_that_cannot_be_read_counts_the_strict_way() {
+    let gateway = TestGateway::demo().await;
+    world::contract(&gateway, "acme-crm", "analytics.reporting", json!({})).await;
+    let name = async || {
+        post(&gateway).await;
+        verdicts_of(&rows(&gateway, "call").await[0])["/contact/name/first"].clone()
+    };
+    assert_eq!(name().await, "allow");
+    change(&gateway, "UPDATE documents SET body = '{' WHERE kind = 'contract' AND scope = 'acme-crm'").await;
+    // It is read with the next change.
+    world::brand(&gateway, "elsewhere", false).await;
+    assert_eq!(name().await, "clause:share.no-sale");
+}
+
+/// Or both would be on once the block ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_is_taken_while_the_release_that_fills_it_is_blocked() {
+    let gateway = TestGateway::demo().await;
+    let block = "/v1/plugins/chat-button/releases/1.0.0/block";
+    gateway.operator().await.put(block, &json!({ "reason": "it says too much" })).await.expect(200);
+    let rival = remade::with_manifest(&components().hostile.bytes, |manifest| {
+        manifest["decide"][0]["slot"] = json!("chat-button");
+    });
+    world::partner(&gateway, "mallory", "US", "mallory.example").await;
+    let release = gateway.partner_key("mallory").await.publish(&rival).await.expect(201);
+    let settings = json!({ "host": "api", "behaviour": "none" });
+    let document = world::connection(&release, settings, json!({}));
+    let path = "/v1/brands/northside-motors/connections/hostile";
+    let refused = gateway.brand(BRAND).await.put(path, &document).await.expect(409);
+    assert!(refused["detail"].as_str().unwrap().contains("is filled by plugin chat-button"), "{refused}");
 }
 
 /// Writes the brand's connection of the chat button with these slots marked promotional.

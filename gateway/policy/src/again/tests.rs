@@ -189,7 +189,7 @@ fn sealed_fields_meet_in_the_request_that_holds_both_and_not_in_the_call() {
     let request = Recorded { request: true, ..call };
     let (same, apart) = (Again::Decided(allow), Again::Decided(withheld("integrations.combine")));
     assert_eq!(again(&call, &new, Some(&old), &fields), Ok(vec![same, same]));
-    assert_eq!(again(&request, &new, Some(&old), &fields), Ok(vec![same, apart]));
+    assert_eq!(again(&request, &new, Some(&old), &fields), Ok(vec![apart, apart]));
     assert_eq!(again(&request, &old, Some(&old), &fields), Ok(vec![same, same]));
 }
 
@@ -348,6 +348,43 @@ fn what_met_and_may_meet_no_more_flips_with_the_later_field() {
     let row = row(Flow::Return, "essential", &facts);
     assert_eq!(again(&row, &new, Some(&old), &returned), Ok(vec![apart]));
     assert_eq!(again(&row, &old, Some(&old), &returned), Ok(vec![Again::Decided(given)]));
+}
+
+/// As in a call: the partner's own gives way, wherever it is declared; and in a request each that may not meet another.
+#[test]
+fn what_gives_way_in_a_call_is_what_came_from_the_partner_and_in_a_request_both() {
+    let old = Policy::parse(SHIPPED).unwrap();
+    let new = Policy::parse(&format!("{SHIPPED}{}", keeping_apart("user.account"))).unwrap();
+    let allow = Verdict::allow(clause("integrations.share"));
+    let tier = FieldVerdict {
+        field: "/partner/member/tier".into(),
+        ..field(THIRD, &["partner:p:user.account"], allow)
+    };
+    let fields = [tier, field(THIRD, &["first-party:user.behavior"], allow)];
+    let (same, apart) = (Again::Decided(allow), Again::Decided(withheld("integrations.combine")));
+    let call = row(Flow::Share, "essential", &[Fact::BrandDirected, Fact::Engaged]);
+    assert_eq!(again(&call, &new, Some(&old), &fields), Ok(vec![apart, same]));
+    let request = Recorded { request: true, ..call };
+    assert_eq!(again(&request, &new, Some(&old), &fields), Ok(vec![apart, apart]));
+}
+
+#[test]
+fn what_another_plugin_returned_is_open_where_the_brands_own_use_is_decided_otherwise() {
+    let old = Policy::parse(SHIPPED).unwrap();
+    let unused = "\n[[rule]]\neffect = 'forbid'\nflow = ['return']\nrecipient = ['brand']\n\
+                  category = ['user.telemetry']\nclause = 'share.brand'\n";
+    let new = Policy::parse(&format!("{SHIPPED}{unused}")).unwrap();
+    let allow = Verdict::allow(clause("integrations.share"));
+    let (score, page) = (["first-party:user.telemetry"], ["first-party:user.behavior"]);
+    let returned = |labels: &[&str]| FieldVerdict {
+        field: "/returned/scorer/verdict".into(),
+        ..field(THIRD, labels, allow)
+    };
+    let fields = [returned(&score), returned(&page), field(THIRD, &score, allow)];
+    let call = row(Flow::Share, "essential", &[Fact::BrandDirected, Fact::Engaged]);
+    let (same, open) = (Again::Decided(allow), Again::Open(Why::Returned, allow));
+    assert_eq!(again(&call, &new, Some(&old), &fields), Ok(vec![open, same, same]));
+    assert_eq!(again(&call, &old, Some(&old), &fields), Ok(vec![same, same, same]));
 }
 
 /// A consumer's refusal came first; what nothing withholds any more may still not meet what else was there.

@@ -8,7 +8,7 @@ use super::cases::{Deciding, split};
 use super::forms::Relabelled;
 use super::space::{Example, Space};
 use crate::policy::{Effect, Flow, Policy, Recipient};
-use crate::{Category, Reason, Transform, Verdict};
+use crate::{Aggregation, Category, Reason, Transform, Verdict};
 
 /// What two policies decide differently.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Difference {
     pub flips: Vec<Flip>,
     /// What forms make of labels otherwise, by form and by what each says.
     pub relabellings: Vec<Relabelling>,
+    /// How aggregates are made by the old one and by the new, where that differs.
+    pub aggregation: Option<(Aggregation, Aggregation)>,
 }
 
 /// Categories that leave in a form with another label than before, or by another rule.
@@ -86,7 +88,10 @@ pub fn diff(old: &Policy, new: &Policy) -> Difference {
             })
         });
     }
-    Difference { size, flips: flips.into_values().collect(), relabellings: relabellings(old, new) }
+    let made = (*old.aggregation(), *new.aggregation());
+    let aggregation = Some(made).filter(|(old, new)| old != new);
+    let (flips, relabellings) = (flips.into_values().collect(), relabellings(old, new));
+    Difference { size, flips, relabellings, aggregation }
 }
 
 fn relabellings(old: &Policy, new: &Policy) -> Vec<Relabelling> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gateway_policy::{
-    Again, Compiled, Facts, Flow, Had, Policy as Rules, Purpose, Recipient, Recorded, Verdict,
+    Again, Compiled, Facts, Flow, Had, Policy as Rules, Purpose, Recipient, Recorded, Verdict, Why,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -36,11 +36,13 @@ row recorded. What hangs on something that rows do not record is listed as open,
   form     it left in a form, or was made of what did, by a declassification that is another now: the label of
            what there was
   version  another version of the policy decided
+  returned another plugin returned it, and whether the brand itself may use it is decided otherwise
   refused  a call was refused for what its requests would have brought together, and the new policy says
            otherwise of that
 Where the policy in whose days a row was written is among the configuration's, and says of what may meet what the
 new one says, nothing of that is open, but for `form` and what a partner has by it (`earlier`). What derives from
-other fields keeps the labels that it had, but for `form`.
+other fields keeps the labels that it had, but for `form`. How aggregates are made is not decided again;
+`gateway policy diff` tells where that differs.
 
 What flips is counted by kind, with three flows of each. --list writes every flow that flips, or of which something is
 open, to a file: one JSON object a line, with each such field.
@@ -306,12 +308,8 @@ impl Findings {
         let kind = |verdicts| Kind { verdicts, flow: shape.flow, recipient: shape.recipient };
         let mut found: Vec<((Option<&'static str>, Kind), u64)> = Vec::new();
         for (field, again) in shape.verdicts.iter().zip(again) {
-            let old = field.verdict;
-            let of = match again {
-                Again::Open(why, new) => (Some(why.as_str()), kind(Some((old, *new)))),
-                Again::Decided(new) if new.allows() == old.allows() => continue,
-                Again::Decided(new) => (None, kind(Some((old, *new)))),
-            };
+            let Some((new, why)) = again.otherwise_than(field.verdict) else { continue };
+            let of = (why.map(Why::as_str), kind(Some((field.verdict, new))));
             match found.iter_mut().find(|(known, _)| *known == of) {
                 Some((_, fields)) => *fields += 1,
                 None => found.push((of, 1)),

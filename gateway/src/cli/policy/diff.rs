@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use gateway_policy::{Difference, Relabelling, diff};
+use gateway_policy::{Aggregation, Difference, Relabelling, diff};
 use serde_json::{Value, json};
 
 use super::super::CliError;
@@ -13,7 +13,8 @@ use super::{rules, words};
 pub(super) const HELP: &str = "\
 Every combination is covered. A line tells how many questions (purpose and category, or pair of categories) a
 change concerns in some combination of facts, and the plainest of them. What goes in a form is decided by the
-label that it then has; where that is another, or by another rule, a second table says so.
+label that it then has; where that is another, or by another rule, a second table says so. A third tells
+which numbers of `[aggregate]` differ.
 
 Example:
   gateway policy diff policies/platform-2017-03-01.toml policies/platform-2027-01-01.toml";
@@ -69,7 +70,17 @@ fn as_text(difference: &Difference, seconds: f64) -> String {
             old.from.to_string(),
         ]);
     }
-    lines.extend([table, labels].iter().filter(|table| !table.is_empty()).map(Table::render));
+    let mut numbers = Table::new(&["aggregates", "old", "new"]);
+    if let Some((old, new)) = &difference.aggregation {
+        let written = |of: &Aggregation| [of.k, of.queries_per_day, of.clip];
+        let names = ["k", "queries-per-day", "clip"].into_iter();
+        for ((name, old), new) in
+            names.zip(written(old)).zip(written(new)).filter(|((_, old), new)| old != new)
+        {
+            numbers.row([name.to_owned(), old.to_string(), new.to_string()]);
+        }
+    }
+    lines.extend([table, labels, numbers].iter().filter(|table| !table.is_empty()).map(Table::render));
     lines.join("\n")
 }
 
@@ -99,7 +110,16 @@ fn as_json(difference: &Difference, seconds: f64) -> Value {
             })
         })
         .collect();
-    json!({ "space": words::size_json(&difference.size, seconds), "flips": flips, "relabelled": labels })
+    let made =
+        |of: &Aggregation| json!({ "k": of.k, "queries-per-day": of.queries_per_day, "clip": of.clip });
+    let aggregates =
+        difference.aggregation.as_ref().map(|(old, new)| json!({ "old": made(old), "new": made(new) }));
+    json!({
+        "space": words::size_json(&difference.size, seconds),
+        "flips": flips,
+        "relabelled": labels,
+        "aggregates": aggregates,
+    })
 }
 
 #[cfg(test)]
@@ -127,6 +147,17 @@ mod tests {
         assert!(back.flips.iter().all(|flip| flip.old.allows() && !flip.new.allows()));
         assert!(as_text(&back, 0.0).contains("withhold: clause:share.content"));
         assert!(as_text(&diff(&old, &old), 0.0).contains("nothing flips"));
+    }
+
+    #[test]
+    fn the_numbers_by_which_aggregates_are_made_are_told_where_they_differ() {
+        let old = Rules::parse(PolicyBook::SHIPPED).unwrap();
+        let new = Rules::parse(&PolicyBook::SHIPPED.replace("k = 20 ", "k = 2 ")).unwrap();
+        let difference = diff(&old, &new);
+        let text = as_text(&difference, 0.0);
+        assert!(text.ends_with("aggregates  old  new\nk           20   2"), "{text}");
+        assert_eq!(as_json(&difference, 0.0)["aggregates"]["new"]["k"], 2);
+        assert_eq!(as_json(&diff(&old, &old), 0.0)["aggregates"], Value::Null);
     }
 
     #[test]

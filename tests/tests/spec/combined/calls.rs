@@ -116,6 +116,42 @@ async fn a_try_brings_nothing_that_may_no_longer_meet_what_the_partner_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_try_brings_nothing_together_that_may_no_longer_meet() {
+    let gateway = start_apart().await;
+    let release = publish(&gateway, "both", SUPPORT, |manifest| {
+        manifest["share"][0]["receives"] =
+            json!([declared("/contact/email", "sealed"), declared("/contact/phone", "read")]);
+    })
+    .await;
+    let grant = json!({ "share chat.ended": ["/contact/email", "/contact/phone"] });
+    switch_on(&gateway, &release, "deliver-sealed", grant).await;
+    gateway.partner.script([Behaviour::Status(500)]);
+    choose(&gateway, "ada", permission()).await;
+    post(&gateway, &events::chat_ended(BRAND, "ada")).await;
+    gateway.settled().await;
+
+    choose(&gateway, "ada", json!({})).await;
+    gateway.clock.advance(time::Duration::minutes(1));
+    gateway.settled().await;
+    let tries = rows(&gateway, "both", "ada", "delivery").await;
+    let outcomes: Vec<_> = tries.iter().map(|row| &row["outcome"]).collect();
+    assert_eq!(outcomes, ["attempt", "withheld"], "{tries:?}");
+    let fields = tries[1]["fields"].as_array().unwrap();
+    let told = |field: &Value| {
+        [&field["field"], &field["reason"], &field["kept_apart"]["with"]]
+            .map(|word| word.as_str().unwrap().to_owned())
+    };
+    assert_eq!(
+        fields.iter().map(told).collect::<Vec<_>>(),
+        [
+            ["/contact/phone", APART_BY, "first-party:user.contact.email"],
+            ["/contact/email", APART_BY, "first-party:user.contact.phone_number"],
+        ]
+    );
+    assert_eq!(gateway.partner.received().len(), 1, "the second try did not leave");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_partner_receives_while_a_call_runs_counts_for_what_the_call_gives() {
     let gateway = start_apart().await;
     let slow = publish(&gateway, "slow", SUPPORT, |manifest| {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use gateway::boundary::PolicyBook;
 use gateway_tests::{Behaviour, Options, components, events, eventually};
 use serde_json::{Value, json};
 
-use super::{BRAND, World, chat, has_label, let_all_meet, nameless, verdict_on};
+use super::{BRAND, World, chat, has_label, let_all_meet, nameless, permitted, verdict_on};
 use crate::choices::by_sms::{DAMAGE, change, forgetful};
 
 const EMAIL: &str = "ottoline.quillfeather@example.org";
@@ -107,6 +108,14 @@ async fn a_request_that_the_manifest_does_not_allow_has_a_row_and_does_not_leave
 async fn an_answer_meets_what_the_brand_gave_only_where_the_brand_grants_that() {
     let world = World::new().await;
     world.behave("ask", &["combine /verdict", "combine /count", "combine json", "combine ask"]).await;
+    let path = format!("/v1/brands/{BRAND}/connections/hostile/preview");
+    let preview = world.gateway.brand(BRAND).await.get(&path).await.expect(200);
+    let of_name = "A call that reads hostile `share chat.ended` /contact/name/first \
+                   (first-party:user.name.first) may ask nothing where it would meet hostile answers of ask \
+                   (partner:mallory:user.account) (clause:integrations.combine).";
+    let said: Vec<&str> = preview["sentences"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(said.contains(&of_name), "{said:?}");
+    assert!(!said.iter().any(|words| words.contains("/contact/email (") && words.contains("ask nothing")));
     world.send(&chat("ada")).await;
     assert_eq!(world.returned().await["value"], json!({ "verdict": "unavailable" }));
     let rows = exchanges(&world, "ada").await;
@@ -122,6 +131,87 @@ async fn an_answer_meets_what_the_brand_gave_only_where_the_brand_grants_that() 
     assert_eq!(world.returned().await["value"]["verdict"], "answered");
     assert_eq!(exchanges(&world, "bea").await[0]["outcome"], "attempt");
     assert_eq!(world.gateway.partner.received().len(), 1);
+}
+
+/// What the consumer is called and what the partner says of them meet only with a word of the consumer's.
+const APART: &str = r#"
+[[rule]]
+effect = "forbid"
+flow = ["combine"]
+recipient = ["service-provider", "third-party", "brand"]
+category = ["user.name"]
+with = ["user.account"]
+unless = ["permission.integration"]
+clause = "integrations.combine"
+"#;
+
+async fn apart() -> World {
+    let policies = Some(vec![format!("{}{APART}", PolicyBook::SHIPPED)]);
+    World::with(Options { policies, ..Options::default() }).await
+}
+
+/// The plugin looks at its memory, and writes over it, only once it has the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_asked_where_the_answer_may_not_meet_what_is_remembered() {
+    let world = apart().await;
+    world.share("remember", &chat("ada")).await;
+    world.share("ask-and-remember", &nameless("ada")).await;
+    assert_eq!(exchanges(&world, "ada").await[0]["outcome"], "refused:combination");
+    let call = &world.rows("ada", "call").await[1];
+    let memory = verdict_on(call, "memory").expect("a verdict on the memory");
+    assert_eq!(memory["kept_apart"]["with"], REPLY, "{call}");
+    // That nobody was asked is something that the plugin learnt of its memory.
+    let back = world.rows("ada", "return").await.pop().expect("a row");
+    assert!(
+        has_label(&verdict_on(&back, "/verdict").unwrap()["labels"], "first-party:user.name.first"),
+        "{back}"
+    );
+
+    world.choose("ada", permitted()).await;
+    world.send(&nameless("ada")).await;
+    assert_eq!(exchanges(&world, "ada").await[1]["outcome"], "attempt");
+}
+
+/// What a call brought together in its memory stays together only for as long as it may meet.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_met_in_a_memory_is_asked_about_whenever_it_is_used() {
+    let world = apart().await;
+    world.choose("ada", permitted()).await;
+    let wordless = || events::with(chat("ada"), [("/data/transcript", json!([{ "speaker": "agent" }]))]);
+    let silent = || events::with(wordless(), [("/data/contact/name", Value::Null)]);
+    world.share("ask-and-remember", &wordless()).await;
+    world.share("recall", &silent()).await;
+    assert_eq!(world.returned().await["value"]["verdict"], "answered");
+
+    world.choose("ada", json!({})).await;
+    world.share("recall", &silent()).await;
+    assert_eq!(world.returned().await["value"]["verdict"], "nothing");
+    let call = &world.rows("ada", "call").await[2];
+    let memory = verdict_on(call, "memory").expect("a verdict on the memory");
+    assert_eq!(
+        (&memory["decision"], &memory["reason"]),
+        (&json!("withhold"), &json!("clause:integrations.combine"))
+    );
+    assert!(memory["kept_apart"].is_object(), "{memory}");
+}
+
+/// As with a field: nothing tells which entry holds it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_combination_that_is_taken_away_takes_back_what_was_remembered_by_it() {
+    let world = World::new().await;
+    world.share("ask-and-remember", &chat("ada")).await;
+    world.share("recall", &nameless("ada")).await;
+    assert_eq!(world.returned().await["value"]["verdict"], "answered");
+    world.behave("recall", &["combine /verdict", "combine /count", "combine json", "combine ask"]).await;
+    world.send(&nameless("ada")).await;
+    let call = &world.rows("ada", "call").await[2];
+    let memory = verdict_on(call, "memory").expect("a verdict on the memory");
+    assert_eq!(
+        (&memory["decision"], &memory["reason"]),
+        (&json!("withhold"), &json!("clause:integrations.combine"))
+    );
+    world.share("recall", &nameless("ada")).await;
+    assert_eq!(world.returned().await["value"]["verdict"], "nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,7 +348,32 @@ async fn an_opt_out_while_the_partner_answers_keeps_the_answer_out() {
     world.gateway.settled().await;
     let rows = exchanges(&world, "ada").await;
     assert_eq!(rows[0]["result"]["code"], "reply-withheld", "{rows:?}");
-    assert_eq!(world.returned().await, Value::Null, "nor does the brand get what the call returned");
+    let back = &world.rows("ada", "return").await[0];
+    assert_eq!(back["outcome"], "withheld", "nor does the brand get what the call returned: {back}");
+    assert_eq!(world.returned().await, Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opt_out_while_a_decision_is_made_keeps_it_from_the_brand() {
+    let world = World::new().await;
+    // Whoever only looked at pages is not asked about.
+    world.share("remember", &chat("ada")).await;
+    let partner = &world.gateway.partner;
+    let before = partner.received().len();
+    partner
+        .script([Behaviour::Delay(Duration::from_millis(500), Box::new(answer(&json!({ "echo": "gold" }))))]);
+    world.behave("ask", &[]).await;
+    let page = events::page_viewed(BRAND, "ada");
+    let source = world.gateway.source(BRAND).await;
+    let asked = async { source.decide("hostile", &page).await.expect(200) };
+    let opted_out = async {
+        partner.wait_for(before + 1).await;
+        world.choose("ada", json!({ "opt_out": { "all_integrations": true } })).await;
+    };
+    let (answer, ()) = tokio::join!(asked, opted_out);
+    assert_eq!((&answer["decision"], &answer["reason"]), (&Value::Null, &json!("withheld")), "{answer}");
+    let back = world.rows("ada", "return").await.pop().expect("a row");
+    assert_eq!(back["fields"][0]["reason"], "clause:integrations.opt-out", "{back}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,8 @@
 //! Given an endpoint that takes tokens of OAuth 2.0 client credentials (RFC 6749 §4.4); when requests go to it;
 //! then a token is fetched once, used while it is good, and fetched again when the partner refuses it.
 
+use std::time::Duration;
+
 use gateway::pipeline::Tuning;
 use gateway_tests::{Behaviour, Options, Received, eventually};
 use serde_json::{Value, json};
@@ -45,7 +47,7 @@ fn told(received: &[Received]) -> (Vec<&Received>, Vec<&str>) {
 async fn a_token_is_fetched_once_used_while_it_is_good_and_again_when_it_is_refused() {
     let world = world("https://auth.mallory.example/oauth/token", Options::default()).await;
     let partner = &world.gateway.partner;
-    let slow = Behaviour::Delay(std::time::Duration::from_millis(100), Box::new(token("t-1", 3600)));
+    let slow = Behaviour::Delay(Duration::from_millis(100), Box::new(token("t-1", 3600)));
     partner.script([slow]);
     let chats: Vec<Value> = (0..6).map(|number| chat(&format!("ada-{number}"))).collect();
     world.gateway.source(BRAND).await.post_batch(BRAND, &chats).await.expect(202);
@@ -126,4 +128,22 @@ async fn a_token_comes_from_the_partners_domains_alone() {
     let rows = world.rows("ada", "delivery").await;
     assert_eq!(rows[0]["outcome"], "domain-not-registered", "{rows:?}");
     assert!(world.gateway.partner.received().is_empty());
+}
+
+/// The last look at what may leave comes after the token.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_leaves_of_one_that_opted_out_while_a_token_was_fetched() {
+    let world = world("https://auth.mallory.example/oauth/token", Options::default()).await;
+    let partner = &world.gateway.partner;
+    partner.script([Behaviour::Delay(Duration::from_millis(500), Box::new(token("t-1", 3600)))]);
+    world.gateway.source(BRAND).await.post_event(&chat("ada")).await.expect(202);
+    partner.wait_for(1).await;
+    world.choose("ada", json!({ "opt_out": { "all_integrations": true } })).await;
+    world.gateway.settled().await;
+    let received = partner.received();
+    let (tokens, others) = told(&received);
+    assert_eq!((tokens.len(), others.len()), (1, 0));
+    let rows = world.rows("ada", "delivery").await;
+    assert_eq!(rows[0]["result"]["code"], "decision-stale", "{rows:?}");
+    assert_eq!(rows[1]["outcome"], "withheld", "{rows:?}");
 }

@@ -3,11 +3,10 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use gateway_policy::Again;
+use gateway_policy::{Again, Why};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
@@ -92,27 +91,24 @@ impl Listing {
         Ok(listed)
     }
 
-    fn close(self) -> Result<File, CliError> {
+    fn close(self) -> Result<(), CliError> {
         let whole = self.beside.into_inner().map_err(std::io::IntoInnerError::into_error);
         let whole = whole.map_err(CliError::file(WRITING, &self.path))?;
-        whole.persist(&self.path).map_err(|error| CliError::file(WRITING, &self.path)(error.error))
+        let there = whole.persist(&self.path);
+        there.map(drop).map_err(|error| CliError::file(WRITING, &self.path)(error.error))
     }
 }
 
 /// A row's line, but for its id and time; none where nothing of it flips or is open.
 fn line(shape: &FlowShape, again: &[Again], refused: bool) -> Option<Value> {
     let fields = shape.verdicts.iter().zip(again).filter_map(|(field, again)| {
-        let (new, open) = match again {
-            Again::Decided(new) if new.allows() == field.verdict.allows() => return None,
-            Again::Decided(new) => (new, None),
-            Again::Open(why, new) => (new, Some(why.as_str())),
-        };
+        let (new, open) = again.otherwise_than(field.verdict)?;
         Some(json!({
             "field": field.field,
             "access": field.access,
             "from": words::verdict(field.verdict),
-            "to": words::verdict(*new),
-            "open": open,
+            "to": words::verdict(new),
+            "open": open.map(Why::as_str),
         }))
     });
     let fields: Vec<Value> = fields.collect();

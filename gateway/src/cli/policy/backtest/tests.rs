@@ -139,8 +139,8 @@ async fn what_rows_do_not_record_is_listed_as_open_by_what_it_is_and_by_clause()
         (
             apart(email),
             &[(went, stays, 1)][..],
-            // The other of the two in the request might have gone, had the partner nothing of the kind.
-            &[("earlier", went, stays, 2)][..],
+            // Neither of the two in the request; and the one alone where the partner had nothing of the kind.
+            &[("earlier", went, stays, 1)][..],
         ),
         (
             apart(tier),
