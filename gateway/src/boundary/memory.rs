@@ -441,7 +441,7 @@ mod tests {
             ((Of::Reply, &[EMAIL, TIER]), (Of::Reply, &[PHONE, TIER]), &[(EMAIL, PHONE)]),
             ((Of::Read, &[NAME]), (Of::Message, &[NAME, TIER]), &[]),
             ((Of::Message, &[NAME, TIER]), (Of::Read, &[EMAIL]), &[(NAME, EMAIL), (TIER, EMAIL)]),
-            ((Of::Message, &[NAME, TIER]), (Of::Message, &[EMAIL, TIER]), &[]),
+            ((Of::Message, &[NAME, TIER]), (Of::Message, &[NAME, EMAIL, TIER]), &[]),
         ] {
             let (one, other) = (part(one.0, one.1), part(other.0, other.1));
             let text = |(one, other): (&Label, &Label)| (one.to_string(), other.to_string());
