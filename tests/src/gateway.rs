@@ -75,6 +75,26 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// The shipped policy, and a rule by which two kinds of data meet nowhere without the consumer's permission for
+    /// integrations.
+    pub fn apart(one: &str, other: &str) -> Self {
+        let rule = format!(
+            r#"
+[[rule]]
+effect = "forbid"
+flow = ["combine"]
+recipient = ["service-provider", "third-party", "brand"]
+category = ["{one}"]
+with = ["{other}"]
+unless = ["permission.integration"]
+clause = "integrations.combine"
+"#
+        );
+        Self { policies: Some(vec![PolicyBook::SHIPPED.to_owned() + &rule]), ..Self::default() }
+    }
+}
+
 /// The configuration of a sandbox whose compiled code all tests share on disk, and whose compiler is the
 /// gateway's own child process.
 pub fn host_config() -> HostConfig {

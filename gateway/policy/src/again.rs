@@ -163,14 +163,14 @@ impl Recorded<'_> {
         let (order, first) = (order(fields), answers.clone());
         for (position, at) in order.iter().enumerate() {
             let Some((facts, labels, old)) = met(*at, &answers) else { continue };
-            let (before, after) = order.split_at(position);
+            let (before, _) = order.split_at(position);
             // A call goes without what gives way; a request stays, for each that may not meet another.
-            let others =
-                before.iter().filter_map(|other| met(*other, if self.request { &first } else { &answers }));
-            let beside =
-                after.iter().skip(1).filter(|_| self.request).filter_map(|other| met(*other, &first));
+            let (others, answers_of) =
+                if self.request { (order.as_slice(), &first) } else { (before, &answers) };
+            let mut others =
+                others.iter().filter(|other| *other != at).filter_map(|other| met(*other, answers_of));
             let changed = match self.flow {
-                Flow::Share | Flow::Decide => others.chain(beside).find_map(|(others, earlier, known)| {
+                Flow::Share | Flow::Decide => others.find_map(|(others, earlier, known)| {
                     self.kept_apart(new, old.and(known), both(facts, others), labels, earlier)
                 }),
                 // A returned value derives from all that was read in its call.
@@ -320,8 +320,7 @@ impl Recorded<'_> {
             return Again::Open(Why::Form, answer);
         }
         // Who returned it, and for what, is in another row.
-        let returned = matches!(self.flow, Flow::Share | Flow::Decide)
-            && field.field.strip_prefix(RETURNED).is_some_and(|rest| rest.starts_with('/'));
+        let returned = matches!(self.flow, Flow::Share | Flow::Decide) && is_under(RETURNED, field);
         if returned && recorded.allows() && answer.allows() && !old.is_some_and(|old| alike(old, new, field))
         {
             return Again::Open(Why::Returned, answer);
@@ -404,18 +403,19 @@ impl Recorded<'_> {
 /// Fields in the order in which a later one gives way to an earlier one, where they may not meet: what is first-party, what
 /// came from the partner, what other plugins returned, what was remembered.
 fn order(fields: &[FieldVerdict]) -> Vec<usize> {
-    let place = |field: &FieldVerdict| {
-        let is_under = |name: &str| field.field.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
-        match field.access {
-            Access::Memory => 3,
-            _ if is_under(RETURNED) => 2,
-            _ if is_under(RECEIVED) => 1,
-            _ => 0,
-        }
+    let place = |field: &FieldVerdict| match field.access {
+        Access::Memory => 3,
+        _ if is_under(RETURNED, field) => 2,
+        _ if is_under(RECEIVED, field) => 1,
+        _ => 0,
     };
     let mut order: Vec<usize> = (0..fields.len()).collect();
     order.sort_by_key(|at| fields.get(*at).map(place));
     order
+}
+
+fn is_under(name: &str, field: &FieldVerdict) -> bool {
+    field.field.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Whether both policies say the same of what these labels may meet.

@@ -89,10 +89,12 @@ pub fn plan_exchange(
     let planned = plan(&pairs, connection, hook, crossing, &request).and_then(|delivery| {
         let exchange = PlannedExchange { delivery, reply };
         // The plugin may look at what it remembers, or write over it, once it has the answer.
-        let mut later = crossing.clone();
-        later.touch_memory();
-        let pairs = self::pairs(book, connection, hook, &later, subject, moment);
-        keep_reply_apart(&pairs, hook, &later, &exchange).map(|()| exchange)
+        let subject = Subject { conditions: &crossing.conditions, ..subject };
+        let pairs = match &crossing.memory {
+            Some(memory) => memory.meeting(&pairs, subject, connection.integration(hook)),
+            None => pairs,
+        };
+        keep_reply_apart(&pairs, hook, crossing, &exchange).map(|()| exchange)
     });
     if let Err(violation) = &planned {
         // That it may not ask hangs on what is remembered, too.

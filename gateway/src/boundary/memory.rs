@@ -184,6 +184,22 @@ pub(super) enum Standing {
     Withheld,
 }
 
+impl Standing {
+    /// How it is decided what may meet it: by what held when that was collected too.
+    pub(super) fn meeting<'a>(
+        &self,
+        pairs: &Pairs<'a>,
+        subject: Subject<'_>,
+        integration: Integration<'_>,
+    ) -> Pairs<'a> {
+        let Self::Given(memory) = self else { return *pairs };
+        let mut conditions = subject.conditions.clone();
+        conditions.join(&memory.conditions);
+        let facts = base_facts(Subject { conditions: &conditions, ..subject }, integration);
+        Pairs { facts, moment: pairs.book.also(pairs.moment, &memory.conditions), ..*pairs }
+    }
+}
+
 /// What was decided about a memory for one call.
 #[derive(Clone)]
 pub struct Recalled {
@@ -324,20 +340,6 @@ impl Recalled {
             (recipient, FieldVerdict { verdict, basis: field.basis.kept_apart(kept_apart), ..field })
         });
         Self { standing: Standing::Withheld, verdict }
-    }
-
-    /// How it is decided what may meet what would enter the call: by what held when that was collected too.
-    pub(super) fn meeting<'a>(
-        &self,
-        pairs: &Pairs<'a>,
-        subject: Subject<'_>,
-        integration: Integration<'_>,
-    ) -> Pairs<'a> {
-        let Standing::Given(memory) = &self.standing else { return *pairs };
-        let mut conditions = subject.conditions.clone();
-        conditions.join(&memory.conditions);
-        let facts = base_facts(Subject { conditions: &conditions, ..subject }, integration);
-        Pairs { facts, moment: pairs.book.also(pairs.moment, &memory.conditions), ..*pairs }
     }
 
     /// Labels of what would enter the call.

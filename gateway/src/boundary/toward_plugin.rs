@@ -217,7 +217,7 @@ pub fn toward_plugin(
     let across = Across::new(&pairs, subject, integration, event.exposed);
     let kept_apart = keep_apart(&pairs, &across, hook, &labels, &mut decided, facts);
     let memory = event.memory.map(|memory| {
-        let with_memory = memory.meeting(&pairs, subject, integration);
+        let with_memory = memory.standing().meeting(&pairs, subject, integration);
         keep_out(&with_memory, &across, hook, &labels, &decided, memory, facts)
     });
 

@@ -109,7 +109,7 @@ pub fn toward_receive(
         moment,
     };
     let memory = message.memory.map(|memory| {
-        let with_memory = memory.meeting(&pairs, subject, connection.integration(hook));
+        let with_memory = memory.standing().meeting(&pairs, subject, connection.integration(hook));
         keep_out(&with_memory, &joined, memory, facts)
     });
     let input = if verdicts.iter().any(|field| field.verdict.allows()) {

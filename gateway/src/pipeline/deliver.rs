@@ -15,7 +15,7 @@ use super::ledger::Row;
 use super::queue::Queue;
 use super::registry::{LiveConnection, UNUSABLE};
 use super::worker::{Due, READ};
-use crate::boundary::{OutboundRequest, Permitted, PlannedDelivery, Stays, Subject, toward_partner};
+use crate::boundary::{Moment, OutboundRequest, Permitted, PlannedDelivery, Stays, Subject, toward_partner};
 use crate::manifest::Endpoint;
 use crate::outbound::{Credentials, Disposition, RetrySchedule, classify, outcome_code};
 use crate::store::crypto::format_uid;
@@ -139,18 +139,7 @@ impl Gateway {
             moment,
             webhook_id(due),
         );
-        let row = Row {
-            brand: &due.brand,
-            plugin: &due.plugin,
-            partner: partner_name,
-            release: planned.release,
-            purpose: planned.purpose.as_str(),
-            consumer: due.consumer.pseudonym,
-            event: due.event,
-            event_type: &planned.event_type,
-            policy: self.book.digest(moment),
-            at_ms: now_ms,
-        };
+        let row = self.row_of(due, moment);
         let attempt = due.attempt + 1;
         let flow = |outcome: &str, recipient: Recipient, verdicts: Vec<FieldVerdict>| {
             let mut flow =
@@ -211,22 +200,10 @@ impl Gateway {
 
     /// The plugin is on, and cannot be used now: nothing is decided about what waits, and nothing of it is lost.
     async fn put_off(&self, due: &DueDelivery, now_ms: i64) -> Result<(), Refusal> {
-        let planned = &due.planned;
-        let row = Row {
-            brand: &due.brand,
-            plugin: &due.plugin,
-            partner: &planned.partner,
-            release: planned.release,
-            purpose: planned.purpose.as_str(),
-            consumer: due.consumer.pseudonym,
-            event: due.event,
-            event_type: &planned.event_type,
-            policy: self.book.digest(self.book.moment(due.accepted_ms, now_ms)),
-            at_ms: now_ms,
-        };
+        let row = self.row_of(due, self.book.moment(due.accepted_ms, now_ms));
         let (recipient, facts) = (Recipient::ThirdParty, Facts::none());
-        let mut flow = row.record(Stage::Delivery, planned.flow, recipient, vec![], facts, UNUSABLE);
-        flow.endpoint = Some(planned.endpoint.name.clone());
+        let mut flow = row.record(Stage::Delivery, due.planned.flow, recipient, vec![], facts, UNUSABLE);
+        flow.endpoint = Some(due.planned.endpoint.name.clone());
         flow.delivery = Some(due.id);
         flow.attempt = due.attempt;
         let code = Some("unusable".into());
@@ -237,6 +214,23 @@ impl Gateway {
         let due_ms = now_ms + UNUSABLE_WAIT_MS;
         self.store.record_result(AttemptResult { delivery, flow: flow_id, result, state, due_ms }).await?;
         Ok(())
+    }
+
+    /// What all rows of a request say.
+    fn row_of<'d>(&self, due: &'d DueDelivery, moment: Moment) -> Row<'d> {
+        let planned = &due.planned;
+        Row {
+            brand: &due.brand,
+            plugin: &due.plugin,
+            partner: &planned.partner,
+            release: planned.release,
+            purpose: planned.purpose.as_str(),
+            consumer: due.consumer.pseudonym,
+            event: due.event,
+            event_type: &planned.event_type,
+            policy: self.book.digest(moment),
+            at_ms: moment.now_ms,
+        }
     }
 
     /// Sends, and says what the delivery becomes.

@@ -19,8 +19,8 @@ use super::switch_model::{
     Preview, PreviewCounts, PreviewEndpoint, PreviewField, PreviewHook, PreviewMemory,
 };
 use crate::boundary::{
-    Connection, Exposed, Grant, Hook, HookField, Path, Subject, answers_kept_apart, combine_key, grant_key,
-    labels_of_returned, returned_category, toward_plugin,
+    Connection, Exposed, Grant, Hook, HookField, Moment, Path, Subject, answers_kept_apart, combine_key,
+    grant_key, labels_of_returned, returned_category, toward_plugin,
 };
 use crate::manifest::returned_by;
 use crate::store::Uid;
@@ -77,12 +77,14 @@ impl Gateway {
         let others = registry.connections.get(brand).into_iter().flatten();
         let others = others.filter(|(name, _)| *name != plugin).map(|(_, live)| &live.connection);
         let connections: Vec<&Connection> = others.chain([&connection]).collect();
+        let now_ms = self.clock.now_ms();
+        let moment = self.book.moment(now_ms, now_ms);
         let mut hooks: Vec<PreviewHook> = live
             .release
             .hooks
             .iter()
             .enumerate()
-            .map(|(index, hook)| self.preview_hook(&connection, &connections, index, hook))
+            .map(|(index, hook)| self.preview_hook(&connection, &connections, index, hook, moment))
             .collect();
         let remembers = match &live.loaded {
             Some(loaded) => loaded.imports_memory(),
@@ -116,8 +118,6 @@ impl Gateway {
             }),
             last_events,
         };
-        let now_ms = self.clock.now_ms();
-        let moment = self.book.moment(now_ms, now_ms);
         let asks_nothing = answers_kept_apart(&self.book, &connection, &connections, moment);
         let asks_nothing = asks_nothing.into_iter().map(|Path { from, with, reason }| {
             format!("A call that reads {from} may ask nothing where it would meet {with} ({reason}).")
@@ -150,20 +150,19 @@ impl Gateway {
         connections: &[&Connection],
         index: usize,
         hook: &Hook,
+        moment: Moment,
     ) -> PreviewHook {
-        let now_ms = self.clock.now_ms();
-        let moment = self.book.moment(now_ms, now_ms);
         let fields = hook
             .fields
             .iter()
             .enumerate()
             .map(|(at, field)| {
-                let granted = connection.grants(index, at);
                 let own = connection.labels_at(index, at, moment);
                 let form = connection.transform(index, at).map(|form| (form, own));
                 let onward = labels_of_returned(&self.book, connection, connections, &field.name, moment);
                 let labels = own.iter().chain(onward.iter()).cloned().collect::<Vec<_>>();
-                let mut preview = self.preview_field(connection, hook.flow, field, &labels, granted, form);
+                let mut preview = self.preview_field(connection, hook.flow, field, &labels, form, moment);
+                preview.granted = connection.grants(index, at);
                 if let Some(category) = returned_category(connections, &field.name) {
                     preview.declared.category = category.to_string();
                 }
@@ -185,12 +184,10 @@ impl Gateway {
         flow: Flow,
         field: &HookField,
         labels: &[Label],
-        granted: bool,
         form: Option<(Transform, &[Label])>,
+        Moment { current, now_ms, .. }: Moment,
     ) -> PreviewField {
         let (partner, purpose) = (&connection.partner, connection.release.purpose);
-        let now_ms = self.clock.now_ms();
-        let current = self.book.moment(now_ms, now_ms).current;
         let mut recipient = Recipient::ServiceProvider;
         let (mut allowed_by, mut withheld_by) = (BTreeSet::new(), BTreeSet::new());
         let mut contract = None;
@@ -216,7 +213,7 @@ impl Gateway {
         }
         PreviewField {
             declared: declared_field(field),
-            granted,
+            granted: false,
             form: form.map(|(form, _)| form.as_str().to_owned()),
             counts_as: form.and_then(|(_, labels)| Some(labels.first()?.category.to_string())),
             recipient: recipient.as_str().to_owned(),

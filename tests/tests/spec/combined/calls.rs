@@ -3,28 +3,16 @@
 
 use std::time::Duration;
 
-use gateway::boundary::PolicyBook;
 use gateway_tests::{Behaviour, Options, TestGateway, events, eventually, world};
 use serde_json::{Value, json};
 
 use super::{BRAND, SUPPORT, call, connection, declared, publish, start, switch_on};
 
-/// An address and a number of one consumer meet nowhere without a word of the consumer's.
-const APART: &str = r#"
-[[rule]]
-effect = "forbid"
-flow = ["combine"]
-recipient = ["service-provider", "third-party", "brand"]
-category = ["user.contact.email"]
-with = ["user.contact.phone_number"]
-unless = ["permission.integration"]
-clause = "integrations.combine"
-"#;
 const APART_BY: &str = "clause:integrations.combine";
 
+/// An address and a number of one consumer meet nowhere without a word of the consumer's.
 async fn start_apart() -> TestGateway {
-    let policies = Some(vec![format!("{}{APART}", PolicyBook::SHIPPED)]);
-    start(Options { policies, ..Options::default() }).await
+    start(Options::apart("user.contact.email", "user.contact.phone_number")).await
 }
 
 /// All that meets may meet, but for what the policy keeps apart.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use gateway::boundary::PolicyBook;
 use gateway_tests::{Behaviour, Options, components, events, eventually};
 use serde_json::{Value, json};
 
@@ -134,20 +133,8 @@ async fn an_answer_meets_what_the_brand_gave_only_where_the_brand_grants_that() 
 }
 
 /// What the consumer is called and what the partner says of them meet only with a word of the consumer's.
-const APART: &str = r#"
-[[rule]]
-effect = "forbid"
-flow = ["combine"]
-recipient = ["service-provider", "third-party", "brand"]
-category = ["user.name"]
-with = ["user.account"]
-unless = ["permission.integration"]
-clause = "integrations.combine"
-"#;
-
 async fn apart() -> World {
-    let policies = Some(vec![format!("{}{APART}", PolicyBook::SHIPPED)]);
-    World::with(Options { policies, ..Options::default() }).await
+    World::with(Options::apart("user.name", "user.account")).await
 }
 
 /// The plugin looks at its memory, and writes over it, only once it has the answer.
