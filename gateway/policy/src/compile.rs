@@ -276,7 +276,11 @@ mod tests {
             ("user.content.private", "user.content.secret", "unknown data category"),
             ("reading = \"engaged\"", "reading = \"other\"", "is not among [readings]"),
             ("clause = \"share.content\"", "clause = \"share.contents\"", "unknown clause"),
-            ("2020-01-01", "soon", "is not YYYY-MM-DD"),
+            ("2020-01-01", "soon", "write it as YYYY-MM-DD"),
+            ("2020-01-01", "2020-31-10", "is no date of the calendar"),
+            ("2020-01-01", "2021-02-29", "is no date of the calendar"),
+            ("2020-01-01", "2020-04-00", "is no date of the calendar"),
+            ("2020-01-01", "1900-02-29", "is no date of the calendar"),
             ("effect = \"permit\"", "effect = \"permit\"\npriority = 1", "unknown field"),
             (
                 "clause = \"share.content\"",

@@ -203,6 +203,28 @@ pub struct Exception {
     pub unless: Vec<Fact>,
 }
 
+/// Whether it is `YYYY-MM-DD` (RFC 3339 `full-date`). One that never comes would keep its policy from ever being in force.
+fn is_date(text: &str) -> bool {
+    let number = |part: &str, length: usize| {
+        let digits = part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse::<u16>().ok().filter(|_| digits)
+    };
+    let parts: Vec<&str> = text.split('-').collect();
+    let [year, month, day] = parts.as_slice() else { return false };
+    let (Some(year), Some(month), Some(day)) = (number(year, 4), number(month, 2), number(day, 2)) else {
+        return false;
+    };
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let days = match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if leap => 29,
+        2 => 28,
+        1..=12 => 31,
+        _ => 0,
+    };
+    (1..=days).contains(&day)
+}
+
 /// A policy: its rules in the order of the file, ready to be compiled.
 #[derive(Debug)]
 pub struct Policy {
@@ -221,10 +243,11 @@ impl Policy {
     /// [`PolicyError`] for the first thing that the file may not say.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let file: file::Policy = toml::from_str(text)?;
-        let date: Vec<&str> = file.effective.split('-').collect();
-        let digits = |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_digit());
-        if !matches!(date.as_slice(), [y, m, d] if digits(y, 4) && digits(m, 2) && digits(d, 2)) {
-            return Err(PolicyError::Head(format!("effective = {:?} is not YYYY-MM-DD", file.effective)));
+        if !is_date(&file.effective) {
+            return Err(PolicyError::Head(format!(
+                "effective = {:?} is no date of the calendar; write it as YYYY-MM-DD",
+                file.effective
+            )));
         }
         if let Some(fault) = file.aggregate.fault() {
             return Err(PolicyError::Head(fault.into()));

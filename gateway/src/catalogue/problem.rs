@@ -122,11 +122,7 @@ fn push(problems: &mut Vec<Problem>, schema: &Schema, error: &ValidationError<'_
             // The name comes from the schema's `required`, not from the document.
             let name = property.as_str().unwrap_or_default();
             let pointer = format!("{at}/{}", escape(name));
-            add(
-                pointer,
-                ProblemKind::MissingProperty,
-                "add it; the event means nothing without it".to_owned(),
-            );
+            add(pointer, ProblemKind::MissingProperty, "add it; it is required".to_owned());
         }
         Kind::Type { .. } => {
             add(at.to_owned(), ProblemKind::WrongType, "give the type that the schema names".to_owned());

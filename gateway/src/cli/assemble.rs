@@ -34,8 +34,11 @@ pub(super) async fn parts(config: &Config) -> Result<Parts, CliError> {
         None => Catalogue::embedded(),
     }
     .map_err(CliError::start("the catalogue"))?;
-    let book =
-        PolicyBook::new(&policies(config.policies_dir.as_deref())?).map_err(CliError::start("the policy"))?;
+    let texts = policies(config.policies_dir.as_deref())?;
+    for policy in texts.iter().flat_map(|text| Policy::parse(text)) {
+        tracing::info!(name = policy.name(), effective = policy.effective(), "a policy is loaded");
+    }
+    let book = PolicyBook::new(&texts).map_err(CliError::start("the policy"))?;
     let store = Arc::new(open_store(config).await?);
     let master = master_key(&config.master_key_path(), config.database_path())?;
 

@@ -138,14 +138,19 @@ impl Request {
 impl Export {
     async fn run(self) -> Result<(), CliError> {
         let path = format!("{}/export", path(&self.brand, &self.id));
-        let answer = self.client.connect()?.get(&path, &[]).await?;
-        let Some(file) = self.out else { return output::json(&answer) };
-        let text = serde_json::to_string_pretty(&answer)
-            .map_err(|_| CliError::FellShort("the answer is no JSON".into()))?;
-        // Never over another file, and for its owner alone: it is a consumer's data.
+        let client = self.client.connect()?;
+        let Some(file) = self.out else { return output::json(&client.get(&path, &[]).await?) };
+        // Before it is asked for, because each export has a row of the ledger. Never over another file, and for its owner
+        // alone: it is a consumer's data.
         let mut options = std::fs::OpenOptions::new();
         std::os::unix::fs::OpenOptionsExt::mode(options.write(true).create_new(true), 0o600);
         let mut written = options.open(&file).map_err(CliError::file("writing", &file))?;
+        let answer = client.get(&path, &[]).await.inspect_err(|_| {
+            // Nothing is in it.
+            let _ = std::fs::remove_file(&file);
+        })?;
+        let text = serde_json::to_string_pretty(&answer)
+            .map_err(|_| CliError::FellShort("the answer is no JSON".into()))?;
         std::io::Write::write_all(&mut written, text.as_bytes()).map_err(CliError::file("writing", &file))?;
         output::line(&format!("written to {}", file.display()))
     }

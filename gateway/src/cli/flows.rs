@@ -23,8 +23,8 @@ Examples:
 pub(super) struct Flows {
     #[command(flatten)]
     filter: Filter,
-    /// Rows at most, newest first
-    #[arg(long, default_value_t = 100)]
+    /// Rows at most, newest first; it says so where there are more
+    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
     limit: usize,
     #[command(flatten)]
     client: ClientArgs,
@@ -53,7 +53,7 @@ struct Filter {
     /// share, decide, return, …
     #[arg(long)]
     flow: Option<String>,
-    /// call, delivery or return
+    /// call, delivery, return, receive, exchange, aggregate or disclose
     #[arg(long)]
     stage: Option<String>,
     /// allow, transform or withhold: rows with at least one such field
@@ -89,7 +89,10 @@ impl Filter {
 
 impl Flows {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        let rows = read(&self.client.connect()?, self.filter.query(), self.limit).await?;
+        let (rows, more) = read(&self.client.connect()?, self.filter.query(), self.limit).await?;
+        if more {
+            eprintln!("there are more rows than these {}; raise --limit", rows.len());
+        }
         if self.format.json() {
             return output::json(&rows);
         }
@@ -111,18 +114,24 @@ impl Flows {
             table.row(cells(row));
         }
         if table.is_empty() {
-            return output::line("no flows");
+            let named = self.filter.brand.or(self.filter.plugin).or(self.filter.partner).is_some();
+            let hint = if named { "; a name that nothing has finds nothing either" } else { "" };
+            return output::line(&format!("no flows{hint}"));
         }
         output::line(&table.render())
     }
 }
 
-/// Rows of the ledger, newest first, page after page until `limit` or the end.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|limit| *limit > 0).ok_or_else(|| "a whole number from 1".to_owned())
+}
+
+/// Rows of the ledger, newest first, page after page until `limit` or the end; whether there are more.
 pub(super) async fn read(
     client: &Client,
     query: Vec<(&'static str, String)>,
     limit: usize,
-) -> Result<Vec<Value>, CliError> {
+) -> Result<(Vec<Value>, bool), CliError> {
     let mut rows = Vec::new();
     let mut cursor: Option<String> = None;
     while rows.len() < limit {
@@ -137,7 +146,7 @@ pub(super) async fn read(
             break;
         }
     }
-    Ok(rows)
+    Ok((rows, cursor.is_some()))
 }
 
 fn cells(row: &Value) -> Vec<String> {

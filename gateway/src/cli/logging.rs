@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::CliError;
 use crate::config::LogFormat;
@@ -18,13 +19,28 @@ fn log_panics_by_place() {
     }));
 }
 
+/// What is logged at `level`.
+fn filter(level: &str) -> Result<EnvFilter, CliError> {
+    let no_filter = || {
+        let rule = "give off, error, warn, info, debug or trace, or one for a module: `info,gateway=debug`";
+        CliError::Usage(format!("log-level `{level}` is no filter; {rule}"))
+    };
+    // A bare word would be taken for a module's name, and all but its lines silenced.
+    if !level
+        .split(',')
+        .all(|part| part.contains('=') || (!part.is_empty() && part.trim().parse::<LevelFilter>().is_ok()))
+    {
+        return Err(no_filter());
+    }
+    EnvFilter::try_new(level).map_err(|_| no_filter())
+}
+
 /// Starts logging for this process.
 ///
 /// # Errors
 /// Where `level` is no filter, or logging is started already.
 pub(super) fn start(format: LogFormat, level: &str) -> Result<(), CliError> {
-    let mut filter = EnvFilter::try_new(level)
-        .map_err(|_| CliError::Usage(format!("log level `{level}` is no filter; give for example `info`")))?;
+    let mut filter = filter(level)?;
     // These can log headers and paths, and with them keys and consumers' ids.
     for library in SILENCED {
         filter = filter.add_directive(library.parse().map_err(CliError::start("logging"))?);
@@ -40,4 +56,27 @@ pub(super) fn start(format: LogFormat, level: &str) -> Result<(), CliError> {
     .map_err(CliError::start("logging"))?;
     log_panics_by_place();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_that_is_none_silences_nothing_but_is_refused() {
+        for (level, is_one) in [
+            ("info", true),
+            ("WARN", true),
+            ("off", true),
+            ("info,gateway=debug", true),
+            ("gateway=trace", true),
+            ("inof", false),
+            ("warning", false),
+            ("", false),
+            ("info,loud", false),
+            ("gateway=loud", false),
+        ] {
+            assert_eq!(filter(level).is_ok(), is_one, "{level:?}");
+        }
+    }
 }

@@ -32,7 +32,7 @@ use error::CliError;
 #[command(
     name = "gateway",
     version,
-    max_term_width = 100,
+    max_term_width = 120,
     after_help = "\
 Exit status: 0 it did what was asked; 1 it fell short; 2 it was not asked rightly.
 
@@ -49,19 +49,28 @@ enum Command {
     Serve(serve::Serve),
     Demo(demo::Demo),
     Ingest(ingest::Ingest),
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  gateway brand put northside-motors --display-name 'Northside Motors'"
+    )]
     Brand(brand::Brand),
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  gateway partner put acme-crm --display-name 'Acme CRM' --region US --domain acme.example"
+    )]
     Partner(partner::Partner),
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  gateway contract put --help")]
     Contract(contract::Contract),
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "The keys of both are of role operator.\n\nExample:\n  gateway disclose show northside-motors 019af0c2d1e07a5d3f6b8c9d0e1f2a3b"
+    )]
     Disclose(disclose::Disclose),
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  gateway keys create --role operator")]
     Keys(keys::Keys),
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  gateway plugin new lead-box --lang rust")]
     Plugin(plugin::Plugin),
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  gateway policy check")]
     Policy(policy::Policy),
     Flows(flows::Flows),
     CompileComponent(compile_component::CompileComponent),
@@ -131,11 +140,9 @@ mod tests {
                 .get_subcommands()
                 .filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
                 .collect();
-            if subcommands.is_empty() {
-                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-                if !help.contains(path) {
-                    lacking.push(path.to_owned());
-                }
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            if !help.contains(path) {
+                lacking.push(path.to_owned());
             }
             for sub in subcommands {
                 walk(sub, &format!("{path} {}", sub.get_name()), lacking);
@@ -154,6 +161,7 @@ mod tests {
             &["gateway", "keys", "create", "--role", "king"],
             &["gateway", "plugin", "build"],
             &["gateway", "policy", "explain", "--flow", "share"],
+            &["gateway", "flows", "--limit", "0"],
         ] {
             let error = Cli::try_parse_from(arguments).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{arguments:?}");

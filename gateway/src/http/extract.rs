@@ -49,15 +49,26 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
     type Rejection = ProblemDetails;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let Query(parameters) = Query::try_from_uri(&parts.uri).map_err(|_| {
-            ProblemDetails::new(
-                Code::InvalidQuery,
-                "a query parameter is not of its type: numbers are decimal digits, within their range; \
-                 `/openapi.json` has the types",
-            )
+        let Query(parameters) = Query::try_from_uri(&parts.uri).map_err(|error| {
+            ProblemDetails::new(Code::InvalidQuery, untyped_query(&std::error::Error::source(&error)))
         })?;
         Ok(Self(parameters))
     }
+}
+
+/// What is wrong with the parameters, without what was given: of the library's message only the parameter's name is kept,
+/// which is one that the operation takes.
+fn untyped_query(error: &Option<&(dyn std::error::Error + 'static)>) -> String {
+    let message = error.map(ToString::to_string).unwrap_or_default();
+    let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'));
+    if let Some((name, _)) = missing {
+        return format!("the query parameter `{name}` is required; `/openapi.json` has the types");
+    }
+    let of = message.split_once(": ").map(|(name, _)| format!(" `{name}`")).unwrap_or_default();
+    format!(
+        "the query parameter{of} is not of its type: numbers are decimal digits, within their range; \
+         `/openapi.json` has the types"
+    )
 }
 
 /// An answer in JSON.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gateway_policy::{Category, Purpose};
+use serde_json::Value;
 
 use super::documents::{Agreed, ConnectionDocument, InboundSecret, Secrets};
 use super::error::{Problem, Refusal};
@@ -18,6 +19,7 @@ use super::model::{
 use super::registry::{LiveRelease, Registry, parse_rfc3339_ms, secrets_place};
 use crate::boundary::{Connection, Release, Trigger, combine_key, fits_form, grant_key, refused_meetings};
 use crate::catalogue::path::escape;
+use crate::manifest::url_template::{UrlTemplate, is_host_label};
 use crate::manifest::{self, ReleaseKey};
 use crate::outbound::PublicKey;
 use crate::store::crypto::{format_digest, new_uid, parse_digest};
@@ -101,10 +103,7 @@ impl Gateway {
             // A host whose last label is a number is an address to the URL standard; no top-level domain begins so.
             let is_name =
                 labels.last().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_lowercase()));
-            if labels.len() < 2
-                || !is_name
-                || !labels.iter().all(|label| manifest::url_template::is_host_label(label))
-            {
+            if labels.len() < 2 || !is_name || !labels.iter().all(|label| is_host_label(label)) {
                 wrong.push(Problem {
                     pointer: format!("/domains/{index}"),
                     detail:
@@ -489,6 +488,17 @@ pub(super) fn check_connection(
     }
     for problem in manifest::validate_settings(&release.manifest, &input.settings).err().unwrap_or_default() {
         wrong.push(Problem { pointer: format!("/{}", problem.at), detail: problem.to_string() });
+    }
+    for endpoint in &release.manifest.endpoint {
+        let Ok(template) = UrlTemplate::parse(&endpoint.url) else { continue };
+        for slot in template.host_slots() {
+            let Some(Value::String(label)) = input.settings.get(slot) else { continue };
+            if !is_host_label(label) {
+                let rule = "lower case letters, digits and inner hyphens, at most 63";
+                let detail = format!("is one label of the host in `{}`: {rule}", endpoint.url);
+                wrong.push(Problem { pointer: format!("/settings/{}", escape(slot)), detail });
+            }
+        }
     }
     let declared =
         release.manifest.settings.as_ref().map(|settings| settings.secrets.as_slice()).unwrap_or_default();

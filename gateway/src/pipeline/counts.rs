@@ -31,13 +31,32 @@ pub struct Counts {
     pub unrecorded: u64,
 }
 
+/// Counters without a place in [`Counts`].
+const OTHERS: [(&str, &str); 2] = [
+    ("gateway_breaker_opened_total", "Times that repeated failures stopped the calls of a connection."),
+    ("gateway_budget_overruns_total", "Calls that ended because they used up a budget, by budget."),
+];
+
 macro_rules! counters {
-    ($($name:ident => $metric:literal,)+) => {
+    ($($name:ident => $metric:literal: $says:literal,)+) => {
         /// The counters behind [`Counts`].
         #[derive(Default)]
         pub(super) struct Counters { $($name: AtomicU64,)+ }
 
         impl Counters {
+            /// Says in the metrics what each of them counts, and what the pipeline measures besides.
+            pub(super) fn describe() {
+                $(metrics::describe_counter!($metric, $says);)+
+                for (metric, says) in OTHERS {
+                    metrics::describe_counter!(metric, says);
+                }
+                metrics::describe_gauge!("gateway_releases_loaded", "Releases that are ready to be called.");
+                metrics::describe_histogram!(
+                    "gateway_delivery_seconds",
+                    "Seconds from a request to a partner to its answer, each try."
+                );
+            }
+
             /// What they stand at.
             pub(super) fn read(&self) -> Counts {
                 Counts { $($name: self.$name.load(Ordering::Relaxed),)+ }
@@ -55,16 +74,16 @@ macro_rules! counters {
 }
 
 counters! {
-    events => "gateway_events_accepted_total",
-    calls => "gateway_calls_total",
-    allow => "gateway_fields_allowed_total",
-    transform => "gateway_fields_transformed_total",
-    withhold => "gateway_fields_withheld_total",
-    delivered => "gateway_deliveries_delivered_total",
-    failed => "gateway_deliveries_failed_total",
-    violations => "gateway_violations_total",
-    flows => "gateway_flows_total",
-    unrecorded => "gateway_unrecorded_total",
+    events => "gateway_events_accepted_total": "Events accepted, repeated ones apart.",
+    calls => "gateway_calls_total": "Calls of plugins that ran.",
+    allow => "gateway_fields_allowed_total": "Fields of calls that their plugin got.",
+    transform => "gateway_fields_transformed_total": "Fields of calls that their plugin got in another form.",
+    withhold => "gateway_fields_withheld_total": "Fields of calls that their plugin did not get.",
+    delivered => "gateway_deliveries_delivered_total": "Requests that a partner took.",
+    failed => "gateway_deliveries_failed_total": "Requests that ended as dead letters or were dropped.",
+    violations => "gateway_violations_total": "Outcomes of plugins that were refused.",
+    flows => "gateway_flows_total": "Rows of the ledger.",
+    unrecorded => "gateway_unrecorded_total": "Work that was done, could not be recorded and stays due.",
 }
 
 impl Counters {

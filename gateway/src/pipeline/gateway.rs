@@ -117,6 +117,7 @@ impl Gateway {
     /// [`StartError`] where the store cannot be read.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
         let Parts { clock, catalogue, book, store, master, host, outbound, tuning } = parts;
+        Counters::describe();
         let gateway = Arc::new(Self {
             clock,
             catalogue,

@@ -30,14 +30,15 @@ pub fn read_document<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable>
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer(error.path());
-        explain(error.inner(), pointer)
+        explain(bytes, error.inner(), pointer)
     })?;
-    reader.end().map_err(|error| explain(&error, String::new()))?;
+    reader.end().map_err(|error| explain(bytes, &error, String::new()))?;
     Ok(value)
 }
 
-fn explain(error: &serde_json::Error, pointer: String) -> Unreadable {
-    if !error.is_data() {
+fn explain(bytes: &[u8], error: &serde_json::Error, pointer: String) -> Unreadable {
+    // serde says of an object where one of several forms is due that its syntax is wrong, however well it is written.
+    if !error.is_data() && serde_json::from_slice::<IgnoredAny>(bytes).is_err() {
         let detail = format!("it is not JSON (RFC 8259): line {}, column {}", error.line(), error.column());
         return Unreadable { malformed: true, problem: Problem { pointer: String::new(), detail } };
     }

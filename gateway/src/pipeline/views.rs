@@ -19,8 +19,30 @@ use super::model::{
 };
 use super::registry::{LiveRelease, Registry, rfc3339};
 use crate::boundary::{Integration, Moment, Question, Received, Returned, Subject, base_facts};
+use crate::catalogue::nearest;
 use crate::store::crypto::{format_uid, parse_uid};
 use crate::store::{DeliveryState, Digest, EventRecord, ReturnRecord};
+
+/// Refuses choices about a plugin that nobody published, unless it stood there before.
+fn check_plugins(registry: &Registry, before: &Choices, choices: &Choices) -> Result<(), Refusal> {
+    let is_news = |name: &str| registry.releases_of(name).is_empty();
+    let detail = |name: &str| {
+        let known = nearest(name, registry.plugin_names().into_iter());
+        let remedy = known.map(|known| format!("; the nearest is {known}")).unwrap_or_default();
+        format!("no plugin of this name is published, so the choice would be about nothing{remedy}")
+    };
+    let stood = &before.opt_out.integrations;
+    let out = choices.opt_out.integrations.iter().filter(|name| is_news(name) && !stood.contains(*name));
+    let out = out.map(|name| ("/opt_out/integrations".to_owned(), detail(name)));
+    let permitted = choices.permissions.iter().enumerate().filter_map(|(index, permission)| {
+        let PermissionScope::Integration(name) = &permission.scope else { return None };
+        let stood = before.permissions.iter().any(|stood| stood.scope == permission.scope);
+        (is_news(name) && !stood).then(|| (format!("/permissions/{index}/for/integration"), detail(name)))
+    });
+    let problems: Vec<Problem> =
+        out.chain(permitted).map(|(pointer, detail)| Problem { pointer, detail }).collect();
+    if problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid { what: "the choices".into(), problems }) }
+}
 
 /// Events and returned fields that one answer holds at most.
 const NEWEST: u32 = 100;
@@ -41,7 +63,8 @@ impl Gateway {
     /// refused ends; one that is left out is withdrawn.
     ///
     /// # Errors
-    /// [`Refusal::Invalid`] for a permission without wording or actor, or for an unknown purpose;
+    /// [`Refusal::Invalid`] for a permission without wording or actor, for an unknown purpose, and for a plugin that is
+    /// not published, unless it is named already: a choice about nothing would protect nobody;
     /// [`Refusal::Forbidden`] where a source would loosen.
     pub async fn put_choices(
         &self,
@@ -75,8 +98,10 @@ impl Gateway {
         let now = rfc3339(self.clock.now_ms());
         let change =
             self.change(&caller.key, format!("choices of consumer {}", format_uid(&known.pseudonym)));
+        let registry = self.registry.load_full();
         let next = |before: &Choices| {
             let mut choices = choices;
+            check_plugins(&registry, before, &choices)?;
             // When it was recorded is the gateway's to say; one that stood before keeps its time.
             for permission in &mut choices.permissions {
                 let same = |known: &&Permission| {

@@ -105,7 +105,8 @@ async fn a_permission_shows_who_when_and_the_wording_and_ends_when_it_is_withdra
         gateway.settled().await;
         gateway.partner.received().last().is_some_and(|lead| lead.text().contains("turquoise roadster"))
     };
-    let both = json!({ "permissions": [permission("adf-lead", "It may."), permission("b", "B may.")] });
+    let both =
+        json!({ "permissions": [permission("adf-lead", "It may."), permission("chat-button", "B may.")] });
     let first = put(both.clone()).await;
     let at = first[0]["at"].as_str().unwrap().to_owned();
     assert!(time::OffsetDateTime::parse(&at, &time::format_description::well_known::Rfc3339).is_ok(), "{at}");
@@ -145,7 +146,7 @@ async fn a_permission_shows_who_when_and_the_wording_and_ends_when_it_is_withdra
 async fn start_reverses_the_opt_out_of_sms_and_no_other() {
     let gateway = TestGateway::demo().await;
     let (brand, source) = (gateway.brand(NORTHSIDE).await, gateway.source(NORTHSIDE).await);
-    let out = json!({ "marketing": true, "location": true, "integrations": ["a"] });
+    let out = json!({ "marketing": true, "location": true, "integrations": ["adf-lead"] });
     brand.put(CHOICES, &json!({ "opt_out": out, "limit_pending": true })).await.ok();
     let before = brand.get(CHOICES).await.expect(200);
     source.post_event(&sms("ottoline", "+12125550142", "STOP")).await.expect(202);

@@ -311,4 +311,5 @@ async fn the_commands_do_what_the_api_does() {
     }
     let written: Value = serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap();
     assert_eq!(written["events"][0]["data"]["contact"]["phone"], "+1-212-555-0142");
+    assert_eq!(office.rows().await.len(), 1, "what could not be written was not exported");
 }

@@ -38,11 +38,11 @@ fn permitted(choices: &Value) -> Vec<Value> {
 async fn what_either_refused_holds_for_both_then_and_later_and_after_a_restart() {
     let gateway = TestGateway::demo().await;
     let (brand, source) = (gateway.brand(NORTHSIDE).await, gateway.source(NORTHSIDE).await);
-    choose(&brand, "known", json!({ "opt_out": { "marketing": true, "integrations": ["a"] } })).await;
+    choose(&brand, "known", json!({ "opt_out": { "marketing": true, "integrations": ["adf-lead"] } })).await;
     choose(
         &brand,
         "visitor",
-        json!({ "opt_out": { "location": true, "integrations": ["b"] }, "limit_pending": true }),
+        json!({ "opt_out": { "location": true, "integrations": ["chat-button"] }, "limit_pending": true }),
     )
     .await;
     let now = link(&source, NORTHSIDE, "known", "visitor").await.expect(200);
@@ -54,7 +54,10 @@ async fn what_either_refused_holds_for_both_then_and_later_and_after_a_restart()
             (&out["marketing"], &out["location"], &out["sms"]),
             (&json!(true), &json!(true), &json!(false))
         );
-        assert_eq!((&out["integrations"], &choices["limit_pending"]), (&json!(["a", "b"]), &json!(true)));
+        assert_eq!(
+            (&out["integrations"], &choices["limit_pending"]),
+            (&json!(["adf-lead", "chat-button"]), &json!(true))
+        );
     }
 
     // Later choices on either, by a source that tightens, by a keyword, and by the brand that loosens.
@@ -199,15 +202,15 @@ async fn what_is_stored_of_both_is_shown_with_either_and_their_names_stay_two() 
 async fn a_link_is_made_once_reaches_on_and_stays_within_its_brand() {
     let gateway = TestGateway::demo().await;
     let brand = gateway.brand(NORTHSIDE).await;
-    choose(&brand, "a", json!({ "opt_out": { "integrations": ["a"] } })).await;
-    choose(&brand, "d", json!({ "opt_out": { "integrations": ["d"] } })).await;
+    choose(&brand, "a", json!({ "opt_out": { "integrations": ["adf-lead"] } })).await;
+    choose(&brand, "d", json!({ "opt_out": { "integrations": ["chat-button"] } })).await;
     for (consumer, visitor) in [("a", "b"), ("c", "d"), ("b", "c"), ("a", "b"), ("d", "a")] {
         link(&brand, NORTHSIDE, consumer, visitor).await.expect(200);
     }
     for consumer in ["a", "b", "c", "d"] {
         assert_eq!(
             chosen(&gateway, consumer).await["opt_out"]["integrations"],
-            json!(["a", "d"]),
+            json!(["adf-lead", "chat-button"]),
             "{consumer}"
         );
     }

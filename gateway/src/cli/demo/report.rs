@@ -18,7 +18,8 @@ use crate::pipeline::Counts;
 
 /// The whole ledger, newest first.
 pub(super) async fn flows(client: &Client, keys: &Keys) -> Result<Vec<Value>, CliError> {
-    flows::read(&client.with_key(keys.auditor.clone()), Vec::new(), usize::MAX).await
+    let (rows, _) = flows::read(&client.with_key(keys.auditor.clone()), Vec::new(), usize::MAX).await?;
+    Ok(rows)
 }
 
 /// The JSON object that ends `demo --once`.

@@ -15,7 +15,7 @@ The properties of FILE stand in a file of the same name in the folder `propertie
 recipient, purpose, category (for `combine`: pair of categories) and combination of facts is covered. A
 property that fails comes with the combination that offends, and a rule that decides nothing with one that it
 matches; then the exit status is 1. So is it for a declassification that changes no label, or names a clause
-that it does not lift. What is said of rules:
+that it does not lift, and for a file without properties. What is said of rules:
   dead           no combination matches it
   shadowed       it matches, but other rules decide wherever it does
   contradiction  a permit that a forbid beats wherever it matches
@@ -49,7 +49,8 @@ impl Check {
             output::line(&as_text(&policy, &report, seconds))?;
         }
         let idle = report.findings.iter().any(|finding| !finding.kind.decides()) || !report.idle.is_empty();
-        if report.failures.is_empty() && !idle { Ok(()) } else { Err(CliError::Told) }
+        let proved = report.proved > 0 && report.failures.is_empty();
+        if proved && !idle { Ok(()) } else { Err(CliError::Told) }
     }
 }
 
@@ -81,7 +82,10 @@ fn as_text(policy: &Rules, report: &Report, seconds: f64) -> String {
         words::size(&report.size, seconds),
     ];
     lines.push(match (report.proved, report.failures.len()) {
-        (0, 0) => "no properties stand beside it".to_owned(),
+        (0, 0) => {
+            "no properties stand beside it, so nothing is proved; write them in properties/ under its name"
+                .to_owned()
+        }
         (proved, 0) => format!("{proved} properties proved"),
         (proved, failed) => format!("{proved} properties proved, {failed} failed"),
     });
@@ -334,7 +338,7 @@ mod tests {
         let open = crate::boundary::PolicyBook::SHIPPED.replace("unless = [\"permission.integration\"]", "");
         std::fs::write(&file, open).unwrap();
         let run = || Check { file: Some(file.clone()), format: FormatArgs::default() }.run();
-        assert!(run().is_ok(), "no properties stand beside it");
+        assert!(matches!(run(), Err(CliError::Told)), "no properties stand beside it: nothing is proved");
         std::fs::create_dir(dir.path().join("properties")).unwrap();
         let beside = "[[property]]\nname = 'p'\nclause = 'share.content'\nsays = 's'\nalways = 'allow'\n\
                       flow = ['share']\nrecipient = ['third-party']\ncategory = ['user.content.private']\n";

@@ -20,7 +20,7 @@ use super::super::output::{self, FormatArgs, Table};
 use super::version::Version;
 use super::{explain_flow, words};
 
-/// How many rules that nearly matched are shown.
+/// How many rules that nearly matched are shown as text.
 const NEARLY: usize = 5;
 
 pub(super) const HELP: &str = "\
@@ -165,6 +165,11 @@ impl Explain {
             (_, Some(_)) => {
                 return Err(CliError::Usage("only --flow combine has something to meet --with".into()));
             }
+            (Flow::Combine, None) => {
+                return Err(CliError::Usage(
+                    "--flow combine needs the category that it meets: --with".into(),
+                ));
+            }
             (flow, None) => rules.compile(flow, recipient.into(), purpose, category),
         };
         Ok(decision.explain(facts))
@@ -182,7 +187,7 @@ fn deciding(explanation: &Explanation) -> Option<&Matched> {
 
 /// Rules that would have matched with other facts, those that lack least first.
 fn nearly(explanation: &Explanation) -> impl Iterator<Item = &Matched> {
-    explanation.rules.iter().filter(|rule| !rule.lacking.is_empty()).take(NEARLY)
+    explanation.rules.iter().filter(|rule| !rule.lacking.is_empty())
 }
 
 /// What of the facts would have to be other: `engaged` must hold, `not opt-out.sms` must not.
@@ -233,7 +238,7 @@ pub(super) fn decision_text(version: &Version, explanation: &Explanation) -> Str
         }
     }
     let mut table = Table::new(&["nearly", "rule", "clause", "it would take"]);
-    for rule in nearly(explanation) {
+    for rule in nearly(explanation).take(NEARLY) {
         table.row([
             words::effect(rule.effect).to_owned(),
             rule.rule.to_string(),
@@ -245,12 +250,16 @@ pub(super) fn decision_text(version: &Version, explanation: &Explanation) -> Str
         lines.push(String::new());
         lines.push(table.render());
     }
+    match nearly(explanation).count().saturating_sub(NEARLY) {
+        0 => {}
+        more => lines.push(format!("and {more} more; --format json has them all")),
+    }
     lines.join("\n")
 }
 
 /// The clauses of what nearly decided, by id.
 pub(super) fn nearly_clauses(explanation: &Explanation) -> BTreeMap<&'static str, Clause> {
-    nearly(explanation).map(|rule| (rule.clause.as_str(), rule.clause)).collect()
+    nearly(explanation).take(NEARLY).map(|rule| (rule.clause.as_str(), rule.clause)).collect()
 }
 
 /// What these clauses say, after an empty line; nothing of none.
@@ -303,7 +312,15 @@ pub(super) fn as_json(version: &Version, explanation: &Explanation) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Asked {
+        #[command(flatten)]
+        explain: Explain,
+    }
 
     fn explain(recipient: RecipientArg, category: &str, facts: &[&str]) -> Result<String, CliError> {
         let explain = Explain {
@@ -379,6 +396,41 @@ mod tests {
                 assert!(text.contains(part), "{recipient:?} {category} {facts:?}: {text}");
             }
         }
+    }
+
+    #[test]
+    fn what_meets_something_is_asked_with_what_it_meets() {
+        let of = |flow: &str, with: Option<&str>| {
+            let mut arguments = vec!["explain", "--flow", flow, "--recipient", "service-provider"];
+            arguments.extend(["--purpose", "analytics", "--category", "user.contact.email"]);
+            arguments.extend(with.into_iter().flat_map(|with| ["--with", with]));
+            Asked::try_parse_from(arguments)
+                .unwrap()
+                .explain
+                .ask(&Rules::parse(crate::boundary::PolicyBook::SHIPPED).unwrap())
+        };
+        for (flow, with, is_asked) in [
+            ("combine", None, false),
+            ("combine", Some("user.behavior.browsing_history"), true),
+            ("share", None, true),
+            ("share", Some("user.behavior.browsing_history"), false),
+        ] {
+            assert_eq!(of(flow, with).is_ok(), is_asked, "{flow} {with:?}");
+        }
+    }
+
+    #[test]
+    fn all_that_nearly_decided_is_in_the_document_and_the_text_says_how_much_more_there_is() {
+        let rules = Rules::parse(crate::boundary::PolicyBook::SHIPPED).unwrap();
+        let asked = ["explain", "--flow", "share", "--recipient", "third-party", "--fact", "engaged"];
+        let of = ["--purpose", "essential.service.operations.support", "--category", "user.contact.email"];
+        let explanation =
+            Asked::try_parse_from(asked.into_iter().chain(of)).unwrap().explain.ask(&rules).unwrap();
+        let version = Version::of_config(None).unwrap().remove(0);
+        let listed = as_json(&version, &explanation)["nearly"].as_array().unwrap().len();
+        assert!(listed > NEARLY, "{listed}");
+        let text = as_text(&version, &explanation);
+        assert!(text.contains(&format!("and {} more", listed - NEARLY)), "{text}");
     }
 
     #[test]
