@@ -318,6 +318,12 @@ impl EventType {
     pub fn nearest_field(&self, path: &str) -> Option<&str> {
         nearest(path, self.fields.iter().map(|field| field.path.as_str()))
     }
+
+    /// The fields in an object or array of this path; none of a leaf, or of what is not there.
+    pub fn fields_below(&self, path: &str) -> Vec<&str> {
+        let is_below = |field: &&str| field.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+        self.fields.iter().map(|field| field.path.as_str()).filter(is_below).collect()
+    }
 }
 
 fn insert(

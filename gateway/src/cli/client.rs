@@ -58,6 +58,9 @@ pub(super) enum ClientError {
         "{url} is plain HTTP to another machine (clause security.transmission); use its https:// address"
     )]
     NotEncrypted { url: Url },
+    /// An address without `http://` reads as one of a scheme of its host's name.
+    #[error("{url} is no address of HTTP; begin it with https://, or with http:// on this machine")]
+    NoScheme { url: Url },
     /// No connection, or one that broke.
     #[error("no answer from {url}; does `gateway serve` run there?")]
     Unreachable {
@@ -186,7 +189,7 @@ pub(super) struct Client {
 
 impl Client {
     /// # Errors
-    /// Where the address is plain HTTP and not of this machine, or there are no trust roots for TLS.
+    /// Where the address is not of HTTP, is plain HTTP and not of this machine, or there are no trust roots for TLS.
     pub(super) fn new(base: &Url, key: SecretString) -> Result<Self, ClientError> {
         let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -194,6 +197,9 @@ impl Client {
             .timeout(TIMEOUT)
             .tcp_nodelay(true);
         if base.scheme() != "https" {
+            if base.scheme() != "http" {
+                return Err(ClientError::NoScheme { url: base.clone() });
+            }
             if !is_loopback(base) {
                 return Err(ClientError::NotEncrypted { url: base.clone() });
             }

@@ -32,11 +32,12 @@ impl Serve {
         let stop = stop_signal()?;
         let options = http_options(&config)?;
 
+        // First: where the address is taken, nothing is made.
+        let taken = CliError::listen(config.listen, "with the setting `listen`");
+        let listener = TcpListener::bind(config.listen).await.map_err(taken)?;
         let _alone = assemble::served_alone(&config)?;
         let gateway =
             Gateway::start(assemble::parts(&config).await?).await.map_err(CliError::start("the gateway"))?;
-        let taken = CliError::listen(config.listen, "with the setting `listen`");
-        let listener = TcpListener::bind(config.listen).await.map_err(taken)?;
         let address = listener.local_addr().map_err(CliError::start("the API's listener"))?;
         output::line(&format!("listening on http://{address}"))?;
 

@@ -241,10 +241,15 @@ impl Fields<'_> {
                         "name a field such as `/contact/email`, or `consumer`",
                     )),
                     (Ok(path), Some(event_type)) if event_type.field(path.as_str()).is_none() => {
-                        let remedy = event_type.nearest_field(path.as_str()).map_or_else(
-                            || "name a leaf of the event's schema".to_owned(),
-                            |known| format!("did you mean `{known}`?"),
-                        );
+                        let below = event_type.fields_below(path.as_str());
+                        let nearest = event_type.nearest_field(path.as_str());
+                        let remedy = match (below.is_empty(), nearest) {
+                            (false, _) => {
+                                format!("it is no leaf; name what is in it: `{}`", below.join("`, `"))
+                            }
+                            (true, Some(known)) => format!("did you mean `{known}`?"),
+                            (true, None) => "name a leaf of the event's schema".to_owned(),
+                        };
                         let message = format!("the event type has no field `{path}`");
                         problems.push(Problem::new("unknown-field", field, message, remedy));
                     }

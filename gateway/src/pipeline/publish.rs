@@ -11,7 +11,9 @@ use super::error::{Problem, Refusal};
 use super::gateway::Gateway;
 use super::model::{Caller, DeclaredField, ReleaseView};
 use super::registry::{LiveConnection, LiveRelease, Registry, rfc3339};
+use crate::boundary::placing::is_registered;
 use crate::boundary::{Hook, Release, combine_key, grant_key};
+use crate::manifest::url_template::UrlTemplate;
 use crate::manifest::{self, ReleaseKey};
 use crate::plugin_host::HostError;
 use crate::store::crypto::format_digest;
@@ -68,6 +70,7 @@ impl Gateway {
                 ),
             });
         }
+        self.check_domains(partner, &inspected.manifest)?;
         let release = Release::new(inspected.digest, inspected.manifest.clone(), &self.catalogue)
             .map_err(|error| Refusal::invalid("the manifest", "", error.to_string()))?;
         // Outside the lock: compiling can take many seconds.
@@ -120,6 +123,29 @@ impl Gateway {
         self.take_over(&published.plugin, &published.release).await;
         published.brands = Some(brands(&self.registry.load(), &published.plugin, &inspected.digest));
         Ok(published)
+    }
+
+    /// Refuses endpoints that no request could go to, since the partner's record has no domain for them.
+    fn check_domains(&self, partner: &str, manifest: &manifest::Manifest) -> Result<(), Refusal> {
+        let registry = self.registry.load();
+        let domains =
+            registry.partners.get(partner).map(|live| live.record.domains.as_slice()).unwrap_or_default();
+        let problems = manifest.endpoint.iter().enumerate().filter_map(|(index, endpoint)| {
+            let foreign = UrlTemplate::parse(&endpoint.url).is_ok_and(|template| !is_registered(&template.fixed_suffix(), domains));
+            foreign.then(|| Problem {
+                pointer: format!("endpoint[{index}].url"),
+                detail: format!(
+                    "leads to no domain of partner {partner} (registered: {}), so no request could go there; correct it, or have the operator register the domain",
+                    if domains.is_empty() { "none".to_owned() } else { domains.join(", ") }
+                ),
+            })
+        });
+        let problems: Vec<Problem> = problems.collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Refusal::Invalid { what: "the component".into(), problems })
+        }
     }
 
     /// Keys that the partner may sign releases with now.

@@ -1,6 +1,8 @@
 //! `gateway plugin logs`: what a partner's plugins wrote, which of their calls failed, and which came near a limit.
 
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::cli::CliError;
 use crate::cli::client::ClientArgs;
@@ -13,7 +15,7 @@ pub(in crate::cli) struct Logs {
     /// Only at this brand
     #[arg(long)]
     brand: Option<String>,
-    /// Calls at most, 1 to 1000
+    /// Calls at most, of those that wrote and of those that failed each, 1 to 1000
     #[arg(long, default_value_t = 50)]
     limit: u32,
     #[command(flatten)]
@@ -41,12 +43,16 @@ impl Logs {
         // What a failed call used is in its own line.
         let answered = warned.into_iter().filter(|call| text_of(call, "outcome") != "failed");
         lines.extend(answered.map(|call| line(call, "budget", &used(call))));
-        // By time alone: what a call wrote stays in its order.
-        lines.sort_by(|one, other| one[0].cmp(&other[0]));
+        in_order(&mut lines);
         let mut table = Table::new(&["at", "brand", "plugin", "level", "text"]);
         lines.into_iter().for_each(|line| table.row(line));
         output::line(&table.render())
     }
+}
+
+/// By time alone, which as text may lack digits at its end: what a call wrote stays in its order.
+fn in_order(lines: &mut [[String; 5]]) {
+    lines.sort_by_key(|[at, ..]| OffsetDateTime::parse(at, &Rfc3339).ok());
 }
 
 /// What a call wrote, with what is missing of it.
@@ -109,6 +115,16 @@ fn text_of(value: &Value, key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_in_the_order_of_their_time_and_those_of_one_call_in_theirs() {
+        let said = |at: &str, text: &str| [at, "-", "-", "info", text].map(str::to_owned);
+        let (early, late) = ("2026-01-01T00:00:07.27Z", "2026-01-01T00:00:07.279Z");
+        let mut lines =
+            vec![said(late, "b"), said(late, "a"), said(early, "c"), said("2026-01-01T00:00:07Z", "d")];
+        in_order(&mut lines);
+        assert_eq!(lines.iter().map(|line| line[4].as_str()).collect::<Vec<_>>(), ["d", "c", "b", "a"]);
+    }
 
     #[test]
     fn a_cut_log_and_an_overrun_say_how_much_is_missing_or_was_used() {

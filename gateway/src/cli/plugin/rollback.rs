@@ -12,7 +12,8 @@ pub(in crate::cli) struct Rollback {
     brand: String,
     /// The plugin
     plugin: String,
-    /// The release: its version, or the SHA-256 of its component; the one before where not given
+    /// The release: its version, or the SHA-256 of its component; where not given, the one before, which after a
+    /// rollback is the one that was left
     release: Option<String>,
     #[command(flatten)]
     client: ClientArgs,

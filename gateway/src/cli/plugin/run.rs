@@ -58,11 +58,6 @@ fn document<T: serde::de::DeserializeOwned + Default>(path: Option<&Path>) -> Re
 
 /// For people: fields as a table, then what came of the call.
 fn render(called: &Value) -> String {
-    let text = |value: Option<&Value>| match value {
-        Some(Value::String(text)) => text.clone(),
-        Some(value) => value.to_string(),
-        None => "-".to_owned(),
-    };
     let labels = |of: Option<&Value>| {
         let labels = of.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         labels.collect::<Vec<_>>().join(", ")
@@ -98,6 +93,23 @@ fn render(called: &Value) -> String {
             ));
         }
     }
+    lines.extend(said(called));
+    let cost = (text(called.get("fuel")), text(called.get("memory-bytes")));
+    lines.push(format!("fuel {}, memory {} bytes", cost.0, cost.1));
+    lines.join("\n")
+}
+
+fn text(value: Option<&Value>) -> String {
+    match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+        None => "-".to_owned(),
+    }
+}
+
+/// Why a call failed, where it did, and what it wrote.
+pub(super) fn said(called: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
     if let Some(failure) = called.get("failure").filter(|failure| !failure.is_null()) {
         let said = failure.get("said").map(|said| format!("; it said: {}", text(Some(said))));
         lines.push(format!("failed: {}{}", text(failure.get("message")), said.unwrap_or_default()));
@@ -110,7 +122,5 @@ fn render(called: &Value) -> String {
             lines.push(format!("log: {} lines were over the limit and {what}", text(Some(count))));
         }
     }
-    let cost = (text(called.get("fuel")), text(called.get("memory-bytes")));
-    lines.push(format!("fuel {}, memory {} bytes", cost.0, cost.1));
-    lines.join("\n")
+    lines
 }

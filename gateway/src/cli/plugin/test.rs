@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::rehearse::{RehearseArgs, expectation, listed, value, written};
+use super::run::said;
 use crate::cli::CliError;
 use crate::cli::output::{self, FormatArgs, Table};
 use crate::pipeline::{CaseProblem, Rehearsal, RehearsedPlugin, differences, read_case};
@@ -166,7 +167,10 @@ pub(super) fn render(tested: &[Tested]) -> String {
     }
     let mut text = table.render();
     for one in tested.iter().filter(|one| !one.lines.is_empty()) {
-        text.push_str(&format!("\n\n{}:\n  {}", one.name, one.lines.join("\n  ")));
+        let said = one.outcome.as_ref().filter(|_| one.verdict == "differs").map(said).unwrap_or_default();
+        let lines: Vec<&String> = one.lines.iter().chain(&said).collect();
+        text.push_str(&format!("\n\n{}:", one.name));
+        lines.into_iter().for_each(|line| text.push_str(&format!("\n  {line}")));
     }
     text.push_str(&format!("\n\n{} of {} passed", tested.len() - failed, tested.len()));
     text

@@ -236,6 +236,10 @@ mod tests {
         const FORBID: &str = "effect = 'forbid'\nwhen = ['signal.dnt']\n";
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("small.toml");
+        std::fs::create_dir(dir.path().join("properties")).unwrap();
+        let beside = "[[property]]\nname = 'p'\nclause = 'share.content'\nsays = 's'\nnever = 'permit'\n\
+                      flow = ['decide']\nrecipient = ['third-party']\n";
+        std::fs::write(dir.path().join("properties/small.toml"), beside).unwrap();
         for (name, rules, idle, says) in [
             ("nothing the matter", &[PERMIT, FORBID][..], false, &[][..]),
             (

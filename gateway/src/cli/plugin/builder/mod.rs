@@ -343,9 +343,9 @@ pub fn packages_fingerprint(dirs: &[PathBuf]) -> Result<String, BuildError> {
     fingerprint(&files.filter(|file| file.is_file()).collect::<Vec<_>>())
 }
 
-/// Whether a directory of this name holds what a build makes.
+/// Whether a file or directory of this name is what builds make, or what running leaves behind.
 pub fn is_made(name: &str) -> bool {
-    source::MADE.contains(&name)
+    source::is_made(name)
 }
 
 /// A language whose tool keeps a running interpreter.

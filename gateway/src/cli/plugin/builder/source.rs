@@ -14,13 +14,22 @@ pub(super) struct Root {
 }
 
 /// Directories that hold what is made of the source.
-pub(super) const MADE: [&str; 4] = ["build", "node_modules", "target", "__pycache__"];
+const MADE: [&str; 4] = ["build", "node_modules", "target", "__pycache__"];
+/// How files end that a gateway, a tool or a try writes beside it: databases with what SQLite keeps next to them, logs,
+/// keys.
+const WRITTEN: [&str; 5] = [".db", ".db-shm", ".db-wal", ".log", ".key"];
+
+/// Whether something of this name is what builds make, or what running leaves behind, and so no source.
+pub(super) fn is_made(name: &str) -> bool {
+    MADE.contains(&name) || name.ends_with(".db.lock") || WRITTEN.iter().any(|end| name.ends_with(end))
+}
+
 /// The directory that tests it.
 const CASES: &str = "cases";
 
 /// SHA-256 over every file's name (octets, their number before them) and SHA-256, in the order of the names. Left
-/// out: hidden files, readmes (`*.md`), `build`, `cases`, `node_modules`, `target`, `__pycache__`, and `without`: the
-/// lock file has its own digest.
+/// out: hidden files, readmes (`*.md`), `build`, `cases`, `node_modules`, `target`, `__pycache__`, what
+/// running leaves behind (databases, `*.log`, `*.key`), and `without`: the lock file has its own digest.
 ///
 /// # Errors
 /// A file that cannot be read; a symbolic link or device.
@@ -64,7 +73,7 @@ fn collect(
         let skipped = file_name.starts_with('.')
             || file_name.ends_with(".md")
             || file_name == CASES
-            || MADE.contains(&&*file_name)
+            || is_made(&file_name)
             || without.contains(&path);
         if skipped {
             continue;
@@ -108,6 +117,11 @@ mod tests {
             "cases/one/event.json",
             "node_modules/x/index.js",
             "src/__pycache__/x.pyc",
+            "local.db",
+            "local.db-wal",
+            "local.db.lock",
+            "local.master.key",
+            "serve.log",
         ] {
             assert_eq!(digest_of(&[source.as_slice(), &[(beside, "z")]].concat()), whole, "{beside}");
         }

@@ -17,7 +17,7 @@ const QUIET: Duration = Duration::from_millis(50);
 /// What never rests is looked at all the same.
 const AT_MOST: Duration = Duration::from_secs(1);
 
-/// The directories of a project, but for what is hidden and what builds make.
+/// The directories of a project, but for what is hidden, what builds make and what running leaves behind.
 pub(super) struct Watch {
     roots: Vec<PathBuf>,
     /// The same, for the watcher's thread.
@@ -122,6 +122,8 @@ mod tests {
             ("/p/node_modules/a/index.js", false),
             ("/p/src/.lib.rs.swp", false),
             ("/p/.git/index", false),
+            ("/p/local.db-wal", false),
+            ("/p/received.log", false),
             ("/q/src/lib.rs", false),
         ] {
             let event = Event::new(EventKind::Any).add_path(path.into());
