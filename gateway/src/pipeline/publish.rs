@@ -70,7 +70,6 @@ impl Gateway {
                 ),
             });
         }
-        self.check_domains(partner, &inspected.manifest)?;
         let release = Release::new(inspected.digest, inspected.manifest.clone(), &self.catalogue)
             .map_err(|error| Refusal::invalid("the manifest", "", error.to_string()))?;
         // Outside the lock: compiling can take many seconds.
@@ -103,6 +102,7 @@ impl Gateway {
                 ),
             });
         }
+        check_domains(&registry, partner, &inspected.manifest)?;
         let meta = ReleaseMeta {
             digest: inspected.digest,
             plugin: plugin.name.clone(),
@@ -123,29 +123,6 @@ impl Gateway {
         self.take_over(&published.plugin, &published.release).await;
         published.brands = Some(brands(&self.registry.load(), &published.plugin, &inspected.digest));
         Ok(published)
-    }
-
-    /// Refuses endpoints that no request could go to, since the partner's record has no domain for them.
-    fn check_domains(&self, partner: &str, manifest: &manifest::Manifest) -> Result<(), Refusal> {
-        let registry = self.registry.load();
-        let domains =
-            registry.partners.get(partner).map(|live| live.record.domains.as_slice()).unwrap_or_default();
-        let problems = manifest.endpoint.iter().enumerate().filter_map(|(index, endpoint)| {
-            let foreign = UrlTemplate::parse(&endpoint.url).is_ok_and(|template| !is_registered(&template.fixed_suffix(), domains));
-            foreign.then(|| Problem {
-                pointer: format!("endpoint[{index}].url"),
-                detail: format!(
-                    "leads to no domain of partner {partner} (registered: {}), so no request could go there; correct it, or have the operator register the domain",
-                    if domains.is_empty() { "none".to_owned() } else { domains.join(", ") }
-                ),
-            })
-        });
-        let problems: Vec<Problem> = problems.collect();
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(Refusal::Invalid { what: "the component".into(), problems })
-        }
     }
 
     /// Keys that the partner may sign releases with now.
@@ -188,6 +165,28 @@ impl Gateway {
                 _ => shown(&registry, live),
             })
             .collect())
+    }
+}
+
+/// Refuses endpoints that no request could go to, since the partner's record has no domain for them.
+fn check_domains(registry: &Registry, partner: &str, manifest: &manifest::Manifest) -> Result<(), Refusal> {
+    let domains =
+        registry.partners.get(partner).map(|live| live.record.domains.as_slice()).unwrap_or_default();
+    let problems = manifest.endpoint.iter().enumerate().filter_map(|(index, endpoint)| {
+        let foreign = UrlTemplate::parse(&endpoint.url).is_ok_and(|template| !is_registered(&template.fixed_suffix(), domains));
+        foreign.then(|| Problem {
+            pointer: format!("endpoint[{index}].url"),
+            detail: format!(
+                "leads to no domain of partner {partner} (registered: {}), so no request could go there; correct it, or have the operator register the domain",
+                if domains.is_empty() { "none".to_owned() } else { domains.join(", ") }
+            ),
+        })
+    });
+    let problems: Vec<Problem> = problems.collect();
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal::Invalid { what: "the component".into(), problems })
     }
 }
 

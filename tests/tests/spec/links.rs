@@ -85,7 +85,7 @@ async fn a_permission_stays_with_the_id_that_gave_it() {
     let (mail, this, other) = (
         json!({ "purpose": "marketing.communications.email" }),
         json!({ "integration": "adf-lead" }),
-        json!({ "integration": "b" }),
+        json!({ "integration": "chat-button" }),
     );
     choose(&brand, "known", json!({ "permissions": [permission(mail.clone()), permission(this.clone())] }))
         .await;

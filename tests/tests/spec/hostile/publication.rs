@@ -204,12 +204,24 @@ async fn a_name_belongs_to_the_partner_that_published_it_and_a_version_to_its_by
 
     let taken = with_manifest(hostile, |manifest| manifest["plugin"]["partner"] = json!("trent"));
     let other = with_manifest(hostile, |manifest| manifest["plugin"]["summary"] = json!("Another text."));
+    let elsewhere = with_manifest(hostile, |manifest| {
+        manifest["plugin"]["version"] = json!("1.0.1");
+        manifest["endpoint"][0]["url"] = json!("https://mallory.example.org/");
+    });
     /// What it is, who publishes which bytes, and the answer: status, problem, what it names.
     type Case<'c> = (&'c str, &'c str, &'c [u8], u16, &'c str, &'c [&'c str]);
-    let cases: [Case<'_>; 3] = [
+    let cases: [Case<'_>; 4] = [
         ("another component", "trent", hostile, 403, "/problems/forbidden", &["mallory", "trent"]),
         ("another name", "trent", &taken, 409, "/problems/conflict", &["hostile", "mallory"]),
         ("other bytes", "mallory", &other, 409, "/problems/conflict", &["1.0.0", "hostile"]),
+        (
+            "an endpoint of another's",
+            "mallory",
+            &elsewhere,
+            422,
+            "/problems/invalid",
+            &["endpoint[0].url", "mallory.example"],
+        ),
     ];
     for (what, partner, component, status, kind, names) in cases {
         let before = Standing::of(&gateway);

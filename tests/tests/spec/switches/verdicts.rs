@@ -240,7 +240,7 @@ async fn start() -> TestGateway {
         world::partner(&gateway, to.partner(), region, &format!("{}.example", to.partner())).await;
     }
     let buyer = json!({
-        "display_name": "Buyer", "region": "US", "domains": [], "consideration": true,
+        "display_name": "Buyer", "region": "US", "domains": ["buyer.example"], "consideration": true,
         "release_keys": [signing_key(Buyer.partner()).public()],
     });
     gateway.operator().await.put(&format!("/v1/partners/{}", Buyer.partner()), &buyer).await.ok();
@@ -271,7 +271,11 @@ fn declare(manifest: &mut Value, to: To, purpose: &str) {
     let share = |(event, fields): &(&str, &[&str])| json!({ "event": event, "receives": receives(fields) });
     manifest["share"] = FIELDS.iter().map(share).collect();
     // The component imports `exchange`, so something must answer.
-    manifest["endpoint"].as_array_mut().unwrap().retain(|endpoint| endpoint["reply"].is_string());
+    let endpoints = manifest["endpoint"].as_array_mut().unwrap();
+    endpoints.retain(|endpoint| endpoint["reply"].is_string());
+    for endpoint in endpoints {
+        endpoint["url"] = json!(format!("https://{}.example/ask", to.partner()));
+    }
 }
 
 fn data(kind: &str) -> Value {
