@@ -23,27 +23,6 @@ use crate::catalogue::nearest;
 use crate::store::crypto::{format_uid, parse_uid};
 use crate::store::{DeliveryState, Digest, EventRecord, ReturnRecord};
 
-/// Refuses choices about a plugin that nobody published, unless it stood there before.
-fn check_plugins(registry: &Registry, before: &Choices, choices: &Choices) -> Result<(), Refusal> {
-    let is_news = |name: &str| registry.releases_of(name).is_empty();
-    let detail = |name: &str| {
-        let known = nearest(name, registry.plugin_names().into_iter());
-        let remedy = known.map(|known| format!("; the nearest is {known}")).unwrap_or_default();
-        format!("no plugin of this name is published, so the choice would be about nothing{remedy}")
-    };
-    let stood = &before.opt_out.integrations;
-    let out = choices.opt_out.integrations.iter().filter(|name| is_news(name) && !stood.contains(*name));
-    let out = out.map(|name| ("/opt_out/integrations".to_owned(), detail(name)));
-    let permitted = choices.permissions.iter().enumerate().filter_map(|(index, permission)| {
-        let PermissionScope::Integration(name) = &permission.scope else { return None };
-        let stood = before.permissions.iter().any(|stood| stood.scope == permission.scope);
-        (is_news(name) && !stood).then(|| (format!("/permissions/{index}/for/integration"), detail(name)))
-    });
-    let problems: Vec<Problem> =
-        out.chain(permitted).map(|(pointer, detail)| Problem { pointer, detail }).collect();
-    if problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid { what: "the choices".into(), problems }) }
-}
-
 /// Events and returned fields that one answer holds at most.
 const NEWEST: u32 = 100;
 
@@ -92,7 +71,7 @@ impl Gateway {
             }
         }
         if !wrong.is_empty() {
-            return Err(Refusal::Invalid { what: "the choices".into(), problems: wrong });
+            return Err(Refusal::Invalid { what: "what was chosen".into(), problems: wrong });
         }
         let known = self.consumers.ensure(&*self.store, &self.master, brand, consumer).await?;
         let now = rfc3339(self.clock.now_ms());
@@ -427,5 +406,30 @@ impl Gateway {
                 .collect(),
             conditions: returned.conditions,
         }))
+    }
+}
+
+/// Refuses choices about a plugin that nobody published, unless it stood there before.
+fn check_plugins(registry: &Registry, before: &Choices, choices: &Choices) -> Result<(), Refusal> {
+    let is_unknown = |name: &str| registry.releases_of(name).is_empty();
+    let detail = |name: &str| {
+        let known = nearest(name, registry.plugin_names().into_iter());
+        let remedy = known.map(|known| format!("; the nearest is {known}")).unwrap_or_default();
+        format!("no plugin of this name is published, so the choice would be about nothing{remedy}")
+    };
+    let stood = &before.opt_out.integrations;
+    let out = choices.opt_out.integrations.iter().filter(|name| is_unknown(name) && !stood.contains(*name));
+    let out = out.map(|name| ("/opt_out/integrations".to_owned(), detail(name)));
+    let permitted = choices.permissions.iter().enumerate().filter_map(|(index, permission)| {
+        let PermissionScope::Integration(name) = &permission.scope else { return None };
+        let stood = before.permissions.iter().any(|stood| stood.scope == permission.scope);
+        (is_unknown(name) && !stood).then(|| (format!("/permissions/{index}/for/integration"), detail(name)))
+    });
+    let problems: Vec<Problem> =
+        out.chain(permitted).map(|(pointer, detail)| Problem { pointer, detail }).collect();
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal::Invalid { what: "what was chosen".into(), problems })
     }
 }

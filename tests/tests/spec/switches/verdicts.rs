@@ -324,7 +324,7 @@ fn chosen(choice: &str, plugin: &str) -> Value {
     match choice {
         "all" => json!({ "opt_out": { "all_integrations": true } }),
         "this" => json!({ "opt_out": { "integrations": [plugin] } }),
-        "another" => json!({ "opt_out": { "integrations": ["another-plugin"] } }),
+        "another" => json!({ "opt_out": { "integrations": [self::plugin(Analyst, REPORTS)] } }),
         "limit" => json!({ "limit_pending": true }),
         "deletion" => json!({ "deletion_pending": true }),
         "may-this" => permission(json!({ "integration": plugin })),
