@@ -203,7 +203,8 @@ pub struct Exception {
     pub unless: Vec<Fact>,
 }
 
-/// Whether it is `YYYY-MM-DD` (RFC 3339 `full-date`). One that never comes would keep its policy from ever being in force.
+/// Whether it is `YYYY-MM-DD` (RFC 3339 `full-date`). Dates are compared as texts: one that never comes, such as a day and
+/// a month swapped, would be in force from another day than was meant.
 fn is_date(text: &str) -> bool {
     let number = |part: &str, length: usize| {
         let digits = part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());

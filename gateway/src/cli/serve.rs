@@ -1,14 +1,18 @@
 //! `gateway serve`: runs the gateway until it is told to stop, and then finishes what it accepted.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CliError, assemble, logging, output};
 use crate::config::Config;
 use crate::http::{self, HttpOptions};
 use crate::pipeline::Gateway;
+
+/// Connections that may wait to be taken; `TcpListener::bind` has the same.
+const BACKLOG: u32 = 1024;
 
 /// Run the gateway
 #[derive(Debug, clap::Args)]
@@ -32,12 +36,13 @@ impl Serve {
         let stop = stop_signal()?;
         let options = http_options(&config)?;
 
-        // First: where the address is taken, nothing is made.
-        let taken = CliError::listen(config.listen, "with the setting `listen`");
-        let listener = TcpListener::bind(config.listen).await.map_err(taken)?;
+        // First: where the address is taken, nothing is made. Connections are refused until there is a gateway.
+        let taken = || CliError::listen(config.listen, "with the setting `listen`");
+        let socket = bound(config.listen).map_err(taken())?;
         let _alone = assemble::served_alone(&config)?;
         let gateway =
             Gateway::start(assemble::parts(&config).await?).await.map_err(CliError::start("the gateway"))?;
+        let listener = socket.listen(BACKLOG).map_err(taken())?;
         let address = listener.local_addr().map_err(CliError::start("the API's listener"))?;
         output::line(&format!("listening on http://{address}"))?;
 
@@ -46,6 +51,15 @@ impl Serve {
         tracing::info!("stopped");
         served.map_err(CliError::start("the API"))
     }
+}
+
+/// A socket that has the address, and takes no connection yet.
+fn bound(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As `TcpListener::bind` does: a restart need not wait for the connections of the one before to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 /// What the API may be told. Installs the process's metrics, so it comes before the gateway starts.

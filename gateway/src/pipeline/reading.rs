@@ -2,6 +2,7 @@
 //! what they expected is kept, with the place.
 
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
 use serde_path_to_error::Segment;
 
 use crate::catalogue::path::escape;
@@ -38,7 +39,7 @@ pub fn read_document<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable>
 
 fn explain(bytes: &[u8], error: &serde_json::Error, pointer: String) -> Unreadable {
     // serde says of an object where one of several forms is due that its syntax is wrong, however well it is written.
-    if !error.is_data() && serde_json::from_slice::<IgnoredAny>(bytes).is_err() {
+    if !error.is_data() && serde_json::from_slice::<Value>(bytes).is_err() {
         let detail = format!("it is not JSON (RFC 8259): line {}, column {}", error.line(), error.column());
         return Unreadable { malformed: true, problem: Problem { pointer: String::new(), detail } };
     }

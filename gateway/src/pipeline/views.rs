@@ -70,6 +70,8 @@ impl Gateway {
                 wrong.push(Problem { pointer: pointer("for/purpose"), detail: error.to_string() });
             }
         }
+        let before = self.choices(brand, consumer).await?;
+        wrong.extend(about_nothing(&self.registry.load(), &before, &choices, caller.role));
         if !wrong.is_empty() {
             return Err(Refusal::Invalid { what: "what was chosen".into(), problems: wrong });
         }
@@ -77,10 +79,8 @@ impl Gateway {
         let now = rfc3339(self.clock.now_ms());
         let change =
             self.change(&caller.key, format!("choices of consumer {}", format_uid(&known.pseudonym)));
-        let registry = self.registry.load_full();
         let next = |before: &Choices| {
             let mut choices = choices;
-            check_plugins(&registry, before, &choices)?;
             // When it was recorded is the gateway's to say; one that stood before keeps its time.
             for permission in &mut choices.permissions {
                 let same = |known: &&Permission| {
@@ -409,27 +409,26 @@ impl Gateway {
     }
 }
 
-/// Refuses choices about a plugin that nobody published, unless it stood there before.
-fn check_plugins(registry: &Registry, before: &Choices, choices: &Choices) -> Result<(), Refusal> {
-    let is_unknown = |name: &str| registry.releases_of(name).is_empty();
-    let detail = |name: &str| {
-        let known = nearest(name, registry.plugin_names().into_iter());
+/// Choices about a plugin that nobody published, unless they stood there before. Who may not list plugins is told no
+/// name of one.
+fn about_nothing(registry: &Registry, before: &Choices, choices: &Choices, role: Role) -> Vec<Problem> {
+    // One that is on counts also while its release cannot be used.
+    let is_on = |name: &str| registry.written.values().any(|of_brand| of_brand.contains_key(name));
+    let is_unknown = |name: &str| registry.releases_of(name).is_empty() && !is_on(name);
+    let problem = |pointer: String, name: &str| {
+        let known = nearest(name, registry.plugin_names().into_iter()).filter(|_| role != Role::Source);
         let remedy = known.map(|known| format!("; the nearest is {known}")).unwrap_or_default();
-        format!("no plugin of this name is published, so the choice would be about nothing{remedy}")
+        let detail =
+            format!("no plugin of this name is published, so the choice would be about nothing{remedy}");
+        Problem { pointer, detail }
     };
     let stood = &before.opt_out.integrations;
     let out = choices.opt_out.integrations.iter().filter(|name| is_unknown(name) && !stood.contains(*name));
-    let out = out.map(|name| ("/opt_out/integrations".to_owned(), detail(name)));
+    let out = out.map(|name| problem("/opt_out/integrations".to_owned(), name));
     let permitted = choices.permissions.iter().enumerate().filter_map(|(index, permission)| {
         let PermissionScope::Integration(name) = &permission.scope else { return None };
         let stood = before.permissions.iter().any(|stood| stood.scope == permission.scope);
-        (is_unknown(name) && !stood).then(|| (format!("/permissions/{index}/for/integration"), detail(name)))
+        (is_unknown(name) && !stood).then(|| problem(format!("/permissions/{index}/for/integration"), name))
     });
-    let problems: Vec<Problem> =
-        out.chain(permitted).map(|(pointer, detail)| Problem { pointer, detail }).collect();
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(Refusal::Invalid { what: "what was chosen".into(), problems })
-    }
+    out.chain(permitted).collect()
 }

@@ -17,7 +17,8 @@ use crate::pipeline::Role;
 /// They take effect on the next decision anywhere, work already queued included. A permission needs its
 /// wording and who recorded it; one that is left out is withdrawn, and one whose own thing is refused ends, for
 /// good. Linked ids get the same choices. An opt-out of SMS that is put here is this consumer's, whatever the number; one
-/// that a keyword made is the number's, whoever is met with it. A key of role source may only tighten: refuse more, permit less.
+/// that a keyword made is the number's, whoever is met with it. A plugin is named only once it is published: under a name
+/// misspelt a choice would protect nobody. A key of role source may only tighten: refuse more, permit less.
 #[utoipa::path(
     put,
     path = "/v1/brands/{brand}/consumers/{consumer}/choices",

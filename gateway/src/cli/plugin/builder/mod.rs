@@ -311,7 +311,7 @@ pub fn read_manifest(dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<Manif
 }
 
 /// SHA-256 over what a directory's files hold that go into a component, lock files too: without readmes, cases, hidden
-/// files and what builds make.
+/// files, what builds make and what running leaves behind.
 ///
 /// # Errors
 /// A file that cannot be read; a symbolic link or device.
@@ -343,9 +343,10 @@ pub fn packages_fingerprint(dirs: &[PathBuf]) -> Result<String, BuildError> {
     fingerprint(&files.filter(|file| file.is_file()).collect::<Vec<_>>())
 }
 
-/// Whether a file or directory of this name is what builds make, or what running leaves behind.
-pub fn is_made(name: &str) -> bool {
-    source::is_made(name)
+/// Whether a file or directory of this name is no source of a plugin: hidden, what builds make, and at the `top` of its
+/// project what running leaves behind there.
+pub fn is_left_out(name: &str, top: bool) -> bool {
+    source::is_left_out(name, top)
 }
 
 /// A language whose tool keeps a running interpreter.

@@ -13,30 +13,32 @@ pub(super) struct Root {
     pub(super) dir: PathBuf,
 }
 
-/// Directories that hold what is made of the source.
+/// Directories that hold what is made of the source, wherever they are.
 const MADE: [&str; 4] = ["build", "node_modules", "target", "__pycache__"];
-/// How files end that a gateway, a tool or a try writes beside it: databases with what SQLite keeps next to them, logs,
-/// keys.
-const WRITTEN: [&str; 5] = [".db", ".db-shm", ".db-wal", ".log", ".key"];
+/// How names end that a gateway, a tool or a try writes into the directory where it runs: databases with what stands next
+/// to them, logs, keys.
+const LEFT_BEHIND: [&str; 7] = [".cache", ".db", ".db-shm", ".db-wal", ".db.lock", ".key", ".log"];
 
-/// Whether something of this name is what builds make, or what running leaves behind, and so no source.
-pub(super) fn is_made(name: &str) -> bool {
-    MADE.contains(&name) || name.ends_with(".db.lock") || WRITTEN.iter().any(|end| name.ends_with(end))
+/// Whether something of this name is no source: hidden, or made of it; and at the top of a project what running leaves
+/// behind there.
+pub(super) fn is_left_out(name: &str, top: bool) -> bool {
+    let left_behind = || LEFT_BEHIND.iter().any(|end| name.ends_with(end));
+    name.starts_with('.') || MADE.contains(&name) || (top && left_behind())
 }
 
 /// The directory that tests it.
 const CASES: &str = "cases";
 
 /// SHA-256 over every file's name (octets, their number before them) and SHA-256, in the order of the names. Left
-/// out: hidden files, readmes (`*.md`), `build`, `cases`, `node_modules`, `target`, `__pycache__`, what
-/// running leaves behind (databases, `*.log`, `*.key`), and `without`: the lock file has its own digest.
+/// out: hidden files, readmes (`*.md`), `build`, `cases`, `node_modules`, `target`, `__pycache__`, at the top
+/// what running leaves behind (databases, `*.cache`, `*.log`, `*.key`), and `without`: the lock file has its own digest.
 ///
 /// # Errors
 /// A file that cannot be read; a symbolic link or device.
 pub(super) fn digest(roots: &[Root], without: &[PathBuf]) -> Result<String, BuildError> {
     let mut files = Vec::new();
     for root in roots {
-        collect(&root.dir, &root.prefix, without, &mut files)?;
+        collect(&root.dir, &root.prefix, true, without, &mut files)?;
     }
     files.sort_unstable();
     let mut whole = Sha256::new();
@@ -58,6 +60,7 @@ fn add(path: &Path, name: String, files: &mut Vec<(String, [u8; 32])>) -> Result
 fn collect(
     at: &Path,
     prefix: &str,
+    top: bool,
     without: &[PathBuf],
     files: &mut Vec<(String, [u8; 32])>,
 ) -> Result<(), BuildError> {
@@ -70,17 +73,16 @@ fn collect(
         let (path, file_name) = (entry.path(), entry.file_name());
         let file_name = file_name.to_string_lossy();
         let kind = entry.file_type().map_err(file_error(&path, "read"))?;
-        let skipped = file_name.starts_with('.')
+        let skipped = is_left_out(&file_name, top)
             || file_name.ends_with(".md")
             || file_name == CASES
-            || is_made(&file_name)
             || without.contains(&path);
         if skipped {
             continue;
         }
         let name = if prefix.is_empty() { file_name.into_owned() } else { format!("{prefix}/{file_name}") };
         if kind.is_dir() {
-            collect(&path, &name, without, files)?;
+            collect(&path, &name, false, without, files)?;
         } else if kind.is_file() {
             add(&path, name, files)?;
         } else {
@@ -120,6 +122,7 @@ mod tests {
             "local.db",
             "local.db-wal",
             "local.db.lock",
+            "local.cache/48/a.cwasm",
             "local.master.key",
             "serve.log",
         ] {
@@ -130,6 +133,7 @@ mod tests {
             vec![("plugin.toml", "x"), ("src/plugin.mjs", "y")],
             vec![("plugin.toml", "x")],
             vec![("plugin.toml", "x"), ("src/plugin.js", "y"), ("schemas/a.json", "{}")],
+            vec![("plugin.toml", "x"), ("src/plugin.js", "y"), ("src/words.db", "z")],
         ] {
             assert_ne!(digest_of(&other), whole, "{other:?}");
         }

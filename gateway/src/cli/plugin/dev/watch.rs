@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::cli::CliError;
-use crate::cli::plugin::builder::is_made;
+use crate::cli::plugin::builder::is_left_out;
 
 /// As long as nothing happens, a change is over: an editor, or a checkout, does several things at once.
 const QUIET: Duration = Duration::from_millis(50);
@@ -81,23 +81,21 @@ impl Watch {
             let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten();
             let is_dir = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
             let dirs = entries.filter(is_dir).map(|entry| entry.path());
-            next.extend(
-                dirs.filter(|path| path.file_name().is_some_and(|name| !is_ignored(&name.to_string_lossy()))),
-            );
+            let top = self.roots.contains(&dir);
+            next.extend(dirs.filter(|path| {
+                path.file_name().is_some_and(|name| !is_left_out(&name.to_string_lossy(), top))
+            }));
         }
         Ok(())
     }
-}
-
-fn is_ignored(name: &str) -> bool {
-    name.starts_with('.') || is_made(name)
 }
 
 /// Whether it may have changed the project. That something was read has not; where events were lost, it may.
 fn matters(root: &Path, event: &Event) -> bool {
     let is_ours = |path: &PathBuf| {
         let Ok(inside) = path.strip_prefix(root) else { return false };
-        !inside.components().any(|part| is_ignored(&part.as_os_str().to_string_lossy()))
+        let mut parts = inside.components().enumerate();
+        !parts.any(|(depth, part)| is_left_out(&part.as_os_str().to_string_lossy(), depth == 0))
     };
     !matches!(event.kind, EventKind::Access(_))
         && (event.need_rescan() || event.paths.is_empty() || event.paths.iter().any(is_ours))
@@ -124,6 +122,8 @@ mod tests {
             ("/p/.git/index", false),
             ("/p/local.db-wal", false),
             ("/p/received.log", false),
+            ("/p/local.cache/48/a.cwasm", false),
+            ("/p/src/words.db", true),
             ("/q/src/lib.rs", false),
         ] {
             let event = Event::new(EventKind::Any).add_path(path.into());
