@@ -107,6 +107,11 @@ impl PolicyBook {
         Self::new(&[Self::SHIPPED.to_owned()])
     }
 
+    /// Its versions, oldest first.
+    pub fn policies(&self) -> impl Iterator<Item = &Policy> {
+        self.set.iter()
+    }
+
     /// The versions that matter for something accepted at `accepted_ms` and decided at `now_ms`.
     pub fn moment(&self, accepted_ms: i64, now_ms: i64) -> Moment {
         Moment {

@@ -34,11 +34,11 @@ pub(super) async fn parts(config: &Config) -> Result<Parts, CliError> {
         None => Catalogue::embedded(),
     }
     .map_err(CliError::start("the catalogue"))?;
-    let texts = policies(config.policies_dir.as_deref())?;
-    for policy in texts.iter().flat_map(|text| Policy::parse(text)) {
+    let book =
+        PolicyBook::new(&policies(config.policies_dir.as_deref())?).map_err(CliError::start("the policy"))?;
+    for policy in book.policies() {
         tracing::info!(name = policy.name(), effective = policy.effective(), "a policy is loaded");
     }
-    let book = PolicyBook::new(&texts).map_err(CliError::start("the policy"))?;
     let store = Arc::new(open_store(config).await?);
     let master = master_key(&config.master_key_path(), config.database_path())?;
 

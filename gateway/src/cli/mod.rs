@@ -59,7 +59,10 @@ enum Command {
         after_help = "Example:\n  gateway partner put acme-crm --display-name 'Acme CRM' --region US --domain acme.example"
     )]
     Partner(partner::Partner),
-    #[command(subcommand, after_help = "Example:\n  gateway contract put --help")]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  gateway contract put engage dpa-2026 --purpose personalize.content.limited --category user"
+    )]
     Contract(contract::Contract),
     #[command(
         subcommand,

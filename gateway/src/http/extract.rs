@@ -50,7 +50,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         let Query(parameters) = Query::try_from_uri(&parts.uri).map_err(|error| {
-            ProblemDetails::new(Code::InvalidQuery, untyped_query(&std::error::Error::source(&error)))
+            let message = std::error::Error::source(&error).map(ToString::to_string);
+            ProblemDetails::new(Code::InvalidQuery, untyped_query(&message.unwrap_or_default()))
         })?;
         Ok(Self(parameters))
     }
@@ -58,8 +59,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
 
 /// What is wrong with the parameters, without what was given: of the library's message only the parameter's name is kept,
 /// which is one that the operation takes.
-fn untyped_query(error: &Option<&(dyn std::error::Error + 'static)>) -> String {
-    let message = error.map(ToString::to_string).unwrap_or_default();
+fn untyped_query(message: &str) -> String {
     let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'));
     if let Some((name, _)) = missing {
         return format!("the query parameter `{name}` is required; `/openapi.json` has the types");

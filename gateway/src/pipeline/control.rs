@@ -43,7 +43,8 @@ fn to_json<T: serde::Serialize>(value: &T) -> Result<String, Refusal> {
     serde_json::to_string(value).map_err(|_| Refusal::Internal)
 }
 
-fn problems(what: impl Into<String>, problems: Vec<Problem>) -> Result<(), Refusal> {
+/// Refuses what has problems.
+pub(super) fn problems(what: impl Into<String>, problems: Vec<Problem>) -> Result<(), Refusal> {
     if problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid { what: what.into(), problems }) }
 }
 

@@ -31,12 +31,6 @@ pub struct Counts {
     pub unrecorded: u64,
 }
 
-/// Counters without a place in [`Counts`].
-const OTHERS: [(&str, &str); 2] = [
-    ("gateway_breaker_opened_total", "Times that repeated failures stopped the calls of a connection."),
-    ("gateway_budget_overruns_total", "Calls that ended because they used up a budget, by budget."),
-];
-
 macro_rules! counters {
     ($($name:ident => $metric:literal: $says:literal,)+) => {
         /// The counters behind [`Counts`].
@@ -47,9 +41,14 @@ macro_rules! counters {
             /// Says in the metrics what each of them counts, and what the pipeline measures besides.
             pub(super) fn describe() {
                 $(metrics::describe_counter!($metric, $says);)+
-                for (metric, says) in OTHERS {
-                    metrics::describe_counter!(metric, says);
-                }
+                metrics::describe_counter!(
+                    "gateway_breaker_opened_total",
+                    "Times that repeated failures stopped the calls of a connection."
+                );
+                metrics::describe_counter!(
+                    "gateway_budget_overruns_total",
+                    "Calls that ended because they used up a budget, by budget."
+                );
                 metrics::describe_gauge!("gateway_releases_loaded", "Releases that are ready to be called.");
                 metrics::describe_histogram!(
                     "gateway_delivery_seconds",

@@ -158,11 +158,10 @@ impl Gateway {
             .enumerate()
             .map(|(at, field)| {
                 let own = connection.labels_at(index, at, moment);
-                let form = connection.transform(index, at).map(|form| (form, own));
                 let onward = labels_of_returned(&self.book, connection, connections, &field.name, moment);
                 let labels = own.iter().chain(onward.iter()).cloned().collect::<Vec<_>>();
-                let mut preview = self.preview_field(connection, hook.flow, field, &labels, form, moment);
-                preview.granted = connection.grants(index, at);
+                let mut preview =
+                    self.preview_field(connection, hook.flow, field, (index, at), &labels, moment);
                 if let Some(category) = returned_category(connections, &field.name) {
                     preview.declared.category = category.to_string();
                 }
@@ -183,10 +182,13 @@ impl Gateway {
         connection: &Connection,
         flow: Flow,
         field: &HookField,
+        (index, at): (usize, usize),
         labels: &[Label],
-        form: Option<(Transform, &[Label])>,
-        Moment { current, now_ms, .. }: Moment,
+        moment: Moment,
     ) -> PreviewField {
+        let Moment { current, now_ms, .. } = moment;
+        let form = connection.transform(index, at);
+        let counts_as = form.and_then(|_| connection.labels_at(index, at, moment).first());
         let (partner, purpose) = (&connection.partner, connection.release.purpose);
         let mut recipient = Recipient::ServiceProvider;
         let (mut allowed_by, mut withheld_by) = (BTreeSet::new(), BTreeSet::new());
@@ -213,9 +215,9 @@ impl Gateway {
         }
         PreviewField {
             declared: declared_field(field),
-            granted: false,
-            form: form.map(|(form, _)| form.as_str().to_owned()),
-            counts_as: form.and_then(|(_, labels)| Some(labels.first()?.category.to_string())),
+            granted: connection.grants(index, at),
+            form: form.map(|form| form.as_str().to_owned()),
+            counts_as: counts_as.map(|label| label.category.to_string()),
             recipient: recipient.as_str().to_owned(),
             contract,
             allowed_by: allowed_by.into_iter().collect(),

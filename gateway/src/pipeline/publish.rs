@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gateway_policy::Access;
 use sha2::{Digest as _, Sha256};
 
-use super::control::find_release;
+use super::control::{find_release, problems};
 use super::documents::ReleaseStatus;
 use super::error::{Problem, Refusal};
 use super::gateway::Gateway;
@@ -172,22 +172,18 @@ impl Gateway {
 fn check_domains(registry: &Registry, partner: &str, manifest: &manifest::Manifest) -> Result<(), Refusal> {
     let domains =
         registry.partners.get(partner).map(|live| live.record.domains.as_slice()).unwrap_or_default();
-    let problems = manifest.endpoint.iter().enumerate().filter_map(|(index, endpoint)| {
-        let foreign = UrlTemplate::parse(&endpoint.url).is_ok_and(|template| !is_registered(&template.fixed_suffix(), domains));
-        foreign.then(|| Problem {
-            pointer: format!("endpoint[{index}].url"),
-            detail: format!(
-                "leads to no domain of partner {partner} (registered: {}), so no request could go there; correct it, or have the operator register the domain",
-                if domains.is_empty() { "none".to_owned() } else { domains.join(", ") }
-            ),
-        })
+    let registered = if domains.is_empty() { "none".to_owned() } else { domains.join(", ") };
+    let leads = |template: UrlTemplate| is_registered(&template.fixed_suffix(), domains);
+    let endpoints = manifest.endpoint.iter().enumerate();
+    let foreign =
+        endpoints.filter(|(_, endpoint)| UrlTemplate::parse(&endpoint.url).is_ok_and(|url| !leads(url)));
+    let wrong = foreign.map(|(index, _)| Problem {
+        pointer: format!("endpoint[{index}].url"),
+        detail: format!(
+            "leads to no domain of partner {partner} (registered: {registered}), so no request could go there; correct it, or have the operator register the domain"
+        ),
     });
-    let problems: Vec<Problem> = problems.collect();
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(Refusal::Invalid { what: "the component".into(), problems })
-    }
+    problems("the component", wrong.collect())
 }
 
 fn unsigned(partner: &str, why: &str) -> Refusal {

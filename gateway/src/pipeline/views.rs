@@ -8,6 +8,7 @@ use gateway_policy::{
 
 use super::accept::event_place;
 use super::consumers::Consumer;
+use super::control::problems;
 use super::dispatch::return_place;
 use super::error::{Problem, Refusal};
 use super::event;
@@ -72,9 +73,7 @@ impl Gateway {
         }
         let before = self.choices(brand, consumer).await?;
         wrong.extend(about_nothing(&self.registry.load(), &before, &choices, caller.role));
-        if !wrong.is_empty() {
-            return Err(Refusal::Invalid { what: "what was chosen".into(), problems: wrong });
-        }
+        problems("what was chosen", wrong)?;
         let known = self.consumers.ensure(&*self.store, &self.master, brand, consumer).await?;
         let now = rfc3339(self.clock.now_ms());
         let change =

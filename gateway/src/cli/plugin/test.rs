@@ -167,10 +167,9 @@ pub(super) fn render(tested: &[Tested]) -> String {
     }
     let mut text = table.render();
     for one in tested.iter().filter(|one| !one.lines.is_empty()) {
-        let said = one.outcome.as_ref().filter(|_| one.verdict == "differs").map(said).unwrap_or_default();
-        let lines: Vec<&String> = one.lines.iter().chain(&said).collect();
-        text.push_str(&format!("\n\n{}:", one.name));
-        lines.into_iter().for_each(|line| text.push_str(&format!("\n  {line}")));
+        let mut lines = one.lines.clone();
+        lines.extend(one.outcome.iter().filter(|_| one.verdict == "differs").flat_map(said));
+        text.push_str(&format!("\n\n{}:\n  {}", one.name, lines.join("\n  ")));
     }
     text.push_str(&format!("\n\n{} of {} passed", tested.len() - failed, tested.len()));
     text

@@ -22,6 +22,7 @@ use crate::manifest::{
     EmbedError, Language, Manifest, ManifestErrors, Problem, Provenance, embed, embed_provenance, inspect,
     provenance_of,
 };
+pub(super) use source::is_left_out;
 pub use tools::ToolError;
 pub(super) use tools::cache_dir;
 
@@ -341,12 +342,6 @@ pub fn sources(dir: &Path) -> Vec<PathBuf> {
 pub fn packages_fingerprint(dirs: &[PathBuf]) -> Result<String, BuildError> {
     let files = dirs.iter().flat_map(|dir| ["Cargo.toml", "Cargo.lock"].map(|name| dir.join(name)));
     fingerprint(&files.filter(|file| file.is_file()).collect::<Vec<_>>())
-}
-
-/// Whether a file or directory of this name is no source of a plugin: hidden, what builds make, and at the `top` of its
-/// project what running leaves behind there.
-pub fn is_left_out(name: &str, top: bool) -> bool {
-    source::is_left_out(name, top)
 }
 
 /// A language whose tool keeps a running interpreter.

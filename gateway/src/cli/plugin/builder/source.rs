@@ -19,9 +19,9 @@ const MADE: [&str; 4] = ["build", "node_modules", "target", "__pycache__"];
 /// to them, logs, keys.
 const LEFT_BEHIND: [&str; 7] = [".cache", ".db", ".db-shm", ".db-wal", ".db.lock", ".key", ".log"];
 
-/// Whether something of this name is no source: hidden, or made of it; and at the top of a project what running leaves
+/// Whether something of this name is no source: hidden, or made of it; and at the `top` of a project what running leaves
 /// behind there.
-pub(super) fn is_left_out(name: &str, top: bool) -> bool {
+pub(in crate::cli::plugin) fn is_left_out(name: &str, top: bool) -> bool {
     let left_behind = || LEFT_BEHIND.iter().any(|end| name.ends_with(end));
     name.starts_with('.') || MADE.contains(&name) || (top && left_behind())
 }
