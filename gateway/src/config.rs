@@ -18,9 +18,10 @@ use crate::pipeline::Tuning;
 pub const DEFAULT_FILE: &str = "gateway.toml";
 
 /// `GATEWAY_LISTEN` is the key `listen`, `GATEWAY_LOG_LEVEL` the key `log-level`.
-const PREFIX: &str = "GATEWAY_";
+pub(crate) const PREFIX: &str = "GATEWAY_";
 /// Variables with that prefix that belong to the command line and are no keys.
-const NOT_KEYS: [&str; 4] = ["config", "url", "key", "install_toolchain"];
+pub(crate) const NOT_KEYS: [&str; 6] =
+    ["brand_key", "config", "install_toolchain", "key", "signing_key", "url"];
 
 /// Every key of the configuration. `gateway.example.toml` shows the same with its defaults.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -127,9 +127,12 @@ async fn run_async(command: Command) -> Result<(), CliError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use clap::CommandFactory as _;
 
     use super::*;
+    use crate::config::{NOT_KEYS, PREFIX};
 
     #[test]
     fn the_arguments_are_consistent() {
@@ -154,6 +157,19 @@ mod tests {
         let mut lacking = Vec::new();
         walk(&Cli::command(), "gateway", &mut lacking);
         assert_eq!(lacking, Vec::<String>::new());
+    }
+
+    #[test]
+    fn no_variable_of_the_command_line_is_taken_for_a_key_of_the_configuration() {
+        fn walk(command: &clap::Command, found: &mut BTreeSet<String>) {
+            let named = command.get_arguments().filter_map(clap::Arg::get_env);
+            let named = named.map(|name| name.to_string_lossy().into_owned());
+            found.extend(named.filter_map(|name| Some(name.strip_prefix(PREFIX)?.to_lowercase())));
+            command.get_subcommands().for_each(|sub| walk(sub, found));
+        }
+        let mut found = BTreeSet::new();
+        walk(&Cli::command(), &mut found);
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), NOT_KEYS);
     }
 
     #[test]

@@ -242,7 +242,7 @@ impl Cache {
 /// `deserialize_file` of a component or of a module.
 type Load<T> = unsafe fn(&Engine, PathBuf) -> wasmtime::Result<T>;
 
-/// The one unsafe act of the project: mapping machine code from a file.
+/// The one unsafe act of the host: mapping machine code from a file.
 #[allow(unsafe_code)]
 fn deserialize<T>(engine: &Engine, artifact: &Path, load: Load<T>) -> wasmtime::Result<T> {
     // SAFETY: `deserialize_file` asks for a file that `Engine::precompile_component` or
