@@ -1,5 +1,7 @@
-//! Calls as fast as they are answered, or at a steady rate, and how long they take.
+//! Calls as fast as they are answered, or at a steady rate, and how long they take; and how long the disk takes.
 
+use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -82,6 +84,22 @@ pub fn quantiles(mut taken: Vec<Duration>) -> (Duration, Duration) {
     taken.sort_unstable();
     let at = |share: f64| taken[((taken.len() - 1) as f64 * share) as usize];
     (at(0.5), at(0.99))
+}
+
+/// The median and the 99th percentile of writing 4 KiB to a file there and waiting for the disk (fdatasync).
+///
+/// # Panics
+/// Where the file cannot be written.
+pub fn fdatasync(dir: &Path) -> (Duration, Duration) {
+    let mut file = std::fs::File::create(dir.join("sync")).expect("a file to write to");
+    let taken = (0..300)
+        .map(|_| {
+            let started = Instant::now();
+            file.write_all(&[7; 4096]).and_then(|()| file.sync_data()).expect("a disk that takes 4 KiB");
+            started.elapsed()
+        })
+        .collect();
+    quantiles(taken)
 }
 
 /// Milliseconds.

@@ -1,8 +1,10 @@
 //! Accept: read, check, store, and only then say so.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::consumers::Consumer;
 use super::dispatch::DueWork;
@@ -12,6 +14,10 @@ use super::gateway::Gateway;
 use super::model::Accepted;
 use crate::store::crypto::new_uid;
 use crate::store::{Acceptance, Digest, NewEvent, Uid};
+
+/// How long whoever sends events waits for room among the work in memory, at most: so one that sends more than is worked
+/// off is slowed down a little, and what it sent need not be read from the store again.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// A stored event, in memory.
 pub(super) struct StoredEvent {
@@ -61,6 +67,7 @@ impl Gateway {
         let outcomes = self.store.accept(new).await?;
         conflicts(&outcomes, batch)?;
         let mut accepted = Accepted::default();
+        let deadline = Instant::now() + PATIENCE;
         for (outcome, (consumer, uid, key, plugins, event)) in outcomes.into_iter().zip(held) {
             let Acceptance::New { work } = outcome else {
                 accepted.duplicates += 1;
@@ -68,33 +75,33 @@ impl Gateway {
             };
             accepted.accepted += 1;
             self.note_sms_start(&consumer, &event).await?;
-            self.stored(&consumer, Arc::new(StoredEvent::new(uid, key, now_ms, event)), plugins, work);
+            let stored = Arc::new(StoredEvent::new(uid, key, now_ms, event));
+            for due in self.stored(&consumer, stored, plugins, work) {
+                self.work.push_by(deadline, due.id, due).await;
+            }
         }
         Ok(accepted)
     }
 
-    /// What follows from a stored event: the consumer may be engaged, and there may be work.
+    /// What follows from a stored event: the consumer may be engaged, and there may be work, which is due.
     pub(super) fn stored(
         &self,
         consumer: &Arc<Consumer>,
         stored: Arc<StoredEvent>,
         plugins: Vec<String>,
         work: Vec<i64>,
-    ) {
+    ) -> impl Iterator<Item = DueWork> {
         self.counters.events(1);
         if stored.event.engages {
             consumer.set_engaged();
         }
-        for (plugin, id) in plugins.into_iter().zip(work) {
-            let due = DueWork {
-                id,
-                plugin,
-                attempt: 0,
-                consumer: Arc::clone(consumer),
-                event: Arc::clone(&stored),
-            };
-            self.work.push(id, due);
-        }
+        plugins.into_iter().zip(work).map(move |(plugin, id)| DueWork {
+            id,
+            plugin,
+            attempt: 0,
+            consumer: Arc::clone(consumer),
+            event: Arc::clone(&stored),
+        })
     }
 
     /// Whether the brand is the platform's own.

@@ -153,7 +153,9 @@ impl Gateway {
                 if let Some(returned) = returned {
                     returned.committed();
                 }
-                self.stored(&asked.consumer, Arc::clone(&asked.event), plugins, work);
+                for due in self.stored(&asked.consumer, Arc::clone(&asked.event), plugins, work) {
+                    self.work.push(due.id, due);
+                }
                 self.while_chosen(&asked, &choices, view).await
             }
             // The same event came in twice at once. This call ran all the same, so its row is written.
@@ -362,7 +364,10 @@ impl Gateway {
         let mut outcomes = self.store.accept(vec![record]).await?;
         super::accept::conflicts(&outcomes, false)?;
         if let Some(Acceptance::New { work }) = outcomes.pop() {
-            self.stored(consumer, Arc::new(StoredEvent::new(uid, key, now_ms, event)), plugins, work);
+            let stored = Arc::new(StoredEvent::new(uid, key, now_ms, event));
+            for due in self.stored(consumer, stored, plugins, work) {
+                self.work.push(due.id, due);
+            }
         }
         Ok(())
     }

@@ -4,24 +4,24 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use gateway_policy::{Facts, FieldVerdict, Flow, Partner, Recipient};
+use gateway_policy::{Choices, Facts, Flow, Partner, Recipient};
 
 use super::consumers::Consumer;
 use super::dispatch::{UNUSABLE_WAIT_MS, delivery_place};
 use super::documents::ConnectionDocument;
 use super::error::Refusal;
-use super::gateway::{Gateway, Tuning};
+use super::gateway::Gateway;
 use super::ledger::Row;
-use super::queue::Queue;
-use super::registry::{LiveConnection, UNUSABLE};
-use super::worker::{Due, READ};
+use super::queue::{Queue, Slot};
+use super::registry::{LiveConnection, Registry, UNUSABLE};
+use super::worker::{Due, Place, READ};
 use crate::boundary::{Moment, OutboundRequest, Permitted, PlannedDelivery, Stays, Subject, toward_partner};
 use crate::manifest::Endpoint;
 use crate::outbound::{Credentials, Disposition, RetrySchedule, classify, outcome_code};
 use crate::store::crypto::format_uid;
 use crate::store::{
-    AttemptResult, Change, DeliveryRecord, DeliveryState, Digest, Document, DocumentKind, FlowResult, Stage,
-    Uid,
+    AttemptResult, Change, DeliveryRecord, DeliveryState, Digest, Document, DocumentKind, FlowRecord,
+    FlowResult, Stage, Uid,
 };
 
 /// A request of the outbox, in memory.
@@ -37,6 +37,47 @@ pub(super) struct DueDelivery {
     pub(super) planned: Arc<PlannedDelivery>,
 }
 
+/// What was decided about a try.
+enum Decided {
+    /// The plugin is on, and cannot be used now.
+    Unusable,
+    /// With the row that says why.
+    Stays(FlowRecord),
+    /// With its row, which is written first.
+    Goes(Box<Try>, FlowRecord),
+}
+
+/// A try that may be made once its row is committed.
+struct Try {
+    attempt: u32,
+    /// Its row.
+    flow: Uid,
+    request: Permitted<OutboundRequest>,
+    credentials: Credentials,
+    live: Arc<LiveConnection>,
+    /// By what it was decided.
+    registry: Arc<Registry>,
+    choices: Arc<Choices>,
+}
+
+/// A first try whose row is about to be committed. Dropped, it is not made, and the store says what is due.
+pub(super) struct Begun {
+    place: Place<DueDelivery>,
+    goes: Box<Try>,
+}
+
+impl Begun {
+    /// The row is committed.
+    pub(super) fn committed(self, gateway: &Arc<Gateway>, due: DueDelivery) {
+        let Self { place, goes } = self;
+        let gateway = Arc::clone(gateway);
+        place.spawn(async move {
+            let slot = gateway.deliveries.slot().await;
+            gateway.make_try(&due, *goes, slot).await
+        });
+    }
+}
+
 impl Due for DueDelivery {
     type Id = Uid;
     const NAME: &'static str = "a delivery";
@@ -49,16 +90,12 @@ impl Due for DueDelivery {
         &gateway.deliveries
     }
 
-    fn at_once(tuning: &Tuning) -> usize {
-        tuning.concurrent_deliveries
-    }
-
     async fn read(gateway: &Gateway) {
         gateway.read_due_deliveries().await;
     }
 
-    async fn work(self, gateway: &Arc<Gateway>) -> Result<(), Refusal> {
-        gateway.deliver(&self).await
+    async fn work(self, gateway: &Arc<Gateway>, slot: Slot) -> Result<(), Refusal> {
+        gateway.deliver(&self, slot).await
     }
 }
 
@@ -102,13 +139,45 @@ impl Gateway {
         })
     }
 
-    async fn deliver(self: &Arc<Self>, due: &DueDelivery) -> Result<(), Refusal> {
+    async fn deliver(self: &Arc<Self>, due: &DueDelivery, slot: Slot) -> Result<(), Refusal> {
+        self.note_numbers(&due.consumer, &due.planned.numbers).await?;
+        match self.decide_try(due)? {
+            Decided::Unusable => self.put_off(due, self.clock.now_ms()).await,
+            Decided::Stays(flow) => {
+                self.store.drop_delivery(&due.id, flow.attempt, flow).await?;
+                self.counters.flows(1);
+                self.counters.failed(1);
+                Ok(())
+            }
+            Decided::Goes(goes, flow) => {
+                self.outbound.prepare(&goes.credentials, self.clock.now()).await;
+                self.store.record_attempt(&due.id, goes.attempt, flow).await?;
+                self.counters.flows(1);
+                self.make_try(due, *goes, slot).await
+            }
+        }
+    }
+
+    /// Decides about a request's first try before it is in the store, so that one commit has its call, the request
+    /// and the try's row. None where that is for a later commit: as many are under way as may be, something must be
+    /// waited for, or the request stays.
+    pub(super) async fn first_try(self: &Arc<Self>, due: &DueDelivery) -> Option<(Begun, FlowRecord)> {
+        let place = Place::at_once(self, due.id)?;
+        self.note_numbers(&due.consumer, &due.planned.numbers).await.ok()?;
+        match self.decide_try(due).ok()? {
+            Decided::Goes(goes, flow) if !goes.credentials.take_a_token() => {
+                Some((Begun { place, goes }, flow))
+            }
+            _ => None,
+        }
+    }
+
+    /// Decides about the next try as things stand.
+    fn decide_try(&self, due: &DueDelivery) -> Result<Decided, Refusal> {
         let planned = &due.planned;
-        self.note_numbers(&due.consumer, &planned.numbers).await?;
-        let now_ms = self.clock.now_ms();
         let registry = self.registry.load_full();
         if registry.unusable(&due.brand, &due.plugin) == Some(UNUSABLE) {
-            return self.put_off(due, now_ms).await;
+            return Ok(Decided::Unusable);
         }
         // What a blocked release planned is not sent.
         let live = registry
@@ -121,7 +190,7 @@ impl Gateway {
             // Partners are never deleted; were one gone, nothing would cover the request.
             None => return Err(Refusal::Internal),
         };
-        let moment = self.book.moment(due.accepted_ms, now_ms);
+        let moment = self.book.moment(due.accepted_ms, self.clock.now_ms());
         let choices = due.consumer.choices();
         let exposed = due.consumer.exposed(partner_name);
         let toward = toward_partner(
@@ -141,7 +210,8 @@ impl Gateway {
         );
         let row = self.row_of(due, moment);
         let attempt = due.attempt + 1;
-        let flow = |outcome: &str, recipient: Recipient, verdicts: Vec<FieldVerdict>| {
+        let flow = |outcome: &str| {
+            let (recipient, verdicts) = (toward.recipient, toward.verdicts);
             let mut flow =
                 row.record(Stage::Delivery, Flow::Share, recipient, verdicts, toward.facts, outcome);
             flow.flow = planned.flow;
@@ -150,46 +220,45 @@ impl Gateway {
             flow.attempt = attempt;
             flow
         };
-        let (request, credentials, live) = match ready(toward.request, live, &planned.endpoint) {
-            Ok(ready) => ready,
-            Err(code) => {
-                self.store
-                    .drop_delivery(&due.id, attempt, flow(code, toward.recipient, toward.verdicts))
-                    .await?;
-                self.counters.flows(1);
-                self.counters.failed(1);
-                return Ok(());
+        Ok(match ready(toward.request, live, &planned.endpoint) {
+            Err(code) => Decided::Stays(flow(code)),
+            Ok((request, credentials, live)) => {
+                let mut flow = flow("attempt");
+                flow.payload = Some(due.consumer.key.digest(&request.get().body));
+                let (flow_id, live) = (flow.id, Arc::clone(live));
+                let goes = Try { attempt, flow: flow_id, request, credentials, live, registry, choices };
+                Decided::Goes(Box::new(goes), flow)
             }
-        };
-        self.outbound.prepare(&credentials, self.clock.now()).await;
-        let mut record = flow("attempt", toward.recipient, toward.verdicts);
-        record.payload = Some(due.consumer.key.digest(&request.get().body));
-        let flow_id = record.id;
-        self.store.record_attempt(&due.id, attempt, record).await?;
-        self.counters.flows(1);
+        })
+    }
+
+    /// Makes a try whose row is committed, and records what came of it. Once the partner has answered, another request
+    /// may be under way.
+    async fn make_try(&self, due: &DueDelivery, goes: Try, slot: Slot) -> Result<(), Refusal> {
+        let Try { attempt, flow, request, credentials, live, registry, choices } = goes;
         // While the row was written a switch or a choice may have changed, also by a keyword from the number: then this
         // decision is stale, and the next try decides anew; so it is where a number cannot be asked about.
-        let is_asked = self.note_numbers(&due.consumer, &planned.numbers).await.is_ok();
+        let is_asked = self.note_numbers(&due.consumer, &due.planned.numbers).await.is_ok();
         if !is_asked || self.is_superseded(&registry) || !Arc::ptr_eq(&choices, &due.consumer.choices()) {
+            let at_ms = self.clock.now_ms();
             let result = FlowResult {
-                at_ms: now_ms,
+                at_ms,
                 outcome: "not-sent".into(),
                 status: None,
                 code: Some("decision-stale".into()),
             };
             let (delivery, state) = (due.id, DeliveryState::Pending);
-            self.store
-                .record_result(AttemptResult { delivery, flow: flow_id, result, state, due_ms: now_ms })
-                .await?;
+            self.store.record_result(AttemptResult { delivery, flow, result, state, due_ms: at_ms }).await?;
             self.deliveries.fall_behind();
             return Ok(());
         }
+        // Nothing keeps the old snapshot while the partner is waited for.
+        drop((registry, choices));
         let started = Instant::now();
-        let (result, state, due_ms) = self.send(due, attempt, request, &credentials, live).await;
+        let (result, state, due_ms) = self.send(due, attempt, request, &credentials, &live).await;
+        drop(slot);
         metrics::histogram!("gateway_delivery_seconds").record(started.elapsed().as_secs_f64());
-        self.store
-            .record_result(AttemptResult { delivery: due.id, flow: flow_id, result, state, due_ms })
-            .await?;
+        self.store.record_result(AttemptResult { delivery: due.id, flow, result, state, due_ms }).await?;
         match state {
             DeliveryState::Delivered => self.counters.delivered(1),
             DeliveryState::Dead | DeliveryState::Dropped => self.counters.failed(1),

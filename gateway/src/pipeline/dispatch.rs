@@ -12,11 +12,11 @@ use super::deliver::DueDelivery;
 use super::error::Refusal;
 use super::event;
 use super::failed::{Failed, note_kept_apart};
-use super::gateway::{Gateway, Tuning};
+use super::gateway::Gateway;
 use super::ledger::Row;
 use super::memories::Turn;
 use super::onward::Fresh;
-use super::queue::Queue;
+use super::queue::{Queue, Slot};
 use super::registry::LiveConnection;
 use super::worker::{Due, READ};
 use crate::boundary::{Checked, Crossing, Subject, let_ask};
@@ -61,15 +61,11 @@ impl Due for DueWork {
         &gateway.work
     }
 
-    fn at_once(tuning: &Tuning) -> usize {
-        tuning.concurrent_work
-    }
-
     async fn read(gateway: &Gateway) {
         gateway.read_due_work().await;
     }
 
-    async fn work(self, gateway: &Arc<Gateway>) -> Result<(), Refusal> {
+    async fn work(self, gateway: &Arc<Gateway>, _slot: Slot) -> Result<(), Refusal> {
         gateway.work_on(self).await
     }
 }
@@ -350,6 +346,7 @@ impl Gateway {
                 endpoint: planned.endpoint.name.clone(),
                 payload: seal(consumer, &delivery_place(&id), &text)?,
                 due_ms: row.at_ms,
+                attempt: 0,
             });
             deliveries.push(DueDelivery {
                 id,
@@ -377,9 +374,19 @@ impl Gateway {
         id
     }
 
-    /// Commits a call; then, and only then, its deliveries go on.
+    /// Commits a call; then, and only then, its deliveries go on. The first tries of those that can be made at once
+    /// are decided here, so that their rows are committed with the call's.
     pub(super) async fn commit(self: &Arc<Self>, outcome: CallOutcome) -> Result<bool, Refusal> {
-        let CallOutcome { record, deliveries, turn, returned } = outcome;
+        let CallOutcome { mut record, deliveries, turn, returned } = outcome;
+        let mut tries = Vec::with_capacity(deliveries.len());
+        for (due, new) in deliveries.into_iter().zip(&mut record.deliveries) {
+            let begun = self.first_try(&due).await.map(|(begun, flow)| {
+                new.attempt = flow.attempt;
+                record.flows.push(flow);
+                begun
+            });
+            tries.push((due, begun));
+        }
         let tally = Tally::of(&record.flows);
         if !self.store.record_call(record).await? {
             return Ok(false);
@@ -391,8 +398,11 @@ impl Gateway {
         if let Some(returned) = returned {
             returned.committed();
         }
-        for delivery in deliveries {
-            self.deliveries.push(delivery.id, delivery);
+        for (due, begun) in tries {
+            match begun {
+                Some(begun) => begun.committed(self, due),
+                None => self.deliveries.push(due.id, due),
+            }
         }
         Ok(true)
     }

@@ -11,10 +11,10 @@ use super::consumers::{Consumer, received_place};
 use super::dispatch::{CallOutcome, MAX_TRIES, UNUSABLE_WAIT_MS, YOUNG_MS, note_cost, seal, wait_ms};
 use super::error::Refusal;
 use super::failed::Failed;
-use super::gateway::{Gateway, Tuning};
+use super::gateway::Gateway;
 use super::ledger::Row;
 use super::memories::{TURN_WAIT, Turn};
-use super::queue::Queue;
+use super::queue::{Queue, Slot};
 use super::registry::{LiveConnection, rfc3339};
 use super::worker::{Due, READ};
 use crate::boundary::{
@@ -50,15 +50,11 @@ impl Due for DueMessage {
         &gateway.messages
     }
 
-    fn at_once(tuning: &Tuning) -> usize {
-        tuning.concurrent_work
-    }
-
     async fn read(gateway: &Gateway) {
         gateway.read_due_messages().await;
     }
 
-    async fn work(self, gateway: &Arc<Gateway>) -> Result<(), Refusal> {
+    async fn work(self, gateway: &Arc<Gateway>, _slot: Slot) -> Result<(), Refusal> {
         gateway.work_on_message(&self).await
     }
 }

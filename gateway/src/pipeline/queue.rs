@@ -1,12 +1,14 @@
 //! What is due and under way. The store is the truth; this is its memory, so that what was just
-//! committed need not be read again. Whatever does not fit is read from the store later.
+//! committed need not be read again. Whatever does not fit is read from the store later. It also says how many
+//! of them are under way at once.
 
 use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, timeout_at};
 
 /// Items that wait in memory at most, each with its event, some 10 KB parsed. A burst beyond it stays in the
 /// store and is read when there is room.
@@ -25,6 +27,12 @@ pub(super) struct Queue<K, T> {
     woken: Notify,
     /// Items taken since the store was last read.
     taken: AtomicUsize,
+    slots: Arc<Semaphore>,
+}
+
+/// Counts as one under way, until it is dropped.
+pub(super) struct Slot {
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 struct State<K> {
@@ -35,7 +43,8 @@ struct State<K> {
 }
 
 impl<K: Eq + Hash + Clone, T> Queue<K, T> {
-    pub(super) fn new() -> Self {
+    /// Of which so many are under way at once, at most.
+    pub(super) fn new(at_once: usize) -> Self {
         let (send, receive) = mpsc::channel(WAITING);
         Self {
             send,
@@ -45,6 +54,7 @@ impl<K: Eq + Hash + Clone, T> Queue<K, T> {
             behind: AtomicBool::new(true),
             woken: Notify::new(),
             taken: AtomicUsize::new(0),
+            slots: Arc::new(Semaphore::new(at_once)),
         }
     }
 
@@ -63,6 +73,30 @@ impl<K: Eq + Hash + Clone, T> Queue<K, T> {
             drop(state);
             self.fall_behind();
         }
+    }
+
+    /// The same, and waits for room until then.
+    pub(super) async fn push_by(&self, deadline: Instant, key: K, item: T) {
+        match timeout_at(deadline, self.send.reserve()).await {
+            Ok(Ok(room)) => {
+                if self.state().known.insert(key) {
+                    room.send(item);
+                }
+            }
+            _ => self.push(key, item),
+        }
+    }
+
+    /// Waits until one more may be under way.
+    pub(super) async fn slot(&self) -> Slot {
+        // Nothing closes the semaphore, which is all that could fail.
+        Slot { _permit: Arc::clone(&self.slots).acquire_owned().await.ok() }
+    }
+
+    /// Takes an item that never waits here, unless it is under way already or no slot is free. It waits for its slot
+    /// once it needs one.
+    pub(super) fn begin(&self, key: &K) -> bool {
+        self.slots.available_permits() > 0 && self.state().known.insert(key.clone())
     }
 
     /// The next item, or none where the store must be read first. What waits here goes before what waits in
@@ -149,7 +183,7 @@ mod tests {
 
     #[test]
     fn an_item_is_under_way_once() {
-        let queue = Queue::new();
+        let queue = Queue::new(1);
         queue.push(1, "first");
         queue.push(1, "again");
         assert_eq!(queue.len(), 1);
@@ -157,9 +191,22 @@ mod tests {
         assert_eq!(queue.len(), 0);
     }
 
+    #[tokio::test]
+    async fn what_is_begun_at_once_needs_a_free_slot_and_no_other_that_does_it() {
+        let queue = Queue::new(1);
+        queue.push(1, ());
+        assert!(!queue.begin(&1), "it waits already");
+        assert!(queue.begin(&2));
+        assert!(!queue.is_news(&2), "a read of the store leaves it alone");
+        let slot = queue.slot().await;
+        assert!(!queue.begin(&3), "as many are under way as may be");
+        drop(slot);
+        assert!(queue.begin(&3));
+    }
+
     #[test]
     fn what_ended_while_the_store_was_read_is_no_news() {
-        let queue = Queue::new();
+        let queue = Queue::new(1);
         queue.push(1, ());
         assert!(queue.begin_read());
         queue.done(&1);
@@ -171,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_here_is_taken_although_the_store_has_more() {
-        let queue = Queue::new();
+        let queue = Queue::new(1);
         for key in 0..3 {
             queue.push(key, key);
         }
@@ -187,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_left_to_the_store() {
-        let queue = Queue::new();
+        let queue = Queue::new(1);
         assert!(queue.begin_read());
         for key in 0..=WAITING {
             queue.push(key, ());

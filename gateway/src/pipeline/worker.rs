@@ -4,11 +4,9 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use super::error::Refusal;
-use super::gateway::{Gateway, Tuning};
-use super::queue::Queue;
+use super::gateway::Gateway;
+use super::queue::{Queue, Slot};
 
 /// Items that one read of the store brings at most.
 pub(super) const READ: u32 = 256;
@@ -23,21 +21,54 @@ pub(super) trait Due: Sized + Send + 'static {
 
     fn id(&self) -> Self::Id;
     fn queue(gateway: &Gateway) -> &Queue<Self::Id, Self>;
-    /// How many are under way at once, at most.
-    fn at_once(tuning: &Tuning) -> usize;
     /// Puts what the store holds that is due into the queue.
     fn read(gateway: &Gateway) -> impl Future<Output = ()> + Send;
-    /// Does it, or puts it off.
+    /// Does it, or puts it off. Another may be under way once `slot` is dropped.
     ///
     /// # Errors
     /// Nothing was written and nothing released: it is still due.
-    fn work(self, gateway: &Arc<Gateway>) -> impl Future<Output = Result<(), Refusal>> + Send;
+    fn work(self, gateway: &Arc<Gateway>, slot: Slot) -> impl Future<Output = Result<(), Refusal>> + Send;
+}
+
+/// An item under way, until it is dropped: no other task of this process begins it.
+pub(super) struct Place<T: Due> {
+    gateway: Arc<Gateway>,
+    id: T::Id,
+}
+
+impl<T: Due> Place<T> {
+    /// For an item that is begun without having waited; none where another must end first.
+    pub(super) fn at_once(gateway: &Arc<Gateway>, id: T::Id) -> Option<Self> {
+        T::queue(gateway).begin(&id).then(|| Self { gateway: Arc::clone(gateway), id })
+    }
+
+    /// Does the item beside what else is under way.
+    pub(super) fn spawn(self, work: impl Future<Output = Result<(), Refusal>> + Send + 'static) {
+        let tasks = self.gateway.tasks.clone();
+        // Boxed: a task's future is moved several times, and these have some KB.
+        let work = Box::pin(work);
+        tasks.spawn(async move {
+            if work.await.is_err() {
+                // The next poll reads it.
+                tracing::warn!("{} could not be recorded; it stays due", T::NAME);
+                self.gateway.counters.unrecorded(1);
+                let _slot = T::queue(&self.gateway).slot().await;
+                tokio::time::sleep(AFTER_FAILURE).await;
+            }
+            drop(self);
+        });
+    }
+}
+
+impl<T: Due> Drop for Place<T> {
+    fn drop(&mut self) {
+        T::queue(&self.gateway).done(&self.id);
+    }
 }
 
 impl Gateway {
     /// Works until the gateway stops; what is under way then is finished by its own task.
     pub(super) async fn work_off<T: Due>(self: Arc<Self>) {
-        let slots = Arc::new(Semaphore::new(T::at_once(&self.tuning)));
         loop {
             let due = tokio::select! {
                 biased;
@@ -51,19 +82,10 @@ impl Gateway {
                 }
                 continue;
             };
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+            let slot = T::queue(&self).slot().await;
+            let place = Place::<T> { gateway: Arc::clone(&self), id: due.id() };
             let gateway = Arc::clone(&self);
-            self.tasks.spawn(async move {
-                let id = due.id();
-                if due.work(&gateway).await.is_err() {
-                    // The next poll reads it.
-                    tracing::warn!("{} could not be recorded; it stays due", T::NAME);
-                    gateway.counters.unrecorded(1);
-                    tokio::time::sleep(AFTER_FAILURE).await;
-                }
-                T::queue(&gateway).done(&id);
-                drop(slot);
-            });
+            place.spawn(async move { due.work(&gateway, slot).await });
         }
     }
 }

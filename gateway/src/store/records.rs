@@ -455,6 +455,8 @@ pub struct NewDelivery {
     /// The planned request with its labels, encrypted; place `delivery/<id>`.
     pub payload: Vec<u8>,
     pub due_ms: i64,
+    /// Attempts whose rows are among the flows of the same call: none, or the first.
+    pub attempt: u32,
 }
 
 /// A delivery of the outbox.

@@ -1,26 +1,10 @@
-//! What the disk gives: fdatasync by itself, and one durable row through the store.
+//! What the disk gives through the store: one durable row.
 
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use gateway::store::crypto::{new_pseudonym, new_uid};
 use gateway::store::{ConsumerRecord, NewEvent, SqliteStore, Store};
-
-/// p50 and p99 of writing 4 KiB and waiting for the disk.
-pub fn fdatasync(dir: &Path) -> (Duration, Duration) {
-    let mut file = std::fs::File::create(dir.join("sync")).unwrap();
-    let taken = (0..300)
-        .map(|_| {
-            let started = Instant::now();
-            file.write_all(&[7; 4096]).unwrap();
-            file.sync_data().unwrap();
-            started.elapsed()
-        })
-        .collect();
-    gateway_tests::pace::quantiles(taken)
-}
 
 /// A store that takes rows of one event each.
 #[derive(Clone)]

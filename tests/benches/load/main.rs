@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use gateway::pipeline::Role;
-use gateway_tests::pace::{most, ms, paced, quantiles};
+use gateway_tests::pace::{fdatasync, most, ms, paced, quantiles};
 use gateway_tests::wire::{Sink, Wire, wires};
 use gateway_tests::world::{adf_secrets, adf_settings, connection};
 use gateway_tests::{ChildConfig, ChildGateway, Client, components, signing_key};
@@ -54,7 +54,7 @@ fn main() {
 async fn run(phase: Duration, only: Option<&str>) {
     let runs = |name| only.is_none_or(|only| only == name);
     let scratch = tempfile::tempdir().unwrap();
-    let sync = disk::fdatasync(scratch.path());
+    let sync = fdatasync(scratch.path());
     println!("fdatasync of 4 KiB: p50 {:.2} ms, p99 {:.2} ms", ms(sync.0), ms(sync.1));
 
     let sink = Sink::start().await;

@@ -139,6 +139,7 @@ async fn deliver(twin: &Twin, event: Value, uid: [u8; 16], work: i64) {
         endpoint: "leads".into(),
         payload: twin.key.seal("delivery", body.as_bytes()).unwrap(),
         due_ms: i64::MAX,
+        attempt: 0,
     };
     let call = CallRecord {
         work: Some(work),

@@ -103,6 +103,7 @@ pub(crate) fn call(consumer: &ConsumerRecord, event: &Uid, work: Option<i64>) ->
             endpoint: "leads".into(),
             payload: vec![5; 100],
             due_ms: NOW,
+            attempt: 0,
         }],
         returns: vec![NewReturn {
             flow: flow.id,

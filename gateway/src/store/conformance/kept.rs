@@ -185,3 +185,27 @@ pub(super) async fn work_put_off_is_due_later_and_what_was_received_stays(store:
     let acme = |what: &str| ("acme".to_owned(), what.to_owned());
     assert_eq!(kept, [acme("by a call put off"), acme("by a request")]);
 }
+
+pub(super) async fn a_first_attempt_is_recorded_with_its_call_or_not_at_all(store: &dyn Store) {
+    let consumer = consumer(store, "north", 1).await;
+    let (event, work) = accepted(store, &consumer, 1).await;
+    let begun = || {
+        let mut call = call(&consumer, &event.uid, Some(work));
+        call.deliveries[0].attempt = 1;
+        let attempt = attempt_flow(&consumer, &call.deliveries[0].id, 1);
+        call.flows.push(attempt.clone());
+        (call, attempt)
+    };
+    let (call, attempt) = begun();
+    let delivery = call.deliveries[0].id;
+    assert!(store.record_call(call).await.unwrap());
+    let due = store.due_deliveries(NOW, 9).await.unwrap();
+    let [stored] = due.as_slice() else { panic!("{due:?}") };
+    assert_eq!((stored.id, stored.attempt, stored.state), (delivery, 1, DeliveryState::Pending));
+    let row = store.flow(&attempt.id).await.unwrap().unwrap();
+    assert_eq!((row.delivery, row.attempt, row.result), (Some(delivery), 1, None));
+
+    let (again, attempt) = begun();
+    assert!(!store.record_call(again).await.unwrap(), "the work is done");
+    assert!(store.flow(&attempt.id).await.unwrap().is_none(), "no row says that it was sent");
+}

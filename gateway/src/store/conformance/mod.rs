@@ -47,6 +47,7 @@ pub(crate) async fn all<S: Store, K, F: Future<Output = (S, K)>>(open: impl Fn()
         kept::a_message_is_taken_once_and_worked_on_once,
         an_operation_that_fails_harms_no_other,
         a_delivery_goes_from_attempt_to_attempt_to_its_end,
+        kept::a_first_attempt_is_recorded_with_its_call_or_not_at_all,
         a_delivery_that_is_not_pending_may_not_be_attempted,
         a_dead_letter_is_listed_and_sent_again,
         a_flow_is_recorded_by_itself_and_its_result_once,

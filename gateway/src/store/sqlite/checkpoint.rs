@@ -20,8 +20,9 @@ use super::connection;
 
 /// Commits between two looks at the log.
 const COMMITS: u32 = 16;
-/// Pages in the log from which it is copied (4 MiB): fewer would copy pages again and again that change often.
-const COPY_FROM: i64 = 1_000;
+/// Pages in the log that are not copied yet from which they are (16 MiB): fewer would copy pages again and again
+/// that change often.
+const COPY_FROM: i64 = 4_000;
 /// Pages in the log from which the writer copies the rest, so that it starts again (48 MiB).
 const FINISH_FROM: i64 = 12_000;
 /// How long a store must be idle before what little is in the log is copied too.
@@ -48,6 +49,13 @@ struct Log {
     pages: i64,
     /// Those of them that are copied.
     copied: i64,
+}
+
+impl Log {
+    fn is_to_be_copied(&self, idle: bool) -> bool {
+        let left = self.pages - self.copied;
+        left >= COPY_FROM || (left > 0 && (idle || self.pages >= FINISH_FROM))
+    }
 }
 
 impl Checkpointer {
@@ -101,12 +109,10 @@ async fn copy(mut connection: SqliteConnection, database: &'static File, shared:
     while !shared.stop.load(Ordering::Acquire) {
         let idle = tokio::time::timeout(IDLE, shared.wake.notified()).await.is_err();
         let looked = match log(&mut connection).await {
-            Ok(log) if log.pages >= COPY_FROM || (idle && log.copied < log.pages) => {
-                match checkpoint(&mut connection).await {
-                    Ok(log) => sync(database).await.map(|()| log),
-                    failed => failed,
-                }
-            }
+            Ok(log) if log.is_to_be_copied(idle) => match checkpoint(&mut connection).await {
+                Ok(log) => sync(database).await.map(|()| log),
+                failed => failed,
+            },
             looked => looked,
         };
         let looked = match looked {

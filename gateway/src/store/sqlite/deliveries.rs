@@ -72,7 +72,7 @@ pub(super) fn add(
         arguments.add(*number)?;
         arguments.add(delivery.brand.as_str())?;
         arguments.add(state_number(DeliveryState::Pending))?;
-        arguments.add(0)?;
+        arguments.add(delivery.attempt)?;
         arguments.add(delivery.due_ms)
     })
 }
