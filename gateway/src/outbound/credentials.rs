@@ -49,11 +49,6 @@ pub enum ResolvedAuth {
 }
 
 impl Credentials {
-    /// Whether a token may have to be fetched before a request.
-    pub fn take_a_token(&self) -> bool {
-        matches!(self.auth, ResolvedAuth::ClientCredentials(_))
-    }
-
     /// The key that signs.
     pub(super) fn key(&self) -> &SigningKey {
         match &self.auth {

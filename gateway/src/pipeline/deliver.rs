@@ -16,7 +16,7 @@ use super::queue::{Queue, Slot};
 use super::registry::{LiveConnection, Registry, UNUSABLE};
 use super::worker::{Due, Place, READ};
 use crate::boundary::{Moment, OutboundRequest, Permitted, PlannedDelivery, Stays, Subject, toward_partner};
-use crate::manifest::Endpoint;
+use crate::manifest::{Auth, Endpoint};
 use crate::outbound::{Credentials, Disposition, RetrySchedule, classify, outcome_code};
 use crate::store::crypto::format_uid;
 use crate::store::{
@@ -63,18 +63,16 @@ struct Try {
 /// A first try whose row is about to be committed. Dropped, it is not made, and the store says what is due.
 pub(super) struct Begun {
     place: Place<DueDelivery>,
+    slot: Slot,
     goes: Box<Try>,
 }
 
 impl Begun {
     /// The row is committed.
     pub(super) fn committed(self, gateway: &Arc<Gateway>, due: DueDelivery) {
-        let Self { place, goes } = self;
+        let Self { place, slot, goes } = self;
         let gateway = Arc::clone(gateway);
-        place.spawn(async move {
-            let slot = gateway.deliveries.slot().await;
-            gateway.make_try(&due, *goes, slot).await
-        });
+        place.spawn(async move { gateway.make_try(&due, *goes, slot).await });
     }
 }
 
@@ -159,16 +157,17 @@ impl Gateway {
     }
 
     /// Decides about a request's first try before it is in the store, so that one commit has its call, the request
-    /// and the try's row. None where that is for a later commit: as many are under way as may be, something must be
-    /// waited for, or the request stays.
-    pub(super) async fn first_try(self: &Arc<Self>, due: &DueDelivery) -> Option<(Begun, FlowRecord)> {
-        let place = Place::at_once(self, due.id)?;
-        self.note_numbers(&due.consumer, &due.planned.numbers).await.ok()?;
+    /// and the try's row. None where that is for a later commit: no slot is free, the request stays, or something must
+    /// be waited for, a token or whether a number opted out. It waits for nothing itself: its caller holds locks.
+    pub(super) fn first_try(self: &Arc<Self>, due: &DueDelivery) -> Option<(Begun, FlowRecord)> {
+        let takes_a_token = matches!(due.planned.endpoint.auth, Auth::Oauth2ClientCredentials { .. });
+        if takes_a_token || !due.planned.numbers.is_empty() {
+            return None;
+        }
+        let (place, slot) = Place::at_once(self, due.id)?;
         match self.decide_try(due).ok()? {
-            Decided::Goes(goes, flow) if !goes.credentials.take_a_token() => {
-                Some((Begun { place, goes }, flow))
-            }
-            _ => None,
+            Decided::Goes(goes, flow) => Some((Begun { place, slot, goes }, flow)),
+            Decided::Stays(_) | Decided::Unusable => None,
         }
     }
 

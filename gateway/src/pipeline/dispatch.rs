@@ -29,7 +29,7 @@ use crate::store::{
 
 /// Calls of one piece of work, where the plugin says that it cannot do it now, or its breaker is open.
 pub(super) const MAX_TRIES: u32 = 8;
-/// Whoever accepted an event puts its work into the queue at once. A read of the store leaves work that is
+/// Whoever accepted an event puts its work into the queue, a tenth of a second later at most. A read of the store leaves work that is
 /// younger than this to them, or both could run it.
 pub(super) const YOUNG_MS: i64 = 1_000;
 /// Milliseconds before work is looked at again whose connection cannot be used.
@@ -375,12 +375,13 @@ impl Gateway {
     }
 
     /// Commits a call; then, and only then, its deliveries go on. The first tries of those that can be made at once
-    /// are decided here, so that their rows are committed with the call's.
+    /// are decided here, so that their rows are committed with the call's. Whoever commits may hold [`Gateway::blocking`]
+    /// and what keeps choices from changing, so until the commit nothing is waited for.
     pub(super) async fn commit(self: &Arc<Self>, outcome: CallOutcome) -> Result<bool, Refusal> {
         let CallOutcome { mut record, deliveries, turn, returned } = outcome;
         let mut tries = Vec::with_capacity(deliveries.len());
         for (due, new) in deliveries.into_iter().zip(&mut record.deliveries) {
-            let begun = self.first_try(&due).await.map(|(begun, flow)| {
+            let begun = self.first_try(&due).map(|(begun, flow)| {
                 new.attempt = flow.attempt;
                 record.flows.push(flow);
                 begun

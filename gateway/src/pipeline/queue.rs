@@ -93,10 +93,10 @@ impl<K: Eq + Hash + Clone, T> Queue<K, T> {
         Slot { _permit: Arc::clone(&self.slots).acquire_owned().await.ok() }
     }
 
-    /// Takes an item that never waits here, unless it is under way already or no slot is free. It waits for its slot
-    /// once it needs one.
-    pub(super) fn begin(&self, key: &K) -> bool {
-        self.slots.available_permits() > 0 && self.state().known.insert(key.clone())
+    /// Takes an item that never waits here, with its slot; none where it is under way already, or no slot is free.
+    pub(super) fn begin(&self, key: &K) -> Option<Slot> {
+        let permit = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        self.state().known.insert(key.clone()).then(|| Slot { _permit: Some(permit) })
     }
 
     /// The next item, or none where the store must be read first. What waits here goes before what waits in
@@ -130,6 +130,11 @@ impl<K: Eq + Hash + Clone, T> Queue<K, T> {
         state.known.remove(key);
         if let Some(ended) = &mut state.ended {
             ended.insert(key.clone());
+        }
+        let has_room = state.known.len() == WAITING / 2;
+        drop(state);
+        if has_room && self.is_behind() {
+            self.woken.notify_waiters();
         }
     }
 
@@ -191,17 +196,34 @@ mod tests {
         assert_eq!(queue.len(), 0);
     }
 
-    #[tokio::test]
-    async fn what_is_begun_at_once_needs_a_free_slot_and_no_other_that_does_it() {
+    #[test]
+    fn what_is_begun_at_once_needs_a_free_slot_and_no_other_that_does_it() {
         let queue = Queue::new(1);
         queue.push(1, ());
-        assert!(!queue.begin(&1), "it waits already");
-        assert!(queue.begin(&2));
+        assert!(queue.begin(&1).is_none(), "it waits already");
+        let slot = queue.begin(&2);
+        assert!(slot.is_some());
         assert!(!queue.is_news(&2), "a read of the store leaves it alone");
-        let slot = queue.slot().await;
-        assert!(!queue.begin(&3), "as many are under way as may be");
+        assert!(queue.begin(&3).is_none(), "as many are under way as may be");
         drop(slot);
-        assert!(queue.begin(&3));
+        assert!(queue.begin(&2).is_none(), "its end is not recorded yet");
+        queue.done(&2);
+        assert!(queue.begin(&2).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_store_that_has_more_is_read_once_there_is_room() {
+        let queue = Arc::new(Queue::<usize, ()>::new(WAITING));
+        let begun: Vec<_> = (0..=WAITING / 2).map(|key| queue.begin(&key).unwrap()).collect();
+        assert_eq!(begun.len(), WAITING / 2 + 1);
+        let waits = tokio::spawn({
+            let queue = Arc::clone(&queue);
+            async move { queue.next().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        queue.done(&0);
+        assert_eq!(waits.await.unwrap(), None);
     }
 
     #[test]

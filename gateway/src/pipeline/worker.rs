@@ -38,8 +38,9 @@ pub(super) struct Place<T: Due> {
 
 impl<T: Due> Place<T> {
     /// For an item that is begun without having waited; none where another must end first.
-    pub(super) fn at_once(gateway: &Arc<Gateway>, id: T::Id) -> Option<Self> {
-        T::queue(gateway).begin(&id).then(|| Self { gateway: Arc::clone(gateway), id })
+    pub(super) fn at_once(gateway: &Arc<Gateway>, id: T::Id) -> Option<(Self, Slot)> {
+        let slot = T::queue(gateway).begin(&id)?;
+        Some((Self { gateway: Arc::clone(gateway), id }, slot))
     }
 
     /// Does the item beside what else is under way.

@@ -27,7 +27,7 @@ const GROUP_ROWS: usize = 2048;
 /// commit writes the last page of each table and of most indexes again, so under load larger groups cost a sixth less
 /// of the processor for each event, and all are answered sooner.
 const REST: Duration = Duration::from_millis(1);
-/// Operations of a group from which on many ask at once: whoever asks alone waits for nobody.
+/// Operations of a group from which on many ask at once: where one asks after the other, nobody rests.
 const MANY: usize = 8;
 /// How long to wait before a lost connection is made again.
 const RECONNECT: Duration = Duration::from_millis(200);
