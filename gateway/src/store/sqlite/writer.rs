@@ -25,7 +25,8 @@ const GROUP: usize = 256;
 const GROUP_ROWS: usize = 2048;
 /// Rest from one commit to the next group, where many ask at once: what is asked meanwhile is committed together. Every
 /// commit writes the last page of each table and of most indexes again, so under load larger groups cost a sixth less
-/// of the processor for each event, and all are answered sooner.
+/// of the processor for each event, and all are answered sooner. For a decision a page waits, so where some are among
+/// them nobody rests.
 const REST: Duration = Duration::from_millis(1);
 /// Operations of a group from which on many ask at once: where one asks after the other, nobody rests.
 const MANY: usize = 8;
@@ -49,7 +50,7 @@ impl Writer {
         let mut group = Vec::with_capacity(GROUP);
         let (mut ended, mut many) = (Instant::now(), false);
         while let Some(first) = requests.recv().await {
-            if many && requests.len() < GROUP {
+            if many && requests.len() < GROUP && !is_decision(&first) {
                 // Nothing else runs on this thread.
                 std::thread::sleep(REST.saturating_sub(ended.elapsed()));
             }
@@ -60,7 +61,7 @@ impl Writer {
                 rows += next.operation.weight();
                 group.push(next);
             }
-            many = group.len() >= MANY;
+            many = group.len() >= MANY && !group.iter().any(is_decision);
             self.commit(&mut group).await;
             if let Some(connection) = &mut self.connection {
                 self.checkpointer.after_commit(connection).await;
@@ -125,6 +126,10 @@ impl Writer {
             }
         }
     }
+}
+
+fn is_decision(request: &Request) -> bool {
+    matches!(request.operation, Operation::Decided { .. })
 }
 
 /// IMMEDIATE: the write lock at once, with the busy timeout, so that another process that writes is waited
