@@ -29,8 +29,8 @@ use crate::store::{
 
 /// Calls of one piece of work, where the plugin says that it cannot do it now, or its breaker is open.
 pub(super) const MAX_TRIES: u32 = 8;
-/// Whoever accepted an event puts its work into the queue, a tenth of a second later at most. A read of the store leaves work that is
-/// younger than this to them, or both could run it.
+/// Whoever accepted an event puts its work into the queue, a tenth of a second later at most. A read of the store
+/// leaves work that is younger than this to them, or both could run it.
 pub(super) const YOUNG_MS: i64 = 1_000;
 /// Milliseconds before work is looked at again whose connection cannot be used.
 pub(super) const UNUSABLE_WAIT_MS: i64 = 30_000;
