@@ -97,6 +97,7 @@ impl Fact {
     }
 
     /// Its place in a mask. Invariant: fewer than 64 facts (a test holds it).
+    #[inline]
     pub(crate) fn bit(self) -> u64 {
         1 << (self as u32)
     }
@@ -128,14 +129,10 @@ impl Facts {
 
     /// With `fact` known to be `value`.
     #[must_use]
-    pub fn with(mut self, fact: Fact, value: bool) -> Self {
-        self.unknown &= !fact.bit();
-        if value {
-            self.set |= fact.bit();
-        } else {
-            self.set &= !fact.bit();
-        }
-        self
+    #[inline]
+    pub fn with(self, fact: Fact, value: bool) -> Self {
+        let bit = fact.bit();
+        Self { set: (self.set & !bit) | (u64::from(value) << fact as u32), unknown: self.unknown & !bit }
     }
 
     /// With `fact` unknown.

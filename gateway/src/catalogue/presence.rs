@@ -62,8 +62,13 @@ impl Node {
     fn walk(&self, value: &Value, found: &mut u64) {
         match value {
             Value::Object(map) => {
+                // Most often the names come in the order in which they are known.
+                let mut next = 0;
                 for (name, inner) in map {
-                    if let Some((_, node)) = self.keys.iter().find(|(key, _)| **key == **name) {
+                    let known = self.keys.iter().enumerate();
+                    let after = known.clone().skip(next).chain(known.take(next));
+                    if let Some((at, (_, node))) = after.into_iter().find(|(_, (key, _))| **key == **name) {
+                        next = at + 1;
                         node.walk(inner, found);
                     }
                 }

@@ -76,32 +76,29 @@ impl Gateway {
             accepted.accepted += 1;
             self.note_sms_start(&consumer, &event).await?;
             let stored = Arc::new(StoredEvent::new(uid, key, now_ms, event));
-            for due in self.stored(&consumer, stored, plugins, work) {
-                self.work.push_by(deadline, due.id, due).await;
-            }
+            self.stored(&consumer, stored, plugins, work, deadline).await;
         }
         Ok(accepted)
     }
 
-    /// What follows from a stored event: the consumer may be engaged, and there may be work, which is due.
-    pub(super) fn stored(
+    /// What follows from a stored event: the consumer may be engaged, and there may be work, which is due. Waits for room
+    /// among the work in memory, until the deadline at most.
+    pub(super) async fn stored(
         &self,
         consumer: &Arc<Consumer>,
         stored: Arc<StoredEvent>,
         plugins: Vec<String>,
         work: Vec<i64>,
-    ) -> impl Iterator<Item = DueWork> {
+        deadline: Instant,
+    ) {
         self.counters.events(1);
         if stored.event.engages {
             consumer.set_engaged();
         }
-        plugins.into_iter().zip(work).map(move |(plugin, id)| DueWork {
-            id,
-            plugin,
-            attempt: 0,
-            consumer: Arc::clone(consumer),
-            event: Arc::clone(&stored),
-        })
+        for (plugin, id) in plugins.into_iter().zip(work) {
+            let (consumer, event) = (Arc::clone(consumer), Arc::clone(&stored));
+            self.work.push_by(deadline, id, DueWork { id, plugin, attempt: 0, consumer, event }).await;
+        }
     }
 
     /// Whether the brand is the platform's own.

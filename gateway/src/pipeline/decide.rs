@@ -153,9 +153,8 @@ impl Gateway {
                 if let Some(returned) = returned {
                     returned.committed();
                 }
-                for due in self.stored(&asked.consumer, Arc::clone(&asked.event), plugins, work) {
-                    self.work.push(due.id, due);
-                }
+                let event = Arc::clone(&asked.event);
+                self.stored(&asked.consumer, event, plugins, work, Instant::now().into()).await;
                 self.while_chosen(&asked, &choices, view).await
             }
             // The same event came in twice at once. This call ran all the same, so its row is written.
@@ -365,9 +364,7 @@ impl Gateway {
         super::accept::conflicts(&outcomes, false)?;
         if let Some(Acceptance::New { work }) = outcomes.pop() {
             let stored = Arc::new(StoredEvent::new(uid, key, now_ms, event));
-            for due in self.stored(consumer, stored, plugins, work) {
-                self.work.push(due.id, due);
-            }
+            self.stored(consumer, stored, plugins, work, Instant::now().into()).await;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use gateway_policy::{Choices, Facts, Flow, Partner, Recipient};
+use gateway_policy::{Choices, Facts, Partner, Recipient};
 
 use super::consumers::Consumer;
 use super::dispatch::{UNUSABLE_WAIT_MS, delivery_place};
@@ -37,6 +37,14 @@ pub(super) struct DueDelivery {
     pub(super) planned: Arc<PlannedDelivery>,
 }
 
+impl DueDelivery {
+    /// A row of an attempt at it.
+    fn in_row(&self, attempt: u32, row: FlowRecord) -> FlowRecord {
+        let endpoint = Some(self.planned.endpoint.name.clone());
+        FlowRecord { endpoint, delivery: Some(self.id), attempt, ..row }
+    }
+}
+
 /// What was decided about a try.
 enum Decided {
     /// The plugin is on, and cannot be used now.
@@ -49,7 +57,6 @@ enum Decided {
 
 /// A try that may be made once its row is committed.
 struct Try {
-    attempt: u32,
     /// Its row.
     flow: Uid,
     request: Permitted<OutboundRequest>,
@@ -149,7 +156,7 @@ impl Gateway {
             }
             Decided::Goes(goes, flow) => {
                 self.outbound.prepare(&goes.credentials, self.clock.now()).await;
-                self.store.record_attempt(&due.id, goes.attempt, flow).await?;
+                self.store.record_attempt(&due.id, flow.attempt, flow).await?;
                 self.counters.flows(1);
                 self.make_try(due, *goes, slot).await
             }
@@ -208,16 +215,10 @@ impl Gateway {
             webhook_id(due),
         );
         let row = self.row_of(due, moment);
-        let attempt = due.attempt + 1;
         let flow = |outcome: &str| {
             let (recipient, verdicts) = (toward.recipient, toward.verdicts);
-            let mut flow =
-                row.record(Stage::Delivery, Flow::Share, recipient, verdicts, toward.facts, outcome);
-            flow.flow = planned.flow;
-            flow.endpoint = Some(planned.endpoint.name.clone());
-            flow.delivery = Some(due.id);
-            flow.attempt = attempt;
-            flow
+            let flow = row.record(Stage::Delivery, planned.flow, recipient, verdicts, toward.facts, outcome);
+            due.in_row(due.attempt + 1, flow)
         };
         Ok(match ready(toward.request, live, &planned.endpoint) {
             Err(code) => Decided::Stays(flow(code)),
@@ -225,7 +226,7 @@ impl Gateway {
                 let mut flow = flow("attempt");
                 flow.payload = Some(due.consumer.key.digest(&request.get().body));
                 let (flow_id, live) = (flow.id, Arc::clone(live));
-                let goes = Try { attempt, flow: flow_id, request, credentials, live, registry, choices };
+                let goes = Try { flow: flow_id, request, credentials, live, registry, choices };
                 Decided::Goes(Box::new(goes), flow)
             }
         })
@@ -234,7 +235,7 @@ impl Gateway {
     /// Makes a try whose row is committed, and records what came of it. Once the partner has answered, another request
     /// may be under way.
     async fn make_try(&self, due: &DueDelivery, goes: Try, slot: Slot) -> Result<(), Refusal> {
-        let Try { attempt, flow, request, credentials, live, registry, choices } = goes;
+        let Try { flow, request, credentials, live, registry, choices } = goes;
         // While the row was written a switch or a choice may have changed, also by a keyword from the number: then this
         // decision is stale, and the next try decides anew; so it is where a number cannot be asked about.
         let is_asked = self.note_numbers(&due.consumer, &due.planned.numbers).await.is_ok();
@@ -254,7 +255,7 @@ impl Gateway {
         // Nothing keeps the old snapshot while the partner is waited for.
         drop((registry, choices));
         let started = Instant::now();
-        let (result, state, due_ms) = self.send(due, attempt, request, &credentials, &live).await;
+        let (result, state, due_ms) = self.send(due, request, &credentials, &live).await;
         drop(slot);
         metrics::histogram!("gateway_delivery_seconds").record(started.elapsed().as_secs_f64());
         self.store.record_result(AttemptResult { delivery: due.id, flow, result, state, due_ms }).await?;
@@ -270,10 +271,8 @@ impl Gateway {
     async fn put_off(&self, due: &DueDelivery, now_ms: i64) -> Result<(), Refusal> {
         let row = self.row_of(due, self.book.moment(due.accepted_ms, now_ms));
         let (recipient, facts) = (Recipient::ThirdParty, Facts::none());
-        let mut flow = row.record(Stage::Delivery, due.planned.flow, recipient, vec![], facts, UNUSABLE);
-        flow.endpoint = Some(due.planned.endpoint.name.clone());
-        flow.delivery = Some(due.id);
-        flow.attempt = due.attempt;
+        let flow = row.record(Stage::Delivery, due.planned.flow, recipient, vec![], facts, UNUSABLE);
+        let flow = due.in_row(due.attempt, flow);
         let code = Some("unusable".into());
         let result = FlowResult { at_ms: now_ms, outcome: "not-sent".into(), status: None, code };
         let (delivery, flow_id, state) = (due.id, flow.id, DeliveryState::Pending);
@@ -305,11 +304,11 @@ impl Gateway {
     async fn send(
         &self,
         due: &DueDelivery,
-        attempt: u32,
         request: Permitted<OutboundRequest>,
         credentials: &Credentials,
         live: &LiveConnection,
     ) -> (FlowResult, DeliveryState, i64) {
+        let attempt = due.attempt + 1;
         let reply = self.outbound.send(request, credentials, self.clock.now()).await;
         let status = reply.as_ref().ok().map(|reply| reply.status);
         let at_ms = self.clock.now_ms();

@@ -140,8 +140,9 @@ pub trait Store: Send + Sync {
     /// What a connection's plugin remembers about a consumer: [`NewMemory::payload`] as it was last recorded.
     async fn memory(&self, consumer: i64, connection: &Uid) -> Result<Option<Vec<u8>>, StoreError>;
     /// Commits flows, outcome, outbox, memory and decision, and marks the work done: in one transaction, before
-    /// anything is released. Of a delivery whose first attempt's row is among the flows, that attempt may be sent then. `false`, and nothing written, where the work or the message was done already or the
-    /// event's decision for that slot is recorded already.
+    /// anything is released. Of a delivery whose first attempt's row is among the flows, that attempt may be sent then.
+    /// `false`, and nothing written, where the work or the message was done already or the event's decision for that
+    /// slot is recorded already.
     async fn record_call(&self, call: CallRecord) -> Result<bool, StoreError>;
     /// The log and failure texts of one call; none where it left none, or its consumer is deleted.
     async fn call_log(&self, flow: &Uid) -> Result<Option<NewLog>, StoreError>;
@@ -151,8 +152,8 @@ pub trait Store: Send + Sync {
     async fn due_deliveries(&self, now_ms: i64, limit: u32) -> Result<Vec<DeliveryRecord>, StoreError>;
     /// One delivery.
     async fn delivery(&self, id: &Uid) -> Result<Option<DeliveryRecord>, StoreError>;
-    /// Writes the row of an attempt (the first is 1) that came with no call; only then may it be sent. A contradiction where the
-    /// delivery is not pending: then it may not be sent.
+    /// Writes the row of an attempt (the first is 1) that came with no call; only then may it be sent. A contradiction
+    /// where the delivery is not pending: then it may not be sent.
     async fn record_attempt(&self, delivery: &Uid, attempt: u32, flow: FlowRecord) -> Result<(), StoreError>;
     /// Writes what came of an attempt, and what the delivery becomes.
     async fn record_result(&self, result: AttemptResult) -> Result<(), StoreError>;

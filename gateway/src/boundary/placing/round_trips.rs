@@ -30,7 +30,13 @@ fn assemble_one(
     let values = |_: &str| Some(FieldValue::One(Some(value)));
     assemble(
         &asked,
-        &Placement { endpoint: &endpoint, settings: &settings, domains: &domains, values: &values },
+        &Placement {
+            endpoint: &endpoint,
+            settings: &settings,
+            domains: &domains,
+            values: &values,
+            body: None,
+        },
     )
 }
 
