@@ -30,11 +30,6 @@ pub use client::{Answer, Client, Keyed, signing_key};
 pub use gateway::{Options, TestGateway};
 pub use partner::{Behaviour, Partner, Received};
 
-/// Holds the README's plugin against the SDK: a test of the documentation compiles it.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;
-
 /// Longer than anything here takes on a busy machine; only a failure waits for it.
 pub const BOUND: Duration = Duration::from_secs(90);
 

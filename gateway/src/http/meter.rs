@@ -29,7 +29,7 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
 }
 
 /// Statuses that the API answers with; any other is counted as 500.
-const STATUSES: [StatusCode; 16] = [
+const STATUSES: [StatusCode; 17] = [
     StatusCode::OK,
     StatusCode::CREATED,
     StatusCode::ACCEPTED,
@@ -41,6 +41,7 @@ const STATUSES: [StatusCode; 16] = [
     StatusCode::METHOD_NOT_ALLOWED,
     StatusCode::REQUEST_TIMEOUT,
     StatusCode::CONFLICT,
+    StatusCode::GONE,
     StatusCode::PAYLOAD_TOO_LARGE,
     StatusCode::UNSUPPORTED_MEDIA_TYPE,
     StatusCode::UNPROCESSABLE_ENTITY,
@@ -73,5 +74,18 @@ impl Meter {
         });
         requests.increment(1);
         seconds.record(took);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::problem::Code;
+
+    #[test]
+    fn every_problem_is_counted_under_its_own_status() {
+        for code in Code::ALL {
+            assert!(STATUSES.contains(&code.status()), "{code:?}");
+        }
     }
 }

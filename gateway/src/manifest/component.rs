@@ -20,9 +20,12 @@ pub const MAX_COMPONENT_BYTES: usize = 32 * 1024 * 1024;
 pub const MAX_MANIFEST_BYTES: usize = 512 * 1024;
 
 /// What components from Rust, JavaScript and Python need (design: "The sandbox"), nothing else: no
-/// threads, memory64, relaxed SIMD, exceptions, tail calls, GC or component-model async.
-pub const FEATURES: WasmFeatures =
-    WasmFeatures::WASM2.union(WasmFeatures::EXTENDED_CONST).union(WasmFeatures::COMPONENT_MODEL);
+/// threads, memory64, relaxed SIMD, exceptions, tail calls, GC or component-model async, and nothing of what is
+/// made for GC (`externref`), which WebAssembly 2.0 has.
+pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::COMPONENT_MODEL)
+    .difference(WasmFeatures::GC_TYPES);
 
 /// Octets of one section of component types; the interface's own take less than 2 KiB. wasmparser
 /// reads nested types by recursion, three octets a level, so this bounds its depth.

@@ -106,6 +106,8 @@ fn bytes_that_are_no_plugin() {
     let cut = built(BOTH);
     let shared_memory = section(5, &[1, 3, 1, 1]);
     let memory64 = section(5, &[1, 4, 1]);
+    // A function's type that takes one.
+    let externref = section(1, &[1, 0x60, 1, 0x6f, 0]);
     // A component type in a component type, and so on: three octets a level.
     let nested_types = |levels: usize| {
         let mut content = vec![1];
@@ -147,6 +149,7 @@ fn bytes_that_are_no_plugin() {
         ("threads", around_module(&shared_memory), &["invalid-component", "no-manifest"]),
         ("deeply nested types", nested_types(20_000), &["no-manifest"]),
         ("bottomless types", nested_types(3_000_000), &["types-too-large"]),
+        ("references of the host", around_module(&externref), &["invalid-component", "no-manifest"]),
         ("memory64", around_module(&memory64), &["invalid-component", "no-manifest"]),
     ] {
         let codes_found: Vec<&str> = found(&bytes).into_iter().map(|(code, _)| code).collect();

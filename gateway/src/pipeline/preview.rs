@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use gateway_policy::{
-    Access, Aggregation, Category, Flow, Label, LabelSet, Origin, Purpose, Recipient, Transform,
+    Access, Aggregation, Category, Contract, Flow, Label, LabelSet, Origin, Purpose, Recipient, Transform,
 };
 
 use super::accept::StoredEvent;
@@ -192,7 +192,7 @@ impl Gateway {
         let (partner, purpose) = (&connection.partner, connection.release.purpose);
         let mut recipient = Recipient::ServiceProvider;
         let (mut allowed_by, mut withheld_by) = (BTreeSet::new(), BTreeSet::new());
-        let mut contract = None;
+        let mut contracts = BTreeSet::new();
         for label in labels {
             let standing = partner.standing(purpose, label.category, now_ms);
             if flow == Flow::Receive {
@@ -200,11 +200,10 @@ impl Gateway {
             } else if standing.recipient == Recipient::ThirdParty {
                 recipient = Recipient::ThirdParty;
             }
-            contract = partner
-                .contracts
-                .iter()
-                .find(|(_, contract)| contract.covers(purpose, label.category, now_ms))
-                .map(|(name, _)| name.clone());
+            let covers = |contract: &Contract| contract.covers(purpose, label.category, now_ms);
+            contracts.extend(
+                partner.contracts.iter().find(|(_, contract)| covers(contract)).map(|(name, _)| name.clone()),
+            );
             let to = if flow == Flow::Receive { Recipient::Brand } else { standing.recipient };
             let compiled =
                 current.and_then(|version| self.book.compiled(version, flow, to, purpose, label.category));
@@ -219,7 +218,8 @@ impl Gateway {
             form: form.map(|form| form.as_str().to_owned()),
             counts_as: counts_as.map(|label| label.category.to_string()),
             recipient: recipient.as_str().to_owned(),
-            contract,
+            contract: (recipient != Recipient::ThirdParty && !contracts.is_empty())
+                .then(|| contracts.into_iter().collect::<Vec<_>>().join(", ")),
             allowed_by: allowed_by.into_iter().collect(),
             withheld_by: withheld_by.into_iter().collect(),
             would_allow: 0,

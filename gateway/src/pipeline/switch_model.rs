@@ -148,7 +148,7 @@ pub struct PreviewField {
     pub counts_as: Option<String>,
     /// `service-provider` or `third-party`.
     pub recipient: String,
-    /// The contract that makes the partner a service provider for it.
+    /// The contract that makes the partner a service provider for it; where its labels are covered by several, all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contract: Option<String>,
     /// Clauses under which it may flow.

@@ -217,12 +217,20 @@ impl Gateway {
     pub async fn returns(&self, brand: &str, after: i64, limit: u32) -> Result<Vec<ReturnView>, Refusal> {
         self.platform_brand(brand)?;
         let limit = page_size(Some(limit))?;
-        let mut views = Vec::new();
-        for record in self.store.returns(brand, after, limit).await? {
-            let consumer = self.consumers.by_id(&*self.store, &self.master, record.consumer).await?;
-            views.extend(self.return_view(&consumer, &record)?);
+        let (mut after, mut views) = (after, Vec::new());
+        loop {
+            let records = self.store.returns(brand, after, limit).await?;
+            let is_last = records.len() < limit as usize;
+            for record in records {
+                after = record.position;
+                let consumer = self.consumers.by_id(&*self.store, &self.master, record.consumer).await?;
+                views.extend(self.return_view(&consumer, &record)?);
+            }
+            // An empty answer is the feed's end, so what may not be used any more is passed over.
+            if is_last || !views.is_empty() {
+                return Ok(views);
+            }
         }
-        Ok(views)
     }
 
     /// Requests of a brand's connections that were not delivered, newest first.

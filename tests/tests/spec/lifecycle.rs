@@ -396,6 +396,16 @@ async fn returned_fields_come_back_in_a_feed_with_the_labels_of_what_was_read() 
         all.iter().find(|one| one["consumer"] == consumer["pseudonym"]).unwrap().clone()
     );
     brand.get(&format!("/v1/brands/{DENTAL}/consumers/nobody")).await.expect(404);
+
+    // What may not be used any more is passed over, however small the page.
+    for number in 0..3 {
+        let path = format!("/v1/brands/{DENTAL}/consumers/consumer-{number}");
+        if brand.get(&path).await.expect(200)["pseudonym"] != all[2]["consumer"] {
+            let opted_out = json!({ "opt_out": { "all_integrations": true } });
+            brand.put(&format!("{path}/choices"), &opted_out).await.expect(200);
+        }
+    }
+    assert_eq!(brand.get(&format!("{feed}?limit=1")).await.expect(200), json!([all[2]]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

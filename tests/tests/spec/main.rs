@@ -29,6 +29,7 @@ mod interfaces;
 mod kill;
 mod languages;
 mod leaks;
+mod ledger_down;
 mod lifecycle;
 mod links;
 mod memory_exchange;
