@@ -89,9 +89,6 @@ pub struct PlannedDelivery {
     pub request: PluginRequest,
     /// The values of the placed fields, by declared path.
     pub values: BTreeMap<String, Vec<Value>>,
-    /// The body with its fields in place, as it was checked; none once it was stored and read again.
-    #[serde(skip)]
-    pub(super) body: Option<Vec<u8>>,
     /// Labels of everything readable in the call and of everything placed.
     pub carried: Vec<Carried>,
     /// What held at collection.
@@ -349,7 +346,6 @@ pub(super) fn plan(
             settings: &connection.settings,
             domains: &connection.partner.domains,
             values: &values,
-            body: None,
         },
     )?;
     let mut carries: Vec<Carried> = taint(hook, crossing).collect();
@@ -407,7 +403,6 @@ pub(super) fn plan(
         endpoint: endpoint.clone(),
         request: request.clone(),
         values: kept,
-        body: Some(assembled.body),
         carried: carries,
         conditions,
         numbers,

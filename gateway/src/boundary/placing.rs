@@ -69,8 +69,6 @@ pub struct Placement<'a, 'v> {
     pub domains: &'a [String],
     /// The call's fields.
     pub values: ValueLookup<'a, 'v>,
-    /// The body, where this request was assembled before from these fields: nothing else makes another of it.
-    pub body: Option<&'a [u8]>,
 }
 
 /// A request with its fields in place, not yet authenticated.
@@ -87,7 +85,7 @@ pub struct Assembled {
     /// Empty where there is none.
     pub body: Vec<u8>,
     /// The distinct declared paths of the fields placed, those that were absent left out: whose labels
-    /// the request carries beside those of its call. Those of a [`Placement::body`] are not among them.
+    /// the request carries beside those of its call.
     pub placed: Vec<String>,
 }
 
@@ -117,10 +115,7 @@ pub fn assemble(request: &PluginRequest, placement: &Placement<'_, '_>) -> Resul
             .media_type
             .as_deref()
             .ok_or_else(|| manifest_fault(endpoint, "it takes a body and declares no media type"))?;
-        let body = match placement.body {
-            Some(known) => known.to_vec(),
-            None => body(&request.body, media_type, endpoint, placement.values, &mut placed)?,
-        };
+        let body = body(&request.body, media_type, endpoint, placement.values, &mut placed)?;
         (Some(media_type.to_owned()), body)
     };
     let placed = placed.into_iter().map(str::to_owned).collect();

@@ -202,7 +202,6 @@ fn assemble(
             settings: &connection.settings,
             domains: &connection.partner.domains,
             values: &values,
-            body: planned.body.as_deref(),
         },
     )?;
     Ok(Permitted::grant(OutboundRequest {

@@ -30,13 +30,7 @@ fn assemble_one(
     let values = |_: &str| Some(FieldValue::One(Some(value)));
     assemble(
         &asked,
-        &Placement {
-            endpoint: &endpoint,
-            settings: &settings,
-            domains: &domains,
-            values: &values,
-            body: None,
-        },
+        &Placement { endpoint: &endpoint, settings: &settings, domains: &domains, values: &values },
     )
 }
 

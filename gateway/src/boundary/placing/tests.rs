@@ -72,7 +72,7 @@ fn assemble_at(endpoint: &Endpoint, request: &PluginRequest) -> Result<Assembled
     let settings = json!({"host": "crm", "dealer": "north"});
     let domains = ["acme.example".to_owned()];
     with_values(|values| {
-        assemble(request, &Placement { endpoint, settings: &settings, domains: &domains, values, body: None })
+        assemble(request, &Placement { endpoint, settings: &settings, domains: &domains, values })
     })
 }
 
@@ -324,13 +324,8 @@ fn the_host_comes_from_settings_and_lies_under_a_registered_domain() {
         let mut endpoint = endpoint("application/json");
         endpoint.url = template.into();
         let domains: Vec<String> = domains.iter().map(|domain| (*domain).to_owned()).collect();
-        let placement = Placement {
-            endpoint: &endpoint,
-            settings: &settings,
-            domains: &domains,
-            values: &|_| None,
-            body: None,
-        };
+        let placement =
+            Placement { endpoint: &endpoint, settings: &settings, domains: &domains, values: &|_| None };
         assemble(&request(&["{}"]), &placement).map(|done| done.url.to_string())
     };
     let template = "https://{host}.acme.example/x";
@@ -431,7 +426,7 @@ fn a_body_is_limited_with_its_fields_in_place() {
     let run = |values: ValueLookup<'_, '_>, pieces: &[&str]| {
         assemble(
             &request(pieces),
-            &Placement { endpoint: &endpoint, settings: &settings, domains: &domains, values, body: None },
+            &Placement { endpoint: &endpoint, settings: &settings, domains: &domains, values },
         )
         .map(|done| done.body.len())
     };

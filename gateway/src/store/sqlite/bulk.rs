@@ -5,10 +5,7 @@
 //! which the connection prepares once. Rows go in chunks of a few fixed sizes, the same for all statements of
 //! a part, so that there are few texts; a chunk is filled up with rows of NULLs, which the statements pass over.
 
-use std::pin::Pin;
-use std::time::Duration;
-
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, AssertSqlSafe, Executor, SqliteConnection};
@@ -17,10 +14,6 @@ use super::errors::Trouble;
 
 /// Rows of a statement: the smallest that fits is taken.
 const SIZES: [usize; 6] = [1, 4, 8, 16, 32, 64];
-
-/// How long a script of many rows is left alone, less than it takes: the end of each statement wakes whoever waits for
-/// it, and where processors are few, that stops the thread that works.
-const MEANWHILE: Duration = Duration::from_micros(300);
 
 /// Fills the arguments of one row, in the order of its placeholders.
 pub(super) type Bind<T> = fn(&mut SqliteArguments, &T) -> Result<(), BoxDynError>;
@@ -146,13 +139,7 @@ impl Script {
         }
         let mut wanted = wanted.into_iter();
         let mut void = false;
-        let is_long = self.size > 0 && wanted.len() > 1;
-        let mut done = connection.execute_many(self.take()).peekable();
-        if is_long {
-            // It has begun; nothing else runs on this thread.
-            let _ = futures::poll!(Pin::new(&mut done).peek());
-            std::thread::sleep(MEANWHILE);
-        }
+        let mut done = connection.execute_many(self.take());
         while let Some(done) = done.try_next().await? {
             let rows = wanted.next().flatten();
             void |= rows.is_some_and(|rows| rows != done.rows_affected());
