@@ -66,8 +66,8 @@ impl Node {
                 let mut next = 0;
                 for (name, inner) in map {
                     let known = self.keys.iter().enumerate();
-                    let after = known.clone().skip(next).chain(known.take(next));
-                    if let Some((at, (_, node))) = after.into_iter().find(|(_, (key, _))| **key == **name) {
+                    let mut known = known.clone().skip(next).chain(known.take(next));
+                    if let Some((at, (_, node))) = known.find(|(_, (key, _))| **key == **name) {
                         next = at + 1;
                         node.walk(inner, found);
                     }
