@@ -38,6 +38,7 @@ const LOOK: Duration = Duration::from_millis(2);
 const KIB_A_MIB: u64 = 1024;
 
 fn main() {
+    gateway_tests::measured_binary(env!("CARGO_CRATE_NAME"));
     let arguments: Vec<String> = std::env::args().collect();
     let rows = arguments.iter().position(|a| a == "--rows").and_then(|at| arguments.get(at + 1));
     let rows = rows.map_or(3_000_000, |text| text.parse().unwrap());

@@ -36,7 +36,7 @@ const BRAND: &str = "testers";
 const PARTNER: &str = "acme";
 
 fn main() {
-    gateway_tests::gateway_binary();
+    gateway_tests::measured_binary(env!("CARGO_CRATE_NAME"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let asked: Vec<String> = std::env::args().skip(1).collect();
     let is_asked = |word: &str| asked.iter().any(|argument| argument == word);

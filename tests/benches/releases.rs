@@ -35,6 +35,7 @@ const CONSUMERS: usize = 500;
 const BESIDE: f64 = 0.25;
 
 fn main() {
+    gateway_tests::measured_binary(env!("CARGO_CRATE_NAME"));
     let arguments: Vec<String> = std::env::args().collect();
     let after = |name: &str| {
         let at = arguments.iter().position(|argument| argument == name)?;

@@ -72,13 +72,24 @@ pub fn built_at(dir: &Path) -> Component {
 /// The gateway's binary, in the profile that the demo and the tests share. A copy, because a build during the
 /// tests would replace the file while they run it.
 pub fn gateway_binary() -> &'static PathBuf {
+    binary(&["--release"])
+}
+
+/// For a benchmark, which begins with it: the gateway as it is deployed, optimised as what measures it is. Built
+/// together with the benchmark, because what either asks of the crates that they share is then the same.
+pub fn measured_binary(bench: &str) {
+    binary(&["--profile", "bench", "--bench", bench]);
+}
+
+fn binary(as_asked: &[&str]) -> &'static PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command
             // Of the whole workspace, so that features are those of `cargo run` and `cargo test`.
-            .args(["build", "--release", "--bin", "gateway"])
+            .args(["build", "--bin", "gateway"])
+            .args(as_asked)
             .args(["--message-format", "json-render-diagnostics"])
             .current_dir(root())
             .stdin(Stdio::null())

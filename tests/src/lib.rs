@@ -24,7 +24,7 @@ pub mod world;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-pub use builds::{Component, Components, built_at, components, gateway_binary};
+pub use builds::{Component, Components, built_at, components, gateway_binary, measured_binary};
 pub use child::{ChildConfig, ChildGateway};
 pub use client::{Answer, Client, Keyed, signing_key};
 pub use gateway::{Options, TestGateway};

@@ -16,8 +16,8 @@ mod disk;
 mod native;
 mod rollouts;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use gateway::pipeline::Role;
@@ -53,6 +53,7 @@ fn main() {
 
 async fn run(phase: Duration, only: Option<&str>) {
     let runs = |name| only.is_none_or(|only| only == name);
+    gateway_tests::measured_binary(env!("CARGO_CRATE_NAME"));
     let scratch = tempfile::tempdir().unwrap();
     let sync = fdatasync(scratch.path());
     println!("fdatasync of 4 KiB: p50 {:.2} ms, p99 {:.2} ms", ms(sync.0), ms(sync.1));
@@ -124,8 +125,12 @@ async fn set_up(config: &ChildConfig, operator: &Client) {
     }
 }
 
-/// A chat of 15 turns by one of 2,000 consumers in the US.
-fn chat(number: usize) -> Vec<u8> {
+/// An event by one of 2,000 consumers in the US. Only its numbers are written anew each time: what makes load
+/// shares the cores.
+struct Sample([String; 3]);
+
+/// A chat of 15 turns.
+static CHAT: LazyLock<Sample> = LazyLock::new(|| {
     let turn = |index: usize| {
         json!({
             "speaker": if index.is_multiple_of(2) { "consumer" } else { "agent" },
@@ -139,15 +144,27 @@ fn chat(number: usize) -> Vec<u8> {
         "visit": { "ip": "198.51.100.2", "browser": "Firefox 140", "os": "Linux", "device_type": "desktop" },
         "transcript": (0..15).map(turn).collect::<Vec<_>>(),
     });
-    event("chat.ended", number, data)
-}
+    Sample::new("chat.ended", &data)
+});
+static PAGE: LazyLock<Sample> = LazyLock::new(|| {
+    let data = json!({ "url": "https://northside.example/offers", "title": "Offers", "seconds_on_page": 90, "device_type": "phone" });
+    Sample::new("page.viewed", &data)
+});
 
-fn event(kind: &str, number: usize, data: Value) -> Vec<u8> {
-    let event = json!({
-        "specversion": "1.0", "id": format!("{kind}-{number}"), "source": "/load", "type": kind,
-        "subject": format!("c-{}", number % CONSUMERS), "region": "US", "data": data,
-    });
-    serde_json::to_vec(&event).unwrap()
+impl Sample {
+    fn new(kind: &str, data: &Value) -> Self {
+        let event = json!({
+            "specversion": "1.0", "id": format!("{kind}-#"), "source": "/load", "type": kind,
+            "subject": "c-#", "region": "US", "data": data,
+        });
+        let parts: Vec<String> = event.to_string().split('#').map(str::to_owned).collect();
+        Self(parts.try_into().unwrap())
+    }
+
+    fn numbered(&self, number: usize) -> Vec<u8> {
+        let [before, between, after] = &self.0;
+        format!("{before}{number}{between}{}{after}", number % CONSUMERS).into_bytes()
+    }
 }
 
 /// Events a second, from the first request until the last one is at the partner.
@@ -162,7 +179,7 @@ async fn end_to_end(address: &str, key: Option<&str>, sink: &Sink, phase: Durati
         clients.push(tokio::spawn(async move {
             let mut accepted = 0;
             while started.elapsed() < phase {
-                let body = chat(number.fetch_add(1, Ordering::Relaxed));
+                let body = CHAT.numbered(number.fetch_add(1, Ordering::Relaxed));
                 let (status, reply) = wire
                     .post(&format!("/v1/brands/{BRAND}/events"), "application/cloudevents+json", body)
                     .await;
@@ -192,17 +209,14 @@ async fn end_to_end(address: &str, key: Option<&str>, sink: &Sink, phase: Durati
 
 /// Decisions: their maximum rate, then p99 at half of it beside that of one durable row at the same rate.
 async fn decisions(address: &str, key: &str, quiet: &str, scratch: &std::path::Path, phase: Duration) {
-    let page = |number| {
-        let data = json!({ "url": "https://northside.example/offers", "title": "Offers", "seconds_on_page": 90, "device_type": "phone" });
-        event("page.viewed", number, data)
-    };
     let path = format!("/v1/brands/{BRAND}/decisions/chat-button");
     let rate = most(wires(address, key, CLIENTS).await, phase, {
         let path = path.clone();
         move |mut wire: Wire, number| {
             let path = path.clone();
             async move {
-                let (status, reply) = wire.post(&path, "application/cloudevents+json", page(number)).await;
+                let (status, reply) =
+                    wire.post(&path, "application/cloudevents+json", PAGE.numbered(number)).await;
                 assert_eq!(status, 200, "{}", String::from_utf8_lossy(&reply));
                 wire
             }
@@ -214,7 +228,7 @@ async fn decisions(address: &str, key: &str, quiet: &str, scratch: &std::path::P
     let half = rate / 2.0;
     let post = |quiet_row: bool, path: String, numbers: usize| {
         move |mut wire: Wire, turn: usize| {
-            let (body, path) = (page(numbers + turn), path.clone());
+            let (body, path) = (PAGE.numbered(numbers + turn), path.clone());
             async move {
                 let (status, reply) = wire.post(&path, "application/cloudevents+json", body).await;
                 let answer: Value = serde_json::from_slice(&reply).unwrap();
