@@ -72,24 +72,24 @@ pub fn built_at(dir: &Path) -> Component {
 /// The gateway's binary, in the profile that the demo and the tests share. A copy, because a build during the
 /// tests would replace the file while they run it.
 pub fn gateway_binary() -> &'static PathBuf {
-    binary(&["--release"])
+    binary("release", None)
 }
 
 /// For a benchmark, which begins with it: the gateway as it is deployed, optimised as what measures it is. Built
 /// together with the benchmark, because what either asks of the crates that they share is then the same.
 pub fn measured_binary(bench: &str) {
-    binary(&["--profile", "bench", "--bench", bench]);
+    binary("bench", Some(bench));
 }
 
-fn binary(as_asked: &[&str]) -> &'static PathBuf {
+fn binary(profile: &str, beside: Option<&str>) -> &'static PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command
             // Of the whole workspace, so that features are those of `cargo run` and `cargo test`.
-            .args(["build", "--bin", "gateway"])
-            .args(as_asked)
+            .args(["build", "--profile", profile, "--bin", "gateway"])
+            .args(beside.iter().flat_map(|bench| ["--bench", bench]))
             .args(["--message-format", "json-render-diagnostics"])
             .current_dir(root())
             .stdin(Stdio::null())
@@ -105,9 +105,10 @@ fn binary(as_asked: &[&str]) -> &'static PathBuf {
             .expect("cargo names the binary that it built");
         let directory = scratch("bin");
         std::fs::create_dir_all(&directory).expect("a directory for the copy");
-        // Checkouts that share a target directory have each their own.
+        // Checkouts that share a target directory have each their own, and profiles too.
         let mut checkout = DefaultHasher::new();
         root().hash(&mut checkout);
+        profile.hash(&mut checkout);
         let copy = directory.join(format!("gateway-{:016x}", checkout.finish()));
         // Renamed into place: another run of the tests may be executing the one that is there.
         let beside = directory.join(format!("copying-{}", std::process::id()));

@@ -66,8 +66,8 @@ impl Default for Tuning {
         Self {
             max_attempts: crate::outbound::RetrySchedule::TRIES,
             consumer_cache: 10_000,
-            concurrent_work: 128,
-            concurrent_deliveries: 128,
+            concurrent_work: 64,
+            concurrent_deliveries: 64,
         }
     }
 }

@@ -27,6 +27,10 @@ use gateway_tests::world::{adf_secrets, adf_settings, connection};
 use gateway_tests::{ChildConfig, ChildGateway, Client, components, signing_key};
 use serde_json::{Value, json};
 
+/// As in the gateway: the twin is a process of this program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Keep-alive clients.
 const CLIENTS: usize = 64;
 const CONSUMERS: usize = 2000;

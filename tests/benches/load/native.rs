@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use gateway::catalogue::Catalogue;
+use gateway::pipeline::Tuning;
 use gateway::store::crypto::{ConsumerKey, MasterKey, new_pseudonym, new_uid};
 use gateway::store::{Acceptance, CallRecord, ConsumerRecord, NewDelivery, NewEvent, SqliteStore, Store};
 use hmac::{Hmac, KeyInit, Mac};
@@ -83,7 +84,7 @@ pub async fn serve(partner: SocketAddr, dir: &Path) {
         consumer,
         client: reqwest::Client::builder().no_proxy().build().unwrap(),
         partner,
-        slots: Arc::new(Semaphore::new(64)),
+        slots: Arc::new(Semaphore::new(Tuning::default().concurrent_deliveries)),
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{}", listener.local_addr().unwrap());
